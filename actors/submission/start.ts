@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+/**
+ * What `npm start` runs: judges the bundled submissions through a crash and checks the books, or (`--serve`) judges what
+ * is dropped into a folder. Only this file reads arguments, signals, and the machine it runs on.
+ */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { bundledSubmissions } from "./bundle/index.ts";
+import { runContest } from "./contest.ts";
+import { hostContest } from "./contest-host.ts";
+import { createProgress } from "./progress.ts";
+import { asJson, isRight, lastLine, table } from "./report.ts";
+import { findPython } from "./sandbox.ts";
+import { serve } from "./serve.ts";
+
+const usage = `usage: npm start -- [--json] [--data DIR]     judge the 200 bundled submissions, with a crash in the middle
+       npm start -- --serve [--data DIR]      judge programs dropped into DIR/inbox (default DIR: ./data)
+`;
+
+const contestDeadlineMs = 170_000;
+const killAfterShare = 0.4;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      json: { type: "boolean", default: false },
+      serve: { type: "boolean", default: false },
+      data: { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+      // How the contest starts its own host; not for users.
+      host: { type: "boolean", default: false },
+      python: { type: "string" },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  if (values.host) return beHost(resolve(values.data ?? "data"), values.python);
+  const python = await findPython();
+  if (values.serve) return beService(resolve(values.data ?? "data"), python);
+  return beContest({ data: values.data, json: values.json, python });
+}
+
+async function beHost(data: string, python: string | undefined): Promise<number> {
+  // An orphan must not go on: whoever starts the next host would find the store taken.
+  process.once("disconnect", () => process.exit(1));
+  const concurrency = availableParallelism();
+  await hostContest({ data, concurrency, python, tell: (message) => process.send?.(message) });
+  process.removeAllListeners("disconnect");
+  process.disconnect();
+  return 0;
+}
+
+async function beService(data: string, python: string | undefined): Promise<number> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  if (python === undefined) say("no python3 here: Python programs will not compile");
+  await serve({ data, concurrency: availableParallelism(), python, say, signal: stop.signal });
+  return 0;
+}
+
+async function beContest(options: { data: string | undefined; json: boolean; python: string | undefined }) {
+  const { json, python } = options;
+  const fresh = options.data === undefined;
+  const data = options.data === undefined ? await mkdtemp(join(tmpdir(), "holdfast-judge-")) : resolve(options.data);
+  await mkdir(data, { recursive: true });
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
+  }
+  const deadline = setTimeout(
+    () => stop.abort(new Error(`not done after ${contestDeadlineMs / 1000} s`)),
+    contestDeadlineMs,
+  );
+  const output = json ? process.stderr : process.stdout;
+  const total = bundledSubmissions({ python: python !== undefined }).length;
+  const progress = createProgress(output, total, { plain: json || process.env.CI !== undefined });
+  progress.say(`judging ${total} submissions${python === undefined ? " (no python3 here: all in JavaScript)" : ""}`);
+  let right = false;
+  try {
+    const hostModule = fileURLToPath(import.meta.url);
+    const result = await runContest({
+      data,
+      hostModule,
+      python,
+      killAfterShare,
+      progress,
+      signal: stop.signal,
+    });
+    right = isRight(result);
+    if (!json) process.stdout.write(`\n${table(result)}\n`);
+    for (const difference of result.differences) process.stderr.write(`different: ${difference}\n`);
+    process.stdout.write(`${json ? asJson(result) : lastLine(result)}\n`);
+  } finally {
+    clearTimeout(deadline);
+    progress.end();
+    // What went wrong can be looked at.
+    if (fresh && (right || stop.signal.aborted)) await rm(data, { recursive: true, force: true });
+    else if (!right) process.stderr.write(`the data is in ${data}\n`);
+  }
+  return right ? 0 : 1;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);

@@ -1,0 +1,365 @@
+/**
+ * The store of one machine, on LMDB, for one host at a time. All writes that arrive while the disk is busy share the next
+ * transaction (E1), and at most one is under way (E2), so the order of revisions is the order of commits. Start reading
+ * at `write`, then `#commitBatch`.
+ *
+ * E3 Nothing is acknowledged, told to watchers or readable before it is on the disk.
+ * E4 What a failed commit left behind is known before anyone is answered, or the answer is `unknown`.
+ */
+import { randomUUID } from "node:crypto";
+import type {
+  ActorStore,
+  ListOptions,
+  RefusalReason,
+  Revision,
+  StoreChange,
+  StoredEntry,
+  StoreInfo,
+  StoreWrite,
+  Token,
+  WriteOutcome,
+} from "../../ports/store.ts";
+import { isFull } from "./disk-full.ts";
+import { encodeRecord, MAX_RECORD_KEY_BYTES, recordPrefix } from "./entry-codec.ts";
+import { StoreInUse, StoreNotFound } from "./errors.ts";
+import { HostBeacon, isLit, removeBeacon } from "./host-beacon.ts";
+import { type HostRecord, LmdbFile, type RecordChange } from "./lmdb-file.ts";
+
+export type EmbeddedStoreOptions = {
+  /** Default 1 MiB. */
+  readonly maxValueBytes?: number;
+  /** 1 to 64, default 10. */
+  readonly historyDepth?: number;
+  /** For a command line: reads what no host has open, changes nothing, not even the epoch. */
+  readonly readOnly?: boolean;
+};
+
+/** Keys whose kept revisions are remembered; for others a write reads them first. */
+const REMEMBERED_KEYS = 50_000;
+/** More would only make the first of a batch wait for the last. */
+const MAX_BATCH_WRITES = 1_024;
+const MAX_BATCH_BYTES = 16 * 1_048_576;
+
+/** A write or purge that waits for its batch. */
+type Pending = {
+  readonly key: string;
+  readonly expect: Revision;
+  readonly token: Token;
+  /** undefined: a purge. */
+  readonly write: StoreWrite | undefined;
+  readonly sizeBytes: number;
+  readonly settle: (outcome: WriteOutcome) => void;
+};
+
+/** A pending change that became part of a batch. */
+type Staged = { readonly pending: Pending; readonly revision: Revision; readonly kept: KeptRevisions };
+
+/** The revisions of a key that are in the store, newest first. */
+type KeptRevisions = { readonly prefix: Buffer; revisions: readonly Revision[] };
+
+type Watcher = { readonly prefix: string; readonly onChange: (change: StoreChange) => void };
+
+/** How this opening has the store; a reader has no epoch. */
+type Hosting = { readonly epoch: number; readonly record: HostRecord; readonly beacon: HostBeacon };
+
+export class EmbeddedStore implements ActorStore {
+  readonly info: StoreInfo;
+  readonly #file: LmdbFile;
+  readonly #hosting: Hosting | undefined;
+  readonly #kept = new Map<string, KeptRevisions>();
+  readonly #watchers = new Set<Watcher>();
+  #queue: Pending[] = [];
+  /** The batch under way, or the turn that collects it. */
+  #working: Promise<void> | undefined;
+  #lastRevision: Revision;
+  /** The batch whose commit may or may not be in the file. Nothing else is decided before that is known. */
+  #doubtful: readonly Staged[] | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(file: LmdbFile, hosting: Hosting | undefined, options: EmbeddedStoreOptions) {
+    this.#file = file;
+    this.#hosting = hosting;
+    this.#lastRevision = file.lastRevision();
+    this.info = {
+      name: file.directory,
+      identity: file.identity() ?? "",
+      durability: "power-loss",
+      maxValueBytes: options.maxValueBytes ?? 1_048_576,
+      historyDepth: options.historyDepth ?? 10,
+    };
+  }
+
+  /** Rejects with `StoreInUse`, or another of the classes in `errors.ts`. `openFile` is for tests of a failing disk. */
+  static async open(
+    directory: string,
+    options: EmbeddedStoreOptions = {},
+    openFile: typeof LmdbFile.open = LmdbFile.open,
+  ): Promise<EmbeddedStore> {
+    const { historyDepth = 10, readOnly = false } = options;
+    if (!Number.isInteger(historyDepth) || historyDepth < 1 || historyDepth > 64)
+      throw new RangeError(`historyDepth is ${historyDepth}: choose 1 to 64`);
+    const file = await openFile(directory, readOnly);
+    try {
+      return new EmbeddedStore(file, readOnly ? await assertUnhosted(file) : await becomeHost(file), options);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** The epoch of this opening; 0 if it is read-only. */
+  get epoch(): number {
+    return this.#hosting?.epoch ?? 0;
+  }
+
+  async read(key: string): Promise<StoredEntry | undefined> {
+    await this.#readable();
+    return this.#file.read(key);
+  }
+
+  async list({ prefix, after, limit = 1_000 }: ListOptions): Promise<readonly StoredEntry[]> {
+    await this.#readable();
+    return this.#file.list(prefix, after, limit);
+  }
+
+  async history(key: string): Promise<readonly StoredEntry[]> {
+    await this.#readable();
+    return this.#file.history(key, this.info.historyDepth).reverse();
+  }
+
+  write(write: StoreWrite): Promise<WriteOutcome> {
+    const sizeBytes = Buffer.byteLength(write.value);
+    if (sizeBytes > this.info.maxValueBytes) {
+      const detail = `the value of ${write.key} has ${sizeBytes} bytes, at most ${this.info.maxValueBytes}`;
+      return Promise.resolve(refused("tooLarge", detail));
+    }
+    // Each UTF-16 unit takes at most three bytes; the rest is the end mark and the revision.
+    if (write.key.length * 3 + 10 > MAX_RECORD_KEY_BYTES)
+      return Promise.resolve(refused("tooLarge", `a key of ${write.key.length} characters is too long`));
+    return this.#enqueue(write.key, write.expect, write.token, write, sizeBytes);
+  }
+
+  purge(key: string, expect: Revision, token: Token): Promise<WriteOutcome> {
+    return this.#enqueue(key, expect, token, undefined, 0);
+  }
+
+  watch(prefix: string, onChange: (change: StoreChange) => void): () => void {
+    const watcher = { prefix, onChange };
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /**
+   * Copies the store into another directory, while writes go on: everything acknowledged before this call, and no
+   * half of anything. The copy is a store of its own right, with the same identity.
+   */
+  async backup(targetDirectory: string): Promise<void> {
+    await this.#readable();
+    await this.#file.backup(targetDirectory);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    while (this.#working) await this.#working;
+    this.#watchers.clear();
+    if (this.#hosting && !this.#doubtful) {
+      try {
+        this.#file.leave(this.#hosting.record);
+      } catch {
+        // A full disk: the name stays, and is seen to be dead as soon as the beacon is out.
+      }
+    }
+    await this.#file.close();
+    await this.#hosting?.beacon.extinguish();
+  }
+
+  #enqueue(
+    key: string,
+    expect: Revision,
+    token: Token,
+    write: StoreWrite | undefined,
+    sizeBytes: number,
+  ): Promise<WriteOutcome> {
+    if (this.#closing) return Promise.resolve(refused("closed", "the store is closed"));
+    if (!this.#hosting) return Promise.resolve(refused("closed", "the store was opened read-only"));
+    if (token[0] < this.#hosting.epoch)
+      return Promise.resolve(refused("fenced", `epoch ${token[0]} is over, this is epoch ${this.#hosting.epoch}`));
+    return new Promise((settle) => {
+      this.#queue.push({ key, expect, token, write, sizeBytes, settle });
+      this.#working ??= this.#work(this.#hosting!);
+    });
+  }
+
+  async #work(hosting: Hosting): Promise<void> {
+    while (this.#queue.length > 0) {
+      // Lets everyone who was just answered, and everything else of this turn, put their next write into this batch.
+      await new Promise<void>((resume) => setImmediate(resume));
+      await this.#commitBatch(hosting.epoch);
+    }
+    this.#working = undefined;
+  }
+
+  /** Never rejects. */
+  async #commitBatch(epoch: number): Promise<void> {
+    if (this.#doubtful && !(await this.#settleDoubt(epoch, this.#doubtful))) return;
+    const batch = this.#takeBatch();
+    if (batch.length === 0) return;
+    try {
+      const isCurrent = await this.#file.commit(
+        epoch,
+        lastRevisionOf(batch),
+        batch.map((staged) => this.#changeOf(staged)),
+      );
+      if (isCurrent) this.#accept(batch);
+      else answer(batch, refused("fenced", `epoch ${epoch} is over: another host has opened the store`));
+    } catch (error) {
+      await this.#settleFailure(epoch, batch, error);
+    }
+  }
+
+  /** Decides who may write now. Later changes of a key that is in the batch wait for the next one. */
+  #takeBatch(): readonly Staged[] {
+    const batch: Staged[] = [];
+    const keys = new Set<string>();
+    const later: Pending[] = [];
+    let sizeBytes = 0;
+    let revision = this.#lastRevision;
+    for (const pending of this.#queue) {
+      if (keys.has(pending.key) || batch.length >= MAX_BATCH_WRITES || sizeBytes >= MAX_BATCH_BYTES) {
+        later.push(pending);
+        // Its successors of the same key must not overtake it.
+        keys.add(pending.key);
+        continue;
+      }
+      let kept: KeptRevisions;
+      try {
+        kept = this.#keptOf(pending.key);
+      } catch (cause) {
+        pending.settle({ kind: "unknown", cause });
+        continue;
+      }
+      if ((kept.revisions[0] ?? 0) !== pending.expect) {
+        pending.settle({ kind: "conflict" });
+        continue;
+      }
+      keys.add(pending.key);
+      sizeBytes += pending.sizeBytes;
+      batch.push({ pending, revision: ++revision, kept });
+    }
+    this.#queue = later;
+    return batch;
+  }
+
+  #changeOf({ pending: { write }, revision, kept }: Staged): RecordChange {
+    if (!write) return { prefix: kept.prefix, remove: kept.revisions };
+    return {
+      prefix: kept.prefix,
+      put: { revision, record: encodeRecord(write.value, write.header) },
+      remove: kept.revisions.slice(this.info.historyDepth - 1),
+    };
+  }
+
+  #accept(batch: readonly Staged[]): void {
+    for (const { pending, revision, kept } of batch) {
+      this.#lastRevision = revision;
+      kept.revisions = pending.write ? [revision, ...kept.revisions.slice(0, this.info.historyDepth - 1)] : [];
+      pending.settle({ kind: "written", revision });
+    }
+    if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
+  }
+
+  #tell({ pending: { key, write }, revision }: Staged): void {
+    const change: StoreChange = write
+      ? { kind: "put", entry: { key, value: write.value, revision, header: write.header } }
+      : { kind: "purge", key, revision };
+    for (const watcher of this.#watchers)
+      if (key.startsWith(watcher.prefix))
+        // A microtask of its own: a listener that throws stops neither the others nor the store.
+        queueMicrotask(() => {
+          if (this.#watchers.has(watcher)) watcher.onChange(change);
+        });
+  }
+
+  /** The file tells whether the batch is in it; if it cannot be asked, nobody knows (E4). */
+  async #settleFailure(epoch: number, batch: readonly Staged[], cause: unknown): Promise<void> {
+    const sizeBytes = batch.reduce((sum, { pending }) => sum + pending.sizeBytes, 0);
+    try {
+      if (await this.#file.recover(epoch, lastRevisionOf(batch))) return this.#accept(batch);
+    } catch {
+      this.#doubtful = batch;
+      return answer(batch, { kind: "unknown", cause });
+    }
+    if (isFull(this.#file.directory, cause, sizeBytes))
+      answer(batch, refused("full", `no room for ${batch.length} writes: ${String(cause)}`));
+    else answer(batch, { kind: "unknown", cause });
+  }
+
+  /** False: still unknown, and everyone was told so. Else a repetition finds its write, or is done now. */
+  async #settleDoubt(epoch: number, batch: readonly Staged[]): Promise<boolean> {
+    try {
+      const isWritten = await this.#file.recover(epoch, lastRevisionOf(batch));
+      this.#doubtful = undefined;
+      // Its callers know already that nobody knew; this is for the watchers.
+      if (isWritten) this.#accept(batch);
+      return true;
+    } catch (cause) {
+      const queue = this.#queue;
+      this.#queue = [];
+      for (const { settle } of queue) settle({ kind: "unknown", cause });
+      return false;
+    }
+  }
+
+  #keptOf(key: string): KeptRevisions {
+    const known = this.#kept.get(key);
+    if (known) return known;
+    if (this.#kept.size >= REMEMBERED_KEYS) this.#kept.delete(this.#kept.keys().next().value!);
+    const prefix = recordPrefix(key);
+    const kept = { prefix, revisions: this.#file.revisions(prefix) };
+    this.#kept.set(key, kept);
+    return kept;
+  }
+
+  async #readable(): Promise<void> {
+    if (this.#closing) throw new Error("the store is closed");
+    await this.#file.ready;
+  }
+}
+
+async function assertUnhosted(file: LmdbFile): Promise<undefined> {
+  const host = file.host();
+  if (host && (await isLit(file.directory, host.id))) throw new StoreInUse(file.directory, host.pid);
+  if (file.identity() === undefined) throw new StoreNotFound(file.directory);
+}
+
+/** A host's name may be replaced once its beacon is out; that nobody else replaced it first, the transaction checks. */
+async function becomeHost(file: LmdbFile): Promise<Hosting> {
+  for (;;) {
+    const replaced = file.host();
+    if (replaced && (await isLit(file.directory, replaced.id))) throw new StoreInUse(file.directory, replaced.pid);
+    const record: HostRecord = { id: randomUUID().slice(0, 13), pid: process.pid };
+    const beacon = await HostBeacon.light(file.directory, record.id);
+    const epoch = file.takeOver(replaced, record, randomUUID());
+    if (epoch !== undefined) {
+      if (replaced) removeBeacon(file.directory, replaced.id);
+      return { epoch, record, beacon };
+    }
+    await beacon.extinguish();
+  }
+}
+
+function lastRevisionOf(batch: readonly Staged[]): Revision {
+  return batch.at(-1)!.revision;
+}
+
+function answer(batch: readonly Staged[], outcome: WriteOutcome): void {
+  for (const { pending } of batch) pending.settle(outcome);
+}
+
+function refused(reason: RefusalReason, detail: string): WriteOutcome {
+  return { kind: "refused", reason, detail };
+}

@@ -1,0 +1,35 @@
+/** The store provider for one machine: `createRuntime({ store: embedded("./data") })`. Needs the package lmdb. */
+import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
+import { SingleNodeLeases } from "../memory/single-node-leases.ts";
+import { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
+
+export { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
+export { ForeignDirectory, LmdbMissing, StoreDamaged, StoreInUse, StoreNotFound, StoreTooNew } from "./errors.ts";
+
+export type EmbeddedProvider = StoreProvider & {
+  readonly kind: "embedded";
+  readonly directory: string;
+  /** Needs no logger and no clock. Rejects with `StoreInUse` while another opening hosts the directory. */
+  open(): Promise<OpenStore & { readonly store: EmbeddedStore; readonly directory: string }>;
+};
+
+/** Keeps all actors in a directory, which is made if missing. One process at a time hosts it. */
+export function embedded(directory: string, options: Omit<EmbeddedStoreOptions, "readOnly"> = {}): EmbeddedProvider {
+  return {
+    kind: "embedded",
+    directory,
+    async open() {
+      const store = await EmbeddedStore.open(directory, options);
+      const leases = new SingleNodeLeases(store.epoch);
+      return {
+        store,
+        leases,
+        directory,
+        async close() {
+          await leases.release();
+          await store.close();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,311 @@
+/**
+ * One LMDB file as the embedded store uses it: opening with every check, commits, reads, takeover, backup.
+ *
+ * `overlappingSync` is off on purpose: LMDB then syncs the pages, writes the meta page synchronously, and only then lets
+ * anyone see the commit. So nothing is ever visible, not even to ourselves, that a power loss could take back, and a
+ * commit that fails leaves the state before it. It costs nothing here, since the next batch collects during the sync.
+ */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Database, RootDatabase } from "lmdb";
+import type { Revision, StoredEntry } from "../../ports/store.ts";
+import {
+  afterRecords,
+  decodeRecord,
+  encodeKey,
+  keyOfRecord,
+  MAX_RECORD_KEY_BYTES,
+  recordKeyInto,
+  recordPrefix,
+  revisionOfRecord,
+} from "./entry-codec.ts";
+import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
+
+/** Raised when an older release could no longer read what this one writes. */
+const FORMAT = 1;
+const FILE_NAME = "holdfast.mdb";
+
+/** Codes of LMDB that say the file is not what it should be: INVALID, VERSION_MISMATCH, PAGE_NOTFOUND, CORRUPTED. */
+const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30793, -30794, -30797, -30796]);
+
+/** Who hosts the store, or did until it was killed. */
+export type HostRecord = { readonly id: string; readonly pid: number };
+
+type StoreRecord = { readonly application: "holdfast"; readonly format: number; readonly identity: string };
+
+/** One record to write and the revisions that fall out of the key's history with it. */
+export type RecordChange = {
+  readonly prefix: Uint8Array;
+  readonly put?: { readonly revision: Revision; readonly record: Uint8Array };
+  readonly remove: readonly Revision[];
+};
+
+type Databases = {
+  readonly root: RootDatabase<unknown, string>;
+  /** "store": what this is. "host": who has it. "head": the last revision; its version is the epoch. */
+  readonly meta: Database<unknown, string>;
+  readonly entries: Database<Buffer, Buffer>;
+};
+
+export class LmdbFile {
+  readonly directory: string;
+  readonly isReadOnly: boolean;
+  #databases: Databases;
+  #isClosed = false;
+  #recovery: Promise<unknown> | undefined;
+  readonly #lmdb: Lmdb;
+  readonly #keyBuffer = Buffer.alloc(MAX_RECORD_KEY_BYTES + 1);
+
+  protected constructor(directory: string, isReadOnly: boolean, lmdb: Lmdb) {
+    this.directory = directory;
+    this.isReadOnly = isReadOnly;
+    this.#lmdb = lmdb;
+    this.#databases = openDatabases(lmdb, directory, isReadOnly);
+  }
+
+  static async open(directory: string, isReadOnly: boolean): Promise<LmdbFile> {
+    assertOurs(directory, isReadOnly);
+    return new LmdbFile(directory, isReadOnly, await loadLmdb());
+  }
+
+  host(): HostRecord | undefined {
+    return this.#databases.meta.get("host") as HostRecord | undefined;
+  }
+
+  identity(): string | undefined {
+    return (this.#databases.meta.get("store") as StoreRecord | undefined)?.identity;
+  }
+
+  lastRevision(): Revision {
+    return (this.#databases.meta.get("head") as Revision | undefined) ?? 0;
+  }
+
+  /**
+   * Makes `host` the host, if `replaced` still is what `host()` says, and raises the epoch, all in one durable
+   * transaction. Returns the new epoch, or undefined if somebody else was faster.
+   */
+  takeOver(replaced: HostRecord | undefined, host: HostRecord, identity: string): number | undefined {
+    const { root, meta } = this.#databases;
+    return root.transactionSync(() => {
+      if (this.host()?.id !== replaced?.id) return undefined;
+      const head = meta.getEntry("head");
+      const epoch = (head?.version ?? 0) + 1;
+      const store: StoreRecord = { application: "holdfast", format: FORMAT, identity };
+      if (meta.get("store") === undefined) meta.putSync("store", store);
+      meta.putSync("host", host);
+      meta.putSync("head", head?.value ?? 0, epoch);
+      return epoch;
+    });
+  }
+
+  /** Takes the host's name out again, unless another host replaced it. */
+  leave(host: HostRecord): void {
+    const { root, meta } = this.#databases;
+    root.transactionSync(() => {
+      if (this.host()?.id === host.id) meta.removeSync("host");
+    });
+  }
+
+  /**
+   * Writes all changes in one transaction, if the store still is in `epoch`. Resolves when they are on the disk: true, or
+   * false if nothing was written because the epoch is over. Rejects with LMDB's or the system's code; then `recover`.
+   */
+  async commit(epoch: number, lastRevision: Revision, changes: readonly RecordChange[]): Promise<boolean> {
+    const { meta, entries } = this.#databases;
+    try {
+      return await meta.ifVersion("head", epoch, () => {
+        // The promises of these are that of the whole block.
+        void meta.put("head", lastRevision, epoch);
+        for (const { prefix, put, remove } of changes) {
+          for (const revision of remove) void entries.remove(recordKeyInto(this.#keyBuffer, prefix, revision));
+          if (put) void entries.put(recordKeyInto(this.#keyBuffer, prefix, put.revision), put.record as Buffer);
+        }
+      });
+    } catch (error) {
+      throw await causeOf(error);
+    }
+  }
+
+  /**
+   * Opens the file anew after a failed commit: LMDB refuses to work on when it could not tell whether a meta page was
+   * written. Resolves to whether the commit that ended with this revision is in the store; if so, it is durable too.
+   */
+  recover(epoch: number, lastRevision: Revision): Promise<boolean> {
+    const recovery = this.#recover(epoch, lastRevision);
+    this.#recovery = recovery.catch(() => {}).finally(() => (this.#recovery = undefined));
+    return recovery;
+  }
+
+  /** Wait for it before a read: nothing can be read while the file is being opened anew. */
+  get ready(): Promise<unknown> | undefined {
+    return this.#recovery;
+  }
+
+  async #recover(epoch: number, lastRevision: Revision): Promise<boolean> {
+    await this.close();
+    this.#databases = openDatabases(this.#lmdb, this.directory, this.isReadOnly);
+    this.#isClosed = false;
+    const { root, meta } = this.#databases;
+    if (this.lastRevision() < lastRevision) return false;
+    root.transactionSync(() => meta.putSync("head", this.lastRevision(), epoch));
+    return true;
+  }
+
+  read(key: string): StoredEntry | undefined {
+    const prefix = recordPrefix(key);
+    for (const { key: recordKey, value } of this.#databases.entries.getRange({ ...rangeOf(prefix), limit: 1 }))
+      return decodeRecord(key, revisionOfRecord(recordKey), value);
+    return undefined;
+  }
+
+  /** Newest first. */
+  revisions(prefix: Buffer): Revision[] {
+    const found: Revision[] = [];
+    for (const recordKey of this.#databases.entries.getKeys(rangeOf(prefix))) found.push(revisionOfRecord(recordKey));
+    return found;
+  }
+
+  /** Newest first. */
+  history(key: string, limit: number): StoredEntry[] {
+    const found: StoredEntry[] = [];
+    for (const { key: recordKey, value } of this.#databases.entries.getRange({ ...rangeOf(recordPrefix(key)), limit }))
+      found.push(decodeRecord(key, revisionOfRecord(recordKey), value));
+    return found;
+  }
+
+  list(prefix: string, after: string | undefined, limit: number): StoredEntry[] {
+    const found: StoredEntry[] = [];
+    const first = encodeKey(prefix);
+    const end = Buffer.concat([first, Buffer.of(0xff)]); // no encoded key has this byte
+    let start = first;
+    if (after !== undefined) {
+      const next = afterRecords(recordPrefix(after));
+      if (Buffer.compare(next, start) > 0) start = next;
+    }
+    while (found.length < limit && Buffer.compare(start, end) < 0) {
+      const [record] = this.#databases.entries.getRange({ start, end, limit: 1 });
+      if (!record) break;
+      const key = keyOfRecord(record.key);
+      found.push(decodeRecord(key, revisionOfRecord(record.key), record.value));
+      start = afterRecords(recordPrefix(key));
+    }
+    return found;
+  }
+
+  /** Copies one moment of the store into another directory, while writes go on. Resolves when the copy is on the disk. */
+  async backup(targetDirectory: string): Promise<void> {
+    makeDirectory(targetDirectory);
+    const target = join(targetDirectory, FILE_NAME);
+    if (existsSync(target)) throw new Error(`${targetDirectory} holds a store already: choose an empty directory`);
+    await this.#databases.root.backup(target, true);
+    syncToDisk(target);
+    syncToDisk(targetDirectory);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#databases.root.close();
+  }
+}
+
+type Lmdb = typeof import("lmdb");
+
+async function loadLmdb(): Promise<Lmdb> {
+  try {
+    return await import("lmdb");
+  } catch (cause) {
+    throw new LmdbMissing({ cause });
+  }
+}
+
+function openDatabases(lmdb: Lmdb, directory: string, readOnly: boolean): Databases {
+  const path = join(directory, FILE_NAME);
+  let root: RootDatabase<unknown, string> | undefined;
+  try {
+    root = lmdb.open<unknown, string>({ path, noSubdir: true, readOnly, overlappingSync: false, maxDbs: 4 });
+    assertComplete(directory, path, root);
+    const names = [...root.getKeys({ limit: 3 })];
+    if (names.length > 0 && !names.includes("meta"))
+      throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
+    // A host that was killed while it made the store left an empty one.
+    if (readOnly && names.length < 2) throw new StoreNotFound(directory);
+    const meta = root.openDB<unknown, string>("meta", { encoding: "json", useVersions: true });
+    const store = meta.get("store") as Partial<StoreRecord> | undefined;
+    if (store !== undefined && (store.application !== "holdfast" || typeof store.format !== "number"))
+      throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
+    if (store?.format !== undefined && store.format > FORMAT) throw new StoreTooNew(directory, store.format, FORMAT);
+    if (readOnly && store === undefined) throw new StoreNotFound(directory);
+    const entries = root.openDB<Buffer, Buffer>("entries", { encoding: "binary", keyEncoding: "binary" });
+    return { root, meta, entries };
+  } catch (error) {
+    void root?.close();
+    const code = codeOf(error);
+    if (DAMAGE_CODES.has(code)) throw new StoreDamaged(directory, (error as Error).message, { cause: error });
+    throw error;
+  }
+}
+
+/** Refuses what is not ours before LMDB makes files there. */
+function assertOurs(directory: string, isReadOnly: boolean): void {
+  const found = statSync(directory, { throwIfNoEntry: false });
+  if (found && !found.isDirectory()) throw new ForeignDirectory(directory, "it is a file");
+  const names = found ? readdirSync(directory) : [];
+  if (names.includes(FILE_NAME)) return;
+  const stranger = names.find((name) => !name.startsWith(".") && name !== "lost+found" && !isOwnLeftover(name));
+  if (stranger !== undefined) throw new ForeignDirectory(directory, `it holds ${stranger}`);
+  if (isReadOnly) throw new StoreNotFound(directory);
+  makeDirectory(directory);
+}
+
+function makeDirectory(directory: string): void {
+  const firstMade = mkdirSync(directory, { recursive: true });
+  if (firstMade !== undefined) syncToDisk(dirname(firstMade));
+}
+
+/** What may stand in a directory whose store was taken away. */
+function isOwnLeftover(name: string): boolean {
+  return name === `${FILE_NAME}-lock` || name === "holdfast.sock" || /^host-.*\.lock$/.test(name);
+}
+
+/**
+ * LMDB maps the file, so touching a page behind its end would kill the process. Its last pages may be missing by right (a
+ * transaction that gave them back never wrote them), so only what no transaction could have left out counts.
+ */
+function assertComplete(directory: string, path: string, root: RootDatabase<unknown, string>): void {
+  const { lastPageNumber, pageSize } = root.getStats() as { lastPageNumber: number; pageSize: number };
+  const expectedBytes = (lastPageNumber + 1) * pageSize;
+  const { size } = statSync(path);
+  const missingPages = (expectedBytes - size) / pageSize;
+  if (missingPages > 256 || size * 2 < expectedBytes)
+    throw new StoreDamaged(directory, `${FILE_NAME} has ${size} bytes instead of ${expectedBytes}`);
+}
+
+function rangeOf(prefix: Buffer): { readonly start: Buffer; readonly end: Buffer } {
+  return { start: prefix, end: afterRecords(prefix) };
+}
+
+/** A failed batch rejects with a general error that promises the real one. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const commitError = (error as { commitError?: Promise<never> }).commitError;
+  if (commitError === undefined) return error;
+  return commitError.then(
+    () => error,
+    (cause: unknown) => cause,
+  );
+}
+
+/** LMDB's negative codes or the system's positive ones; undefined if the error has none. */
+export function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+function syncToDisk(path: string): void {
+  if (process.platform === "win32") return; // directories cannot be opened there
+  const descriptor = openSync(path, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}

@@ -1,0 +1,32 @@
+/** The store provider for tests and first steps: nothing survives the process, everything survives a restarted host. */
+import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
+import { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
+import { SingleNodeLeases } from "./single-node-leases.ts";
+
+export { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
+export { SingleNodeLeases } from "./single-node-leases.ts";
+
+export type MemoryProvider = StoreProvider & {
+  readonly kind: "memory";
+  /** Needs no logger and no clock. Every opening sees the same data and fences the openings before it. */
+  open(): Promise<OpenStore & { readonly store: MemoryStore }>;
+};
+
+export function memory(options: MemoryStoreOptions = {}): MemoryProvider {
+  const contents = new MemoryStore(options);
+  return {
+    kind: "memory",
+    async open() {
+      const store = contents.reopen();
+      const leases = new SingleNodeLeases(store.raiseEpoch());
+      return {
+        store,
+        leases,
+        async close() {
+          await leases.release();
+          await store.close();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,100 @@
+/**
+ * What the runtime knows of one actor type: its logic, version, and the user's policies. Made once by `defineActor`;
+ * what is wrong with it is said there, before anything runs.
+ */
+import type { AnyActorLogic, EventFromLogic, InputFrom } from "xstate";
+import type { Cause } from "./document.ts";
+import { type Duration, durationMs } from "./duration.ts";
+import { InvalidRequestError } from "./errors.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { handledEvents, machineVersion } from "./machine/events.ts";
+import { logicHash } from "./machine/tree-check.ts";
+import { type EffectPolicy, policyProblems } from "./policy.ts";
+
+/** What `migrate` gets: the root's stored state, decoded. */
+export type StoredState = {
+  readonly version: number;
+  readonly value: unknown;
+  readonly context: Record<string, unknown>;
+};
+
+/** What `migrate` returns: the state for the present machine, and an event to apply first, where states need entering. */
+export type MigratedState = {
+  readonly value: unknown;
+  readonly context: Record<string, unknown>;
+  readonly event?: { readonly type: string; readonly [field: string]: unknown };
+};
+
+export type ActorOptions = {
+  /** Of the machine, a whole number. Default: the machine's own `version`, or 1. */
+  readonly version?: number;
+  /** Policies by name of the invoked logic or action. */
+  readonly effects?: Readonly<Record<string, EffectPolicy>>;
+  /** Actors that ended are deleted this long afterwards. Default: kept. */
+  readonly retain?: { readonly done: Duration };
+  /** Changes a cause before it is stored, to leave out what must not be kept in the history. */
+  readonly redact?: (cause: Cause) => Cause;
+  /** What a throw of the machine means: "reject" (default) refuses the event, "error" ends the actor as XState does. */
+  readonly onError?: "reject" | "error";
+  /** Brings a stored state to the present version of the machine. */
+  readonly migrate?: (stored: StoredState) => MigratedState;
+  readonly limits?: Partial<Limits>;
+};
+
+export type ActorDefinition<TLogic extends AnyActorLogic = AnyActorLogic> = {
+  readonly logic: TLogic;
+  readonly version: number;
+  readonly hash: string;
+  readonly effects: Readonly<Record<string, EffectPolicy>>;
+  readonly retainDoneMs: number | undefined;
+  readonly redact: ((cause: Cause) => Cause) | undefined;
+  readonly onError: "reject" | "error";
+  readonly migrate: ((stored: StoredState) => MigratedState) | undefined;
+  readonly limits: Limits;
+  /** Whether some state of the machine, or its wildcard, takes events of this type. */
+  readonly handles: (eventType: string) => boolean;
+};
+
+/** Types for the client, inferred from the logic. */
+export type EventOf<TLogic extends AnyActorLogic> = EventFromLogic<TLogic>;
+export type InputOf<TLogic extends AnyActorLogic> = InputFrom<TLogic>;
+
+/** Describes an actor type. Throws InvalidRequestError naming every option that is not usable. */
+export function defineActor<TLogic extends AnyActorLogic>(
+  logic: TLogic,
+  options: ActorOptions = {},
+): ActorDefinition<TLogic> {
+  const problems: string[] = [];
+  if (typeof (logic as { transition?: unknown } | undefined)?.transition !== "function") {
+    throw new InvalidRequestError("defineActor takes an XState machine or other actor logic; what it got has no transition()");
+  }
+  const version = options.version ?? machineVersion(logic) ?? 1;
+  if (!Number.isSafeInteger(version) || version < 0) {
+    problems.push(`version is ${String(version)}; it must be a whole number, 0 or more`);
+  }
+  for (const [name, policy] of Object.entries(options.effects ?? {})) problems.push(...policyProblems(name, policy));
+  const retainDoneMs = options.retain && durationMs(options.retain.done);
+  if (options.retain !== undefined && retainDoneMs === undefined) {
+    problems.push(`retain.done is ${JSON.stringify(options.retain.done)}; write a duration such as "30d" or milliseconds`);
+  }
+  if (options.onError !== undefined && options.onError !== "reject" && options.onError !== "error") {
+    problems.push(`onError is ${String(options.onError)}; it must be "reject" or "error"`);
+  }
+  for (const [name, value] of Object.entries(options.limits ?? {})) {
+    if (!(name in defaultLimits)) problems.push(`limits.${name} is not a limit`);
+    else if (!Number.isFinite(value) || value < 1) problems.push(`limits.${name} is ${value}; it must be 1 or more`);
+  }
+  if (problems.length > 0) throw new InvalidRequestError(`defineActor: ${problems.join("; ")}`);
+  return {
+    logic,
+    version,
+    hash: logicHash(logic),
+    effects: options.effects ?? {},
+    retainDoneMs,
+    redact: options.redact,
+    onError: options.onError ?? "reject",
+    migrate: options.migrate,
+    limits: { ...defaultLimits, ...options.limits },
+    handles: handledEvents(logic),
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * Every failure that a caller can meet, one class per meaning, each with one thing to do. Expected outcomes inside the
+ * runtime are values; these are what a promise of the public API rejects with. `code` is the same on every transport.
+ */
+
+export abstract class HoldfastError extends Error {
+  abstract readonly code: string;
+}
+
+/** There is no such actor (never created, deleted, or purged). Create it, or use `createAndSend`. */
+export class NotFoundError extends HoldfastError {
+  override readonly name = "NotFoundError";
+  readonly code = "NotFound";
+}
+
+/** The actor exists, or existed and its tombstone is still kept. Use another id, or `purge` the tombstone first. */
+export class AlreadyExistsError extends HoldfastError {
+  override readonly name = "AlreadyExistsError";
+  readonly code = "AlreadyExists";
+}
+
+/** No state of the machine can ever handle this type, or it is reserved. Fix the type: sending again will not help. */
+export class UnknownEventError extends HoldfastError {
+  override readonly name = "UnknownEventError";
+  readonly code = "UnknownEvent";
+}
+
+/** A queue or bound is full; nothing was done. Send again later, under the same key. */
+export class OverloadedError extends HoldfastError {
+  override readonly name = "OverloadedError";
+  readonly code = "Overloaded";
+}
+
+/** This idempotency key was used for another body. Use a new key for a new event. */
+export class KeyReusedError extends HoldfastError {
+  override readonly name = "KeyReusedError";
+  readonly code = "KeyReused";
+}
+
+/** The machine threw while it handled the event; nothing was committed and the actor goes on. `cause` is what it threw. */
+export class RejectedError extends HoldfastError {
+  override readonly name = "RejectedError";
+  readonly code = "Rejected";
+}
+
+/** The stored document does not fit the machine. Supply `migrate` or the older machine, then `resume`. */
+export class IncompatibleError extends HoldfastError {
+  override readonly name = "IncompatibleError";
+  readonly code = "Incompatible";
+}
+
+/** The actor is set aside, untouched, with the reason. Mend the reason, then `resume` it. */
+export class ParkedError extends HoldfastError {
+  override readonly name = "ParkedError";
+  readonly code = "Parked";
+}
+
+/** No answer in time: it may be committed, now or soon. Send again under the same key to learn the outcome. */
+export class OutcomeUnknownError extends HoldfastError {
+  override readonly name = "OutcomeUnknownError";
+  readonly code = "OutcomeUnknown";
+}
+
+/** No node took the request before the deadline; nothing was done. Send again. */
+export class MovedError extends HoldfastError {
+  override readonly name = "MovedError";
+  readonly code = "Moved";
+}
+
+/** Document, event or id above its bound; nothing was committed. The message has both sizes. */
+export class TooLargeError extends HoldfastError {
+  override readonly name = "TooLargeError";
+  readonly code = "TooLarge";
+}
+
+/** A value cannot be kept in a document; nothing was committed. The message has the path. */
+export class ValueNotStorableError extends HoldfastError {
+  override readonly name = "NotStorableError";
+  readonly code = "NotStorable";
+}
+
+/** The store refused the write for want of room; nothing was committed. Make room and send again. */
+export class StoreFullError extends HoldfastError {
+  override readonly name = "StoreFullError";
+  readonly code = "StoreFull";
+}
+
+/** The store lost writes that it had confirmed. The runtime has stopped: restore the store, then start again. */
+export class StoreWentBackError extends HoldfastError {
+  override readonly name = "StoreWentBackError";
+  readonly code = "StoreWentBack";
+}
+
+/** The runtime is stopping or has stopped. Send to another node, or again after the restart. */
+export class StoppedError extends HoldfastError {
+  override readonly name = "StoppedError";
+  readonly code = "Stopped";
+}
+
+/** What was passed is not usable (an event without a type, an unknown actor type, an option out of range). */
+export class InvalidRequestError extends HoldfastError {
+  override readonly name = "InvalidRequestError";
+  readonly code = "InvalidRequest";
+}
+
+/** `waitFor` gave up at its time limit, or because the actor ended and the condition can never hold. */
+export class WaitEndedError extends HoldfastError {
+  override readonly name = "WaitEndedError";
+  readonly code = "WaitEnded";
+}
+
+const classes = {
+  NotFound: NotFoundError,
+  AlreadyExists: AlreadyExistsError,
+  UnknownEvent: UnknownEventError,
+  Overloaded: OverloadedError,
+  KeyReused: KeyReusedError,
+  Rejected: RejectedError,
+  Incompatible: IncompatibleError,
+  Parked: ParkedError,
+  OutcomeUnknown: OutcomeUnknownError,
+  Moved: MovedError,
+  TooLarge: TooLargeError,
+  NotStorable: ValueNotStorableError,
+  StoreFull: StoreFullError,
+  StoreWentBack: StoreWentBackError,
+  Stopped: StoppedError,
+  InvalidRequest: InvalidRequestError,
+} as const;
+
+export type ErrorCode = keyof typeof classes;
+
+/** The error of a code, as it arrives over any transport. */
+export function errorOf(code: ErrorCode, message: string, cause?: unknown): HoldfastError {
+  return new classes[code](message, cause === undefined ? undefined : { cause });
+}

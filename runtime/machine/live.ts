@@ -1,0 +1,117 @@
+/**
+ * The work of invoked and spawned logic, done for real after the commit: XState's own `start` runs against a scope
+ * whose system tells the host of results. `effectOf` gives a user's function the key, token and attempt of its run.
+ */
+import type { Token } from "../ports/store.ts";
+import { type Event, kindOf, type Logic, promiseRejected, promiseResolved, type Ref, type Scope, stopEvent } from "./internals.ts";
+import { originalOf } from "./stubs.ts";
+import type { CollectedAction } from "./system.ts";
+
+/** What an effect may know about its own run. */
+export type EffectInfo = {
+  /** `<type>/<id>/<born>/<sid>/<n>`: the same in every attempt, never used for another effect. */
+  readonly key: string;
+  /** The fencing token of the owner that runs it. Pass it to resources that can refuse a lower one. */
+  readonly token: Token;
+  /** 1 for the first attempt that was begun, as far as the document knows. */
+  readonly attempt: number;
+};
+
+const infos = new WeakMap<object, EffectInfo>();
+
+/**
+ * The key, token and attempt of the effect whose arguments these are: the arguments of a promise's, callback's or
+ * observable's creator (`system` must be among them), or the first argument of a custom action.
+ */
+export function effectOf(args: { readonly system: object }): EffectInfo {
+  const info = infos.get(args.system);
+  if (info === undefined) {
+    throw new Error("effectOf(args) knows only the arguments that a durable actor passes to an effect; pass them on unchanged");
+  }
+  return info;
+}
+
+export type LiveEvents = {
+  /** A promise settled. Called at most once. */
+  readonly settled: (outcome: { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown }) => void;
+  /** A callback, observable or custom logic sent this to an actor of its own tree. */
+  readonly relayed: (target: Ref, event: Event) => void;
+  /** The logic threw as it began. */
+  readonly failed: (error: unknown) => void;
+  readonly emitted: (event: Event) => void;
+};
+
+export type Live = {
+  /** Aborts a promise's signal, disposes a callback, ends a subscription. Nothing is reported afterwards. */
+  readonly stop: () => void;
+  /** Hands an event to a callback's receivers. */
+  readonly deliver: (event: Event) => void;
+};
+
+/** Begins the work of an actor. Never throws: what goes wrong is told to `events`. */
+export function begin(ref: Ref, info: EffectInfo, events: LiveEvents): Live {
+  const logic = originalOf(ref.logic);
+  const promise = kindOf(logic) === "promise";
+  let over = false;
+  let settled = false;
+  // A stand-in of its own for each attempt: XState keeps an attempt's abort controller and receivers by it.
+  const self = Object.create(ref) as Ref;
+  self.getSnapshot = () => (over ? { ...ref._snapshot, status: "stopped" } : ref._snapshot);
+  const system = Object.create(ref.system) as typeof ref.system;
+  system._relay = (source, target, event) => {
+    if (over) return;
+    if (!promise || target !== self || (event.type !== promiseResolved && event.type !== promiseRejected)) {
+      if (isOwn(source, target, self, ref)) events.relayed(target === self ? ref : target, event);
+      else ref.system._relay(source === self ? ref : source, target, event);
+      return;
+    }
+    if (settled) return;
+    settled = true;
+    events.settled(event.type === promiseResolved ? { ok: true, value: event.data } : { ok: false, error: event.data });
+  };
+  infos.set(system, info);
+  Object.defineProperty(self, "system", { value: system });
+  const emit = (event: Event) => {
+    if (!over) events.emitted(event);
+  };
+  const scope: Scope = { ...ref._actorScope, self, system, emit };
+  const snapshot = { ...ref._snapshot };
+  try {
+    logic.start?.(snapshot, scope);
+  } catch (thrown) {
+    over = true;
+    events.failed(thrown);
+  }
+  const end = () => {
+    if (over) return;
+    over = true;
+    try {
+      logic.transition(snapshot, { type: stopEvent }, scope);
+    } catch {
+      // A disposer that throws cannot be told to anybody: its actor is gone from the document already.
+    }
+  };
+  return {
+    stop: end,
+    deliver: (event) => {
+      if (!over) logic.transition(snapshot, event, scope);
+    },
+  };
+}
+
+function isOwn(source: Ref | undefined, target: Ref, self: Ref, ref: Ref): boolean {
+  return source === self && (target === self || target === ref._parent || target.system === ref.system);
+}
+
+/** Runs a custom action as XState would have, with references to the live tree. May return a promise. */
+export function perform(action: CollectedAction, ref: Ref, info: EffectInfo): unknown {
+  if (action.exec === undefined) return undefined;
+  const system = Object.create(ref.system) as typeof ref.system;
+  infos.set(system, info);
+  return action.exec({ context: action.context, event: action.event, self: ref, system }, action.params);
+}
+
+/** Whether this logic's work has one result, worth keeping and retrying. */
+export function hasResult(logic: Logic): boolean {
+  return kindOf(logic) === "promise";
+}

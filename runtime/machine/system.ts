@@ -1,0 +1,335 @@
+/**
+ * The ActorSystem that our actors live in: ids and time come from the document, sends to other documents and every
+ * wish for an effect are collected as data. XState's actors call it; `tree.ts` drives it. One per tree.
+ */
+import { Address } from "../address.ts";
+import { type ActionAddress, addressBookOf } from "./addresses.ts";
+import {
+  type CustomAction,
+  type Event,
+  type InspectionEvent,
+  isMachine,
+  type Observer,
+  type Ref,
+  running,
+  type Scope,
+  type System,
+} from "./internals.ts";
+import { NotStorableError } from "./not-storable.ts";
+import { stubFor } from "./stubs.ts";
+
+/** The id of an actor inside its document: `s` and a number never used twice in one life of the root. */
+export type Sid = string;
+
+/** What a step wants done, in the order in which XState would have done it. */
+export type Collected =
+  /** Run a user's action. `exec` is missing when the machine has no implementation of that name. */
+  | { readonly kind: "action"; readonly sid: Sid; readonly action: CollectedAction }
+  | { readonly kind: "emit"; readonly sid: Sid; readonly event: Event }
+  /** Begin, end, or hand an event to, a promise, callback, observable or custom logic. */
+  | { readonly kind: "start"; readonly sid: Sid }
+  | { readonly kind: "stop"; readonly sid: Sid }
+  | { readonly kind: "deliver"; readonly sid: Sid; readonly event: Event }
+  | { readonly kind: "send"; readonly sid: Sid; readonly to: Address; readonly event: Event }
+  /** A line of XState's `log` action. */
+  | { readonly kind: "log"; readonly sid: Sid; readonly values: readonly unknown[] }
+  /** Only in tests in one process: tell observers, inspectors, actors of other systems. */
+  | { readonly kind: "notify"; readonly run: () => void };
+
+export type CollectedAction = {
+  readonly type: string;
+  readonly params: unknown;
+  readonly event: Event;
+  readonly context: unknown;
+  readonly exec: CustomAction["exec"];
+  /** The machine that the action is of: the logic of the actor `sid`. */
+  readonly address?: ActionAddress;
+};
+
+export type Timer = {
+  /** From the document's counter: identity of this one firing. */
+  readonly n: number;
+  readonly source: Sid;
+  readonly target: Sid | Address;
+  /** What `cancel(id)` names; unique per source among the latest. */
+  readonly id: string;
+  readonly event: Event;
+  /** Milliseconds since 1970. */
+  readonly dueMs: number;
+};
+
+/** An event sent by code that runs outside a step: a promise's body, a callback, a person holding a reference. */
+export type OutsideEvent = { readonly source: Sid | undefined; readonly target: Ref; readonly event: Event };
+
+export type SystemOptions = {
+  readonly onOutside: (event: OutsideEvent) => void;
+  /** A drop-in in one process tells observers after the step, and may send to actors of other systems. */
+  readonly inProcess?: { readonly clock: unknown; readonly logger: (...args: unknown[]) => void };
+};
+
+const builtIns = new Set([
+  "xstate.raise",
+  "xstate.sendTo",
+  "xstate.cancel",
+  "xstate.spawnChild",
+  "xstate.stopChild",
+  "xstate.emit",
+  "xstate.log",
+]);
+
+export class DurableSystem implements System {
+  readonly refs = new Map<Sid, Ref>();
+  readonly timers = new Map<number, Timer>();
+  readonly options: SystemOptions;
+  /** The time of the step, set by the tree before each input. */
+  nowMs = 0;
+  nextSid = 0;
+  nextN = 1;
+  /** How deep we are inside steps; events sent at depth 0 come from outside. */
+  depth = 0;
+  collected: Collected[] = [];
+  /** Set while an actor of the document is rebuilt: its recorded id, instead of a new one. */
+  rebuilding: Sid | undefined;
+  /** Set while the root is constructed under its stand-in parent. */
+  rootArriving = false;
+
+  readonly _snapshot: { _scheduledEvents: Record<string, unknown> } = { _scheduledEvents: {} };
+  readonly _clock: unknown;
+  readonly _logger: (...args: unknown[]) => void;
+  readonly scheduler: System["scheduler"];
+  readonly #named = new Map<string, Ref>();
+  readonly #nameOf = new WeakMap<Ref, string>();
+  readonly #inspectors = new Set<Observer>();
+
+  constructor(options: SystemOptions) {
+    this.options = options;
+    this._clock = options.inProcess?.clock ?? refusingClock;
+    this._logger = options.inProcess?.logger ?? (() => {});
+    this.scheduler = {
+      schedule: (source, target, event, delay, id) => this.#schedule(source, target, event, delay, id),
+      cancel: (source, id) => this.#cancel(source, id),
+      cancelAll: (ref) => {
+        for (const timer of this.timers.values()) if (timer.source === ref.sessionId) this.timers.delete(timer.n);
+      },
+    };
+    this._relay = this._relay.bind(this);
+    this.get = this.get.bind(this);
+    this.getAll = this.getAll.bind(this);
+  }
+
+  collect(item: Collected): void {
+    this.collected.push(item);
+  }
+
+  // ---- what XState's actors call ----
+
+  _bookId(): Sid {
+    const sid = this.rebuilding ?? `s${this.nextSid++}`;
+    this.rebuilding = undefined;
+    return sid;
+  }
+
+  _register(sessionId: Sid, ref: Ref): Sid {
+    this.refs.set(sessionId, ref);
+    return sessionId;
+  }
+
+  _unregister(ref: Ref): void {
+    const name = this.#nameOf.get(ref);
+    if (name === undefined) return;
+    this.#named.delete(name);
+    this.#nameOf.delete(ref);
+  }
+
+  _set(systemId: string, ref: Ref): void {
+    const existing = this.#named.get(systemId);
+    if (existing !== undefined && existing !== ref) {
+      throw new Error(`Actor with system ID '${systemId}' already exists.`);
+    }
+    this.#named.set(systemId, ref);
+    this.#nameOf.set(ref, systemId);
+  }
+
+  get(systemId: string): Ref | undefined {
+    return this.#named.get(systemId);
+  }
+
+  getAll(): Record<string, Ref> {
+    return Object.fromEntries(this.#named);
+  }
+
+  /** The name under which the system finds this actor now. */
+  nameOf(ref: Ref): string | undefined {
+    return this.#nameOf.get(ref);
+  }
+
+  start(): void {}
+
+  getSnapshot(): unknown {
+    const scheduled: Record<string, unknown> = {};
+    for (const timer of this.timers.values()) scheduled[`${timer.source}.${timer.id}`] = { ...timer };
+    return { _scheduledEvents: scheduled };
+  }
+
+  inspect(observerOrFunction: unknown): { unsubscribe(): void } {
+    const observer = (
+      typeof observerOrFunction === "function" ? { next: observerOrFunction } : observerOrFunction
+    ) as Observer;
+    this.#inspectors.add(observer);
+    return { unsubscribe: () => void this.#inspectors.delete(observer) };
+  }
+
+  _sendInspectionEvent(event: InspectionEvent): void {
+    // XState tells of a new actor inside its constructor, before its first snapshot: the moment to make it ours.
+    if (event.type === "@xstate.actor" && event.actorRef !== undefined) this.#adopt(event.actorRef);
+    if (this.#inspectors.size === 0) return;
+    const resolved = { ...event, rootId: "s0" };
+    const tell = () => {
+      for (const inspector of this.#inspectors) inspector.next?.(resolved as never);
+    };
+    if (this.depth > 0) this.collect({ kind: "notify", run: tell });
+    else tell();
+  }
+
+  _relay(source: Ref | undefined, target: Ref | Address, event: Event): void {
+    if (target instanceof Address) {
+      if (this.depth === 0) throw new Error(`sending to ${target.sessionId} from outside a step does nothing durable`);
+      this.collect({ kind: "send", sid: source?.sessionId ?? "s0", to: target, event });
+      return;
+    }
+    this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
+    if ((target as { system?: unknown }).system === this && this.depth > 0) {
+      target._send(event);
+      return;
+    }
+    if (this.depth === 0) {
+      this.options.onOutside({ source: source?.sessionId, target, event });
+      return;
+    }
+    this.#relayToStranger(target, event);
+  }
+
+  #relayToStranger(target: Ref, event: Event): void {
+    // Without a target XState itself fails here with its own TypeError; keep that for machines which rely on it.
+    if (typeof target?._send !== "function") return target._send(event);
+    if (this.options.inProcess === undefined) {
+      throw new NotStorableError(
+        `event ${event.type}`,
+        `its target "${target.id}" is an actor of another system: send to address(type, id) instead`,
+      );
+    }
+    this.collect({ kind: "notify", run: () => target.system._relay(undefined, target, event) });
+  }
+
+  // ---- timers ----
+
+  #schedule(source: Ref, target: Ref | Address, event: Event, delay: number, id: string | undefined): void {
+    const n = this.nextN++;
+    const finite = Number.isNaN(delay) ? 0 : Math.min(Math.max(delay, 0), longestDelayMs);
+    this.timers.set(n, {
+      n,
+      source: source.sessionId,
+      target: target instanceof Address ? target : target.sessionId,
+      id: id ?? `t${n}`,
+      event,
+      dueMs: this.nowMs + finite,
+    });
+  }
+
+  #cancel(source: Ref, id: string): void {
+    let latest: Timer | undefined;
+    for (const timer of this.timers.values()) {
+      if (timer.source === source.sessionId && timer.id === id) latest = timer;
+    }
+    if (latest !== undefined) this.timers.delete(latest.n);
+  }
+
+  // ---- making an XState actor ours ----
+
+  #adopt(ref: Ref): void {
+    if (this.rootArriving) {
+      this.rootArriving = false;
+      ref._parent = undefined;
+      delete ref.options.parent;
+    }
+    this.refs.set(ref.sessionId, ref);
+    // The book must know the machine before its first step: see addresses.ts.
+    if (isMachine(ref.logic)) addressBookOf(ref.logic);
+    ref.logic = stubFor(ref.logic);
+    this.#adoptScope(ref._actorScope, ref);
+    this.#adoptObservers(ref);
+  }
+
+  #adoptScope(scope: Scope, ref: Ref): void {
+    const original = scope.actionExecutor;
+    const sid = ref.sessionId;
+    // XState's own executor keeps an action that is met before the start until the start; so it decides when.
+    scope.actionExecutor = (action) => {
+      if (action.exec === undefined || builtIns.has(action.type)) return original(action);
+      original({ ...action, exec: () => this.collect({ kind: "action", sid, action: toCollected(action) }) });
+    };
+    const emit = scope.emit;
+    scope.emit = (event) => {
+      this.collect({ kind: "emit", sid, event });
+      if (this.options.inProcess !== undefined) this.collect({ kind: "notify", run: () => emit(event) });
+    };
+    scope.logger = (...values) => this.collect({ kind: "log", sid, values });
+  }
+
+  #adoptObservers(ref: Ref): void {
+    const report = ref._reportError;
+    if (this.options.inProcess === undefined) {
+      // Nobody in the process listens to a durable actor; its error is in its snapshot, where the step looks.
+      ref._reportError = () => {};
+      return;
+    }
+    const afterStep = (run: () => void) => {
+      if (this.depth > 0) this.collect({ kind: "notify", run });
+      else run();
+    };
+    const subscribe = ref.subscribe;
+    const complete = ref._complete;
+    ref.subscribe = (...args) => {
+      if (this.depth > 0) return subscribe.apply(ref, args);
+      const observer = (typeof args[0] === "object" && args[0] !== null ? args[0] : undefined) as Observer | undefined;
+      const next = observer ? observer.next?.bind(observer) : (args[0] as Observer["next"]);
+      const onError = observer ? observer.error?.bind(observer) : args[1];
+      const onComplete = observer ? observer.complete?.bind(observer) : args[2];
+      let active = true;
+      const told = (snapshot: never) => afterStep(() => active && next?.(snapshot));
+      const inner = subscribe.call(ref, { next: next && told, error: onError, complete: onComplete });
+      return {
+        unsubscribe: () => {
+          if (active) inner.unsubscribe();
+          active = false;
+        },
+      };
+    };
+    ref._reportError = (error) => afterStep(() => report.call(ref, error));
+    ref._complete = () => afterStep(() => complete.call(ref));
+  }
+}
+
+/** About 285,000 years: what a date can hold. */
+const longestDelayMs = 8.64e15 / 2;
+
+const refusingClock = {
+  setTimeout: () => {
+    throw new Error("a durable actor has no clock of its own: use `after` or a delayed event, which are kept");
+  },
+  clearTimeout: () => {},
+};
+
+function toCollected(action: CustomAction): CollectedAction {
+  return {
+    type: action.type,
+    params: action.params,
+    event: action.info.event,
+    context: action.info.context,
+    exec: action.exec,
+  };
+}
+
+export function isRunning(ref: Ref): boolean {
+  return ref._processingStatus === running;
+}

@@ -1,0 +1,599 @@
+/**
+ * One root actor with all its children, as XState sees it while a step runs, and as JSON between steps. XState's own
+ * actors do the work, in XState's own order; our system (`system.ts`) and scope keep everything that would escape.
+ * A tree holds no time and no dice: the caller says what time it is.
+ */
+import { createActor } from "xstate";
+import { Address } from "../address.ts";
+import { DamagedValueError, decodeValue, encodeValue, type Json, type LiveTable, NotStorableError, type RefTag } from "./codec.ts";
+import {
+  type AnySnapshot,
+  type Event,
+  isMachine,
+  kindOf,
+  type Logic,
+  type MachineState,
+  notStarted,
+  type Ref,
+  running,
+  stopped,
+} from "./internals.ts";
+import { originalOf, stubFor } from "./stubs.ts";
+import { type Collected, DurableSystem, isRunning, type Sid, type SystemOptions, type Timer } from "./system.ts";
+
+export const rootSid: Sid = "s0";
+
+/** An actor in a document. Absent fields have their usual value: running, active, no parent (the root). */
+export type ActorRecord = {
+  readonly id?: string;
+  readonly src?: Json;
+  readonly parent?: Sid;
+  readonly systemId?: string;
+  /** The parent follows its snapshots. */
+  readonly sync?: true;
+  readonly run?: "idle" | "stopped";
+  readonly snap: Json;
+};
+
+export type TimerRecord = {
+  /** ISO 8601, UTC. */
+  readonly due: string;
+  readonly id: string;
+  readonly event: Json;
+  readonly from?: Sid;
+  readonly to?: Sid | readonly [type: string, id: string];
+};
+
+export type StoredTree = {
+  readonly actors: Readonly<Record<Sid, ActorRecord>>;
+  readonly timers: Readonly<Record<string, TimerRecord>>;
+  /** The next actor number and the next number of an effect, timer or message. */
+  readonly next: readonly [sid: number, n: number];
+};
+
+export type TreeOptions = SystemOptions & {
+  /** What `self.id` is for the root. */
+  readonly rootId?: string;
+  /** Given only in tests in one process: keeps values that cannot be stored. */
+  readonly live?: LiveTable;
+};
+
+/** The JSON of one part of a tree, ready to be joined. */
+export type EncodedTree = { readonly actors: string; readonly timers: string; readonly next: string };
+
+/** A document whose tree cannot be rebuilt: a child's logic is gone, or a field is not what it should be. */
+export class UnreadableTreeError extends Error {
+  override readonly name = "UnreadableTreeError";
+}
+
+export type ValueCodec = {
+  encodeValue(value: unknown, path: string): Json;
+  decodeValue(json: Json): unknown;
+};
+
+/** A reference to an actor in a stored value that is read without its tree, as in a migration. */
+class StoredRef {
+  readonly tag: RefTag;
+
+  constructor(tag: RefTag) {
+    this.tag = tag;
+  }
+}
+
+function tagOfStored(object: object): RefTag | undefined {
+  if (object instanceof StoredRef) return object.tag;
+  return object instanceof Address ? { "@address": [object.type, object.id] } : undefined;
+}
+
+type Remembered = {
+  readonly snapshot: AnySnapshot;
+  readonly run: number;
+  readonly systemId: string | undefined;
+  readonly text: string;
+  readonly reaches: readonly Sid[];
+};
+
+export class Tree {
+  readonly system: DurableSystem;
+  readonly logic: Logic;
+  root!: Ref;
+  readonly #options: TreeOptions;
+  #remembered = new WeakMap<Ref, Remembered>();
+
+  private constructor(logic: Logic, options: TreeOptions) {
+    this.logic = logic;
+    this.#options = options;
+    this.system = new DurableSystem(options);
+  }
+
+  /** The initial step is done; nothing runs before `start`. */
+  static create(logic: unknown, options: TreeOptions, input: unknown, nowMs: number): Tree {
+    const tree = new Tree(logic as Logic, options);
+    tree.#step(nowMs, () => {
+      tree.system.rootArriving = true;
+      tree.root = construct(tree.logic, {
+        parent: standIn(tree.system),
+        input,
+        ...(options.rootId !== undefined && { id: options.rootId }),
+      });
+    });
+    return tree;
+  }
+
+  static restore(logic: unknown, options: TreeOptions, stored: StoredTree): Tree {
+    const tree = new Tree(logic as Logic, options);
+    tree.#rebuild(stored, new Map());
+    return tree;
+  }
+
+  /** Rebuilds every value from JSON; references that somebody holds stay usable, as addresses do. */
+  rebuild(stored: StoredTree): void {
+    const shells = new Map(this.system.refs);
+    this.system.refs.clear();
+    this.system.timers.clear();
+    for (const ref of shells.values()) this.system._unregister(ref);
+    this.#remembered = new WeakMap();
+    this.#rebuild(stored, shells);
+  }
+
+  /** Encodes and decodes values where there is no tree: references to actors pass through it unread. */
+  static codec(options: Pick<TreeOptions, "live">): ValueCodec {
+    const live = options.live && { live: options.live };
+    return {
+      encodeValue: (value, path) => encodeValue(value, { path, refs: tagOfStored, ...live }),
+      decodeValue: (json) => decodeValue(json, { refs: (tag) => new StoredRef(tag), ...live }),
+    };
+  }
+
+  get codecOptions(): Pick<TreeOptions, "live"> {
+    return this.#options;
+  }
+
+  get snapshot(): AnySnapshot {
+    return this.root._snapshot;
+  }
+
+  start(nowMs: number): void {
+    this.#step(nowMs, () => this.root.start());
+  }
+
+  /** Delivers an event to the root, as `actor.send` does. */
+  send(event: Event, nowMs: number): void {
+    this.#step(nowMs, () => this.system._relay(undefined, this.root, event));
+  }
+
+  /** Delivers what a child's work, or code outside, sent. Events for actors that are gone are dropped, as XState does. */
+  relay(source: Sid | undefined, target: Sid, event: Event, nowMs: number): void {
+    const ref = this.system.refs.get(target);
+    if (ref === undefined) return;
+    const from = source === undefined ? undefined : this.system.refs.get(source);
+    this.#step(nowMs, () => this.system._relay(from, ref, event));
+  }
+
+  /** The work of a child threw as it began: XState's rule for an error in `start`. */
+  fail(sid: Sid, error: unknown, nowMs: number): void {
+    const ref = this.system.refs.get(sid);
+    if (ref === undefined || !isRunning(ref)) return;
+    this.#step(nowMs, () => {
+      ref._snapshot = { ...ref._snapshot, status: "error", error };
+      ref._error(error);
+    });
+  }
+
+  stop(nowMs: number): void {
+    this.#step(nowMs, () => this.root._stop());
+  }
+
+  /** Timers due by then, in due order, ties in the order of their making. */
+  dueTimers(byMs: number): Timer[] {
+    const due: Timer[] = [];
+    for (const timer of this.system.timers.values()) if (timer.dueMs <= byMs) due.push(timer);
+    return due.sort((a, b) => a.dueMs - b.dueMs || a.n - b.n);
+  }
+
+  get nextDueMs(): number | undefined {
+    let next: number | undefined;
+    for (const timer of this.system.timers.values()) if (next === undefined || timer.dueMs < next) next = timer.dueMs;
+    return next;
+  }
+
+  /** Fires one timer, if nothing has cancelled it since. */
+  fire(n: number, nowMs: number): void {
+    const timer = this.system.timers.get(n);
+    if (timer === undefined) return;
+    this.system.timers.delete(n);
+    const source = this.system.refs.get(timer.source);
+    const target = timer.target instanceof Address ? timer.target : this.system.refs.get(timer.target);
+    if (target === undefined) return;
+    this.#step(nowMs, () => this.system._relay(source, target as Ref, timer.event));
+  }
+
+  /** What was collected since the last call. */
+  take(): Collected[] {
+    const collected = this.system.collected;
+    this.system.collected = [];
+    return collected;
+  }
+
+  /** Children whose work lives only in a process, and must be begun again in another: callbacks, observables, custom. */
+  volatileSids(): Sid[] {
+    const sids: Sid[] = [];
+    for (const [sid, ref] of this.system.refs) {
+      const kind = kindOf(originalOf(ref.logic));
+      const works = kind === "callback" || kind === "observable" || kind === "custom";
+      if (works && isRunning(ref) && ref._snapshot.status === "active") sids.push(sid);
+    }
+    return sids;
+  }
+
+  /** Whether the work of this actor has one result, to be recorded. */
+  isPromise(sid: Sid): boolean {
+    const ref = this.system.refs.get(sid);
+    return ref !== undefined && kindOf(originalOf(ref.logic)) === "promise";
+  }
+
+  ref(sid: Sid): Ref | undefined {
+    return this.system.refs.get(sid);
+  }
+
+  /** The logic that the actor was made from, not the one that stands for it in a step. */
+  logicOf(sid: Sid): Logic | undefined {
+    const ref = this.system.refs.get(sid);
+    return ref && originalOf(ref.logic);
+  }
+
+  encodeValue(value: unknown, path: string): Json {
+    return encodeValue(value, {
+      path,
+      refs: (object) => this.#tagOf(object),
+      ...(this.#options.live && { live: this.#options.live }),
+    });
+  }
+
+  decodeValue(json: Json): unknown {
+    return decodeValue(json, {
+      refs: (tag) => this.#untag(tag),
+      ...(this.#options.live && { live: this.#options.live }),
+    });
+  }
+
+  /**
+   * The tree as JSON; `pinned` actors are kept though nothing in the tree names them (work that is still to be done
+   * needs their logic). Throws NotStorableError, naming the path, for what cannot be kept.
+   */
+  encode(pinned: Iterable<Sid> = []): EncodedTree {
+    const reached = new Set<Sid>([rootSid, ...pinned]);
+    for (const [sid, ref] of this.system.refs) if (isRunning(ref)) reached.add(sid);
+    const texts = new Map<Sid, string>();
+    // A set grows while it is walked: actors that a context or a children map names are reached in turn.
+    for (const sid of reached) {
+      const ref = this.system.refs.get(sid);
+      if (ref === undefined) continue;
+      const { text, reaches } = this.#record(ref);
+      texts.set(sid, text);
+      for (const other of reaches) reached.add(other);
+    }
+    for (const sid of this.system.refs.keys()) if (!texts.has(sid)) this.system.refs.delete(sid);
+    const actors = [...texts]
+      .sort((a, b) => sidNumber(a[0]) - sidNumber(b[0]))
+      .map(([sid, text]) => `"${sid}":${text}`)
+      .join();
+    const timers = [...this.system.timers.values()].map((timer) => this.#timerText(timer)).join();
+    return {
+      actors: `{${actors}}`,
+      timers: `{${timers}}`,
+      next: `[${this.system.nextSid},${this.system.nextN}]`,
+    };
+  }
+
+  // ---- to JSON ----
+
+  #record(ref: Ref): Remembered {
+    const systemId = this.system.nameOf(ref);
+    const known = this.#remembered.get(ref);
+    if (
+      known !== undefined &&
+      known.snapshot === ref._snapshot &&
+      known.run === ref._processingStatus &&
+      known.systemId === systemId
+    ) {
+      return known;
+    }
+    const reaches: Sid[] = [];
+    const snap = this.#snap(ref, reaches);
+    const isRoot = ref === this.root;
+    if (!isRoot && ref._parent) reaches.push(ref._parent.sessionId);
+    const record: ActorRecord = {
+      ...(!isRoot && { id: ref.id, src: this.#source(ref), parent: ref._parent?.sessionId ?? rootSid }),
+      ...(systemId !== undefined && { systemId }),
+      ...(ref._syncSnapshot && { sync: true as const }),
+      ...(ref._processingStatus === notStarted && { run: "idle" as const }),
+      ...(ref._processingStatus === stopped && { run: "stopped" as const }),
+      snap,
+    };
+    const text = JSON.stringify(record);
+    const remembered = { snapshot: ref._snapshot, run: ref._processingStatus, systemId, text, reaches };
+    this.#remembered.set(ref, remembered);
+    return remembered;
+  }
+
+  #snap(ref: Ref, reaches: Sid[]): Json {
+    const snapshot = ref._snapshot;
+    const name = ref === this.root ? "" : `actors.${ref.id}.`;
+    const encode = (value: unknown, path: string): Json =>
+      encodeValue(value, {
+        path: name + path,
+        refs: (object) => this.#tagOf(object, reaches),
+        ...(this.#options.live && { live: this.#options.live }),
+      });
+    const outcome = {
+      ...(snapshot.status !== "active" && { status: snapshot.status }),
+      ...(snapshot.output !== undefined && { output: encode(snapshot.output, "output") }),
+      ...(snapshot.error !== undefined && { error: encode(snapshot.error, "error") }),
+    };
+    if (isMachineState(snapshot)) {
+      return {
+        value: snapshot.value as Json,
+        context: encode(snapshot.context, "context"),
+        ...outcome,
+        ...historyOf(snapshot),
+        ...this.#childrenOf(snapshot, reaches),
+      };
+    }
+    const { status: _status, output: _output, error: _error, ...rest } = persisted(originalOf(ref.logic), snapshot);
+    const fields: Record<string, Json> = {};
+    for (const [field, value] of Object.entries(rest)) if (value !== undefined) fields[field] = encode(value, field);
+    return { ...outcome, ...fields };
+  }
+
+  #childrenOf(snapshot: MachineState, reaches: Sid[]): { children?: Json } {
+    const children: Record<string, Sid> = {};
+    let some = false;
+    for (const key in snapshot.children) {
+      const child = snapshot.children[key];
+      if (child === undefined) continue;
+      children[key] = child.sessionId;
+      reaches.push(child.sessionId);
+      some = true;
+    }
+    return some ? { children } : {};
+  }
+
+  #source(ref: Ref): Json {
+    if (typeof ref.src === "string") return ref.src;
+    if (this.#options.live !== undefined) return this.encodeValue(originalOf(ref.logic), `actors.${ref.id}`);
+    throw new NotStorableError(
+      `actors.${ref.id}`,
+      "an actor spawned from inline logic, which has no name to find it by: name it in setup({ actors }) and spawn it by that name",
+    );
+  }
+
+  #timerText(timer: Timer): string {
+    const to = timer.target instanceof Address ? ([timer.target.type, timer.target.id] as const) : timer.target;
+    const record: TimerRecord = {
+      due: new Date(timer.dueMs).toISOString(),
+      id: timer.id,
+      event: this.encodeValue(timer.event, `timers.${timer.id}.event`),
+      ...(timer.source !== rootSid && { from: timer.source }),
+      ...(to !== timer.source && { to }),
+    };
+    return `"t${timer.n}":${JSON.stringify(record)}`;
+  }
+
+  #tagOf(object: object, reaches?: Sid[]): RefTag | undefined {
+    if (object instanceof Address) return { "@address": [object.type, object.id] };
+    const ref = object as Partial<Ref>;
+    if (ref.system !== (this.system as unknown) || typeof ref.sessionId !== "string") return undefined;
+    if (ref.sessionId !== rootSid || ref._parent === undefined) this.system.refs.set(ref.sessionId, ref as Ref);
+    reaches?.push(ref.sessionId);
+    return { "@ref": ref.sessionId };
+  }
+
+  // ---- from JSON ----
+
+  #rebuild(stored: StoredTree, shells: ReadonlyMap<Sid, Ref>): void {
+    const sids = Object.keys(stored.actors).sort((a, b) => sidNumber(a) - sidNumber(b));
+    if (sids[0] !== rootSid) throw new UnreadableTreeError("the document has no root actor s0");
+    for (const sid of sids) this.#place(sid, stored.actors[sid] as ActorRecord, shells.get(sid));
+    for (const sid of sids) {
+      const ref = this.system.refs.get(sid) as Ref;
+      ref._snapshot = this.#revive(ref, (stored.actors[sid] as ActorRecord).snap);
+    }
+    for (const [name, record] of Object.entries(stored.timers)) this.#placeTimer(name, record);
+    this.system.nextSid = stored.next[0];
+    this.system.nextN = stored.next[1];
+    this.system.collected = [];
+  }
+
+  #place(sid: Sid, record: ActorRecord, shell: Ref | undefined): void {
+    const isRoot = sid === rootSid;
+    const parent = isRoot ? undefined : this.system.refs.get(record.parent ?? rootSid);
+    if (!isRoot && parent === undefined) throw new UnreadableTreeError(`actor ${sid} has no parent ${record.parent}`);
+    const logic = isRoot ? this.logic : this.#logicFrom(record, parent as Ref, sid);
+    const ref = shell ?? this.#construct(sid, record, parent);
+    ref.logic = stubFor(logic);
+    if (!isRoot) ref.src = typeof record.src === "string" ? record.src : logic;
+    ref._deferred.length = 0;
+    ref._processingStatus = record.run === "idle" ? notStarted : record.run === "stopped" ? stopped : running;
+    if (isRunning(ref)) ref.mailbox.start();
+    this.system.refs.set(sid, ref);
+    if (isRoot) this.root = ref;
+    if (record.systemId !== undefined) {
+      ref.systemId = record.systemId;
+      this.system._set(record.systemId, ref);
+    }
+    if (shell === undefined && record.sync && isRunning(ref)) this.#follow(ref);
+  }
+
+  #construct(sid: Sid, record: ActorRecord, parent: Ref | undefined): Ref {
+    this.system.rebuilding = sid;
+    this.system.rootArriving = parent === undefined;
+    const id = parent === undefined ? this.#options.rootId : record.id;
+    return construct(placeholder, {
+      parent: parent ?? standIn(this.system),
+      ...(id !== undefined && { id }),
+      ...(record.sync && { syncSnapshot: true }),
+      snapshot: { status: "active" },
+    });
+  }
+
+  #logicFrom(record: ActorRecord, parent: Ref, sid: Sid): Logic {
+    if (typeof record.src !== "string") {
+      if (this.#options.live === undefined || record.src === undefined) {
+        throw new UnreadableTreeError(`actor ${sid} has no source to find its logic by`);
+      }
+      return this.decodeValue(record.src) as Logic;
+    }
+    const found = findLogic(originalOf(parent.logic), record.src);
+    if (found === undefined) {
+      throw new UnreadableTreeError(`the logic "${record.src}" of actor ${sid} (${record.id}) is not in the machine any more`);
+    }
+    return found;
+  }
+
+  /** What XState's `start` does for a child whose parent follows its snapshots. */
+  #follow(ref: Ref): void {
+    this.system.depth++;
+    try {
+      ref.subscribe({
+        next: (snapshot: AnySnapshot) => {
+          if (snapshot.status === "active" && ref._parent !== undefined) {
+            this.system._relay(ref, ref._parent, { type: `xstate.snapshot.${ref.id}`, snapshot });
+          }
+        },
+        error: () => {},
+      });
+    } finally {
+      this.system.depth--;
+    }
+  }
+
+  #revive(ref: Ref, snap: Json): AnySnapshot {
+    if (typeof snap !== "object" || snap === null || Array.isArray(snap)) {
+      throw new UnreadableTreeError(`actor ${ref.sessionId} has no snapshot`);
+    }
+    const stored = snap as Record<string, Json>;
+    const outcome = {
+      status: (stored.status ?? "active") as AnySnapshot["status"],
+      output: stored.output === undefined ? undefined : this.decodeValue(stored.output),
+      error: stored.error === undefined ? undefined : this.decodeValue(stored.error),
+    };
+    const logic = originalOf(ref.logic);
+    if (isMachine(logic)) {
+      if (stored.value === undefined) return outcome;
+      return this.#reviveMachine(logic as unknown as Logic, ref, stored, outcome);
+    }
+    const { status: _status, output: _output, error: _error, ...rest } = stored;
+    const decoded: AnySnapshot = { ...outcome };
+    if (kindOf(logic) !== "transition") decoded.input = undefined;
+    for (const [field, value] of Object.entries(rest)) decoded[field] = this.decodeValue(value);
+    return logic.restoreSnapshot ? logic.restoreSnapshot(decoded, ref._actorScope) : decoded;
+  }
+
+  #reviveMachine(logic: Logic, ref: Ref, stored: Record<string, Json>, outcome: AnySnapshot): AnySnapshot {
+    const historyValue: Record<string, { id: string }[]> = {};
+    for (const [node, ids] of Object.entries((stored.history ?? {}) as Record<string, string[]>)) {
+      historyValue[node] = ids.map((id) => ({ id }));
+    }
+    const shape = { ...outcome, value: stored.value, context: {}, children: {}, historyValue };
+    let revived: MachineState;
+    try {
+      revived = logic.restoreSnapshot?.(shape as AnySnapshot, ref._actorScope) as MachineState;
+    } catch (thrown) {
+      throw new UnreadableTreeError(`the stored state of ${ref.id} does not fit the machine: ${(thrown as Error).message}`, {
+        cause: thrown,
+      });
+    }
+    const context = this.decodeValue(stored.context ?? {});
+    if (typeof context !== "object" || context === null) throw new DamagedValueError("context", "it is not an object");
+    revived.context = context as Record<string, unknown>;
+    for (const [key, sid] of Object.entries((stored.children ?? {}) as Record<string, Sid>)) {
+      const child = this.system.refs.get(sid);
+      if (child === undefined) throw new UnreadableTreeError(`child "${key}" names actor ${sid}, which is missing`);
+      revived.children[key] = child;
+    }
+    return revived;
+  }
+
+  #placeTimer(name: string, record: TimerRecord): void {
+    const n = Number(name.slice(1));
+    const dueMs = Date.parse(record.due);
+    if (!Number.isInteger(n) || Number.isNaN(dueMs)) throw new UnreadableTreeError(`timer ${name} has no due time`);
+    const source = record.from ?? rootSid;
+    const to = record.to ?? source;
+    this.system.timers.set(n, {
+      n,
+      source,
+      target: typeof to === "string" ? to : new Address(to[0], to[1]),
+      id: record.id,
+      event: this.decodeValue(record.event) as Event,
+      dueMs,
+    });
+  }
+
+  #untag(tag: RefTag): unknown {
+    if ("@address" in tag) return new Address(tag["@address"][0], tag["@address"][1]);
+    // A reference to an actor that was gone when the document was written stays undefined, as in XState's own restore.
+    return this.system.refs.get(tag["@ref"]);
+  }
+
+  #step(nowMs: number, run: () => void): void {
+    this.system.nowMs = nowMs;
+    this.system.depth++;
+    try {
+      run();
+    } finally {
+      this.system.depth--;
+    }
+  }
+}
+
+/** Finds the logic that a child's source names: one of the machine's actors, or the n-th inline invoke of a state. */
+export function findLogic(parent: Logic, source: string): Logic | undefined {
+  if (!isMachine(parent)) return undefined;
+  const inline = /^xstate\.invoke\.(\d+)\.(.*)$/s.exec(source);
+  if (inline === null) return parent.implementations.actors[source] as unknown as Logic | undefined;
+  const node = (parent as unknown as { idMap: Map<string, { config: { invoke?: unknown } }> }).idMap.get(inline[2] as string);
+  const invoke = node?.config.invoke;
+  const one = (Array.isArray(invoke) ? invoke[Number(inline[1])] : invoke) as { src?: unknown } | undefined;
+  return typeof one?.src === "object" ? (one.src as Logic) : undefined;
+}
+
+function construct(logic: Logic, options: Record<string, unknown>): Ref {
+  return (createActor as unknown as (logic: Logic, options: unknown) => Ref)(logic, options);
+}
+
+/** XState takes the system of an actor from its parent; the root has none, so this stands in while it is constructed. */
+function standIn(system: DurableSystem): { readonly system: DurableSystem } {
+  return { system };
+}
+
+const placeholder: Logic = {
+  transition: (snapshot) => snapshot,
+  getInitialSnapshot: () => ({ status: "active" }),
+  getPersistedSnapshot: (snapshot) => snapshot,
+  restoreSnapshot: (snapshot) => snapshot,
+};
+
+function persisted(logic: Logic, snapshot: AnySnapshot): AnySnapshot {
+  if (isMachine(logic)) return snapshot;
+  return logic.getPersistedSnapshot ? logic.getPersistedSnapshot(snapshot) : snapshot;
+}
+
+function isMachineState(snapshot: AnySnapshot): snapshot is MachineState {
+  return "machine" in snapshot && "value" in snapshot;
+}
+
+function historyOf(snapshot: MachineState): { history?: Json } {
+  const history: Record<string, string[]> = {};
+  let some = false;
+  for (const node in snapshot.historyValue) {
+    history[node] = (snapshot.historyValue[node] ?? []).map((state) => state.id);
+    some = true;
+  }
+  return some ? { history } : {};
+}
+
+function sidNumber(sid: Sid): number {
+  return Number(sid.slice(1));
+}

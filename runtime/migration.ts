@@ -1,0 +1,58 @@
+/**
+ * From a stored document to a tree of the present machine: accepted when the structure is the same or the stored state
+ * still fits, brought over by the user's `migrate`, or refused before anything is touched.
+ */
+import type { ActorDefinition, MigratedState } from "./definition.ts";
+import { type Document, NewerDocumentError } from "./document.ts";
+import type { Json } from "./machine/codec.ts";
+import { incompatibilities } from "./machine/tree-check.ts";
+import type { Event } from "./machine/internals.ts";
+import { type ActorRecord, rootSid, type StoredTree, Tree, type TreeOptions } from "./machine/tree.ts";
+
+/** The stored state does not fit the machine, and nothing brings it over. The document stays as it is. */
+export class IncompatibleDocumentError extends Error {
+  override readonly name = "IncompatibleDocumentError";
+}
+
+export type RestoredTree = { readonly tree: Tree; readonly event: Event | undefined };
+
+export function restoreTree(document: Document, definition: ActorDefinition, options: TreeOptions): RestoredTree {
+  const { version, hash } = document.machine;
+  if (version > definition.version) {
+    throw new NewerDocumentError(`it was written by version ${version} of the machine; this node has version ${definition.version}`);
+  }
+  if (version === definition.version && hash === definition.hash) {
+    return { tree: Tree.restore(definition.logic, options, document), event: undefined };
+  }
+  const migrated = migrate(document, definition, options);
+  const stored = migrated === undefined ? document : withRoot(document, migrated, options);
+  const problems = incompatibilities(definition.logic, stored);
+  if (problems.length > 0) {
+    const advice = definition.migrate === undefined ? "supply `migrate`" : "`migrate` must return a state that fits";
+    throw new IncompatibleDocumentError(
+      `version ${version} of the machine left a state that version ${definition.version} does not know: ${problems.join("; ")}; ${advice}, or run the older machine`,
+    );
+  }
+  return { tree: Tree.restore(definition.logic, options, stored), event: migrated?.event as Event | undefined };
+}
+
+function migrate(document: Document, definition: ActorDefinition, options: TreeOptions): MigratedState | undefined {
+  if (definition.migrate === undefined) return undefined;
+  const snap = document.actors[rootSid]?.snap as Record<string, Json>;
+  const reader = Tree.codec(options);
+  return definition.migrate({
+    version: document.machine.version,
+    value: snap.value,
+    context: reader.decodeValue(snap.context ?? {}) as Record<string, unknown>,
+  });
+}
+
+function withRoot(document: Document, migrated: MigratedState, options: TreeOptions): StoredTree {
+  const root = document.actors[rootSid] as ActorRecord;
+  const snap = {
+    ...(root.snap as Record<string, Json>),
+    value: migrated.value as Json,
+    context: Tree.codec(options).encodeValue(migrated.context, "migrate().context"),
+  };
+  return { ...document, actors: { ...document.actors, [rootSid]: { ...root, snap } } };
+}

@@ -1,0 +1,21 @@
+/**
+ * Requests between nodes: to the owner of an actor's partition, at most once per call, maybe late, maybe twice, maybe
+ * never answered. Whoever asks must be able to ask again. Bodies are JSON text, so that nothing but data crosses.
+ */
+export type BusReply =
+  | { readonly kind: "reply"; readonly body: string }
+  /** Nobody owns the partition, or the owner is not reachable: nothing was done. */
+  | { readonly kind: "nobody" }
+  /** No answer before the deadline: it may have been done. */
+  | { readonly kind: "timeout" };
+
+export interface Bus {
+  /** Sends to the node that owns the partition. Never rejects. */
+  request(partition: number, body: string, timeoutMs: number): Promise<BusReply>;
+  /** Answers requests for partitions that this node owns. Returns how to stop. */
+  serve(handler: (partition: number, body: string) => Promise<string>): () => void;
+  /** Publishes an emitted event to all nodes, at most once; `id` lets listeners drop repetitions. */
+  publish(topic: string, body: string, id: string): Promise<void>;
+  /** Listens to one topic. Returns how to stop. */
+  subscribe(topic: string, listener: (body: string, id: string) => void): () => void;
+}

@@ -1,0 +1,51 @@
+/**
+ * `holdfast/simulations`: a deterministic world for the runtime and for users' machines, and checkers that judge what
+ * happened in it. Start with `createWorld`; `createWorld({ seed })` twice is the same run twice.
+ */
+export {
+  checkEffects,
+  type EffectHistory,
+  type PerformedEffect,
+  type RecordedResult,
+} from "./checkers/effects.ts";
+export { checkExactlyOnce, type ExactlyOnceHistory, type SendAttempt } from "./checkers/exactly-once.ts";
+export { checkOrder, type OrderHistory } from "./checkers/order.ts";
+export { checkRevisions, type Operation, type RevisionHistory, type StoredRevision } from "./checkers/revisions.ts";
+export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
+export type { Violation } from "./checkers/violation.ts";
+export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
+export type { Dice, RangeMs } from "./world/dice.ts";
+export type { FaultCall, FaultPlan, FaultRates } from "./world/fault-plan.ts";
+export {
+  type Application,
+  type ApplicationOutcome,
+  FencedRecorder,
+  type RecordedApplication,
+  type RecorderOptions,
+} from "./world/fenced-recorder.ts";
+export type { GateState } from "./world/gate.ts";
+export type { Grant, LeaseModel, LeaseSettings, MoveOptions } from "./world/lease-model.ts";
+export type { Links } from "./world/links.ts";
+export { type RunEnd, type RunOptions, WorldError } from "./world/loop.ts";
+export type { AtOptions, Boot, CrashOptions, LogLine, NodePorts, SimulatedNode } from "./world/node.ts";
+export type { Point, PointSelector } from "./world/points.ts";
+export {
+  type ServiceFault,
+  type ServiceModel,
+  type ServiceSettings,
+  ServiceTimeoutError,
+} from "./world/service-model.ts";
+export type { AppliedChange, StoreData } from "./world/store-data.ts";
+export {
+  type ReadFault,
+  type StoreDelays,
+  type StoreFaultRates,
+  type StoreFaults,
+  type StoreModel,
+  type StoreSettings,
+  StoreUnreachableError,
+  type WatchFault,
+  type WriteFault,
+} from "./world/store-model.ts";
+export type { Trace } from "./world/trace.ts";
+export { createWorld, type World, type WorldSettings } from "./world/world.ts";

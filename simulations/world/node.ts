@@ -1,0 +1,206 @@
+/**
+ * One process that can crash, freeze and start again. Each incarnation gets fresh ports behind its own gate; what an
+ * earlier one still holds is dead. Points are counted over all incarnations.
+ */
+import type { Bus } from "../../runtime/ports/bus.ts";
+import type { Clock } from "../../runtime/ports/clock.ts";
+import type { Leases } from "../../runtime/ports/leases.ts";
+import type { LogFields, Logger } from "../../runtime/ports/logger.ts";
+import type { Random } from "../../runtime/ports/random.ts";
+import type { ActorStore } from "../../runtime/ports/store.ts";
+import type { BusModel } from "./bus-model.ts";
+import type { Dice } from "./dice.ts";
+import { Gate, type GateState } from "./gate.ts";
+import type { Laws } from "./laws.ts";
+import type { LeaseModel } from "./lease-model.ts";
+import { type PointSelector, Points } from "./points.ts";
+import type { ServiceModel } from "./service-model.ts";
+import type { StoreModel } from "./store-model.ts";
+
+/** Everything a runtime gets, and the ways out for user effects. One incarnation's; dead after its crash. */
+export type NodePorts = {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: ActorStore;
+  readonly bus: Bus;
+  readonly leases: Leases;
+  readonly logger: Logger;
+  /** A user effect: `perform` happens outside, at the point `effect:call`, and is heard of at `effect:answer`. */
+  effect<T>(perform: () => T | Promise<T>): Promise<T>;
+  /** A client of an outside service, for user effects. */
+  service<Request, Answer>(service: ServiceModel<Request, Answer>): (request: Request) => Promise<Answer>;
+};
+
+export type Boot = (ports: NodePorts) => void | Promise<void>;
+
+export type LogLine = {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+  readonly fields: LogFields;
+  readonly incarnation: number;
+  readonly atMs: number;
+};
+
+/** What a planned crash or freeze waits for: the `nth` match from now (default 1). */
+export type AtOptions = { readonly nth?: number };
+export type CrashOptions = AtOptions & { readonly restartAfterMs?: number };
+
+export type NodeModels = { readonly store: StoreModel; readonly bus: BusModel; readonly leases: LeaseModel };
+
+export class SimulatedNode {
+  readonly name: string;
+  /** All that any incarnation logged; what it says after its crash is not heard. */
+  readonly logs: LogLine[] = [];
+  /** How far the wall clock is from true time. May jump at any moment; the monotonic clock does not follow. */
+  wallOffsetMs = 0;
+  readonly #laws: Laws;
+  readonly #models: NodeModels;
+  readonly #epochMs: number;
+  readonly #points = new Points();
+  #incarnation = 0;
+  #gate: Gate;
+  #ports: NodePorts;
+  #boot: Boot | undefined;
+
+  /** `epochMs`: what a correct wall clock shows when the world begins. */
+  constructor(name: string, laws: Laws, models: NodeModels, epochMs: number) {
+    this.name = name;
+    this.#laws = laws;
+    this.#models = models;
+    this.#epochMs = epochMs;
+    [this.#gate, this.#ports] = this.#incarnate();
+  }
+
+  /** Of the current incarnation. */
+  get ports(): NodePorts {
+    return this.#ports;
+  }
+
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  get state(): GateState {
+    return this.#gate.state;
+  }
+
+  /** The names of the points passed, in order; point n is at index n - 1. */
+  get points(): readonly string[] {
+    return this.#points.names;
+  }
+
+  /** What the process does when it starts: now, and again after every `restart`. */
+  boot(boot: Boot): void {
+    this.#boot = boot;
+    this.#start();
+  }
+
+  /** From now on nothing of this incarnation has any effect or is ever answered. */
+  crash(): void {
+    this.#gate.crash();
+  }
+
+  /** A new incarnation, which boots at once. One that still runs crashes first. */
+  restart(): void {
+    this.crash();
+    [this.#gate, this.#ports] = this.#incarnate();
+    this.#laws.loop.note(`${this.#gate.owner} STARTS`);
+    this.#start();
+  }
+
+  /** Holds everything back, in and out, for this long. Its clocks go on: a stopped process, not a suspended machine. */
+  freeze(forMs: number): void {
+    this.#gate.freeze(forMs);
+  }
+
+  crashAt(point: PointSelector, { nth = 1, restartAfterMs }: CrashOptions = {}): void {
+    this.#points.plan(point, nth, { kind: "crash", restartAfterMs });
+  }
+
+  freezeAt(point: PointSelector, forMs: number, { nth = 1 }: AtOptions = {}): void {
+    this.#points.plan(point, nth, { kind: "freeze", forMs });
+  }
+
+  /** `ports.effect` of the incarnation that runs at the moment of the call. */
+  effect<T>(perform: () => T | Promise<T>): Promise<T> {
+    return this.#ports.effect(perform);
+  }
+
+  #incarnate(): readonly [Gate, NodePorts] {
+    const { loop, dice } = this.#laws;
+    this.#incarnation++;
+    const owner = `${this.name}.${this.#incarnation}`;
+    const gate = new Gate(owner, loop, this.#points, (order) => {
+      if (order.kind !== "crash" || order.restartAfterMs === undefined) return;
+      loop.after(order.restartAfterMs, `${this.name} restarts`, () => this.restart());
+    });
+    const random = dice.at(`random/${owner}`);
+    const leases = this.#models.leases.open(this.name, gate);
+    const ports: NodePorts = {
+      clock: this.#clock(gate, dice.at(`clock/${owner}`)),
+      random: { next: () => random.next(), id: () => random.id() },
+      store: this.#models.store.open(this.name, gate),
+      bus: this.#models.bus.open(this.name, gate, leases),
+      leases,
+      logger: this.#logger(gate, this.#incarnation),
+      effect: (perform) =>
+        gate.call(
+          "effect",
+          "",
+          async () => perform(),
+          () => "",
+        ),
+      service: (service) => (request) => service.callFrom(this.name, gate, request),
+    };
+    return [gate, ports];
+  }
+
+  #start(): void {
+    const gate = this.#gate;
+    // A process that fails to start must not look like one that has nothing to do.
+    void (async () => this.#boot?.(this.#ports))().catch((error: unknown) => {
+      if (gate.state !== "crashed") this.#laws.loop.fail(error);
+    });
+  }
+
+  #clock(gate: Gate, dice: Dice): Clock {
+    const { loop } = this.#laws;
+    // Every process counts from another moment, so that nobody compares the monotonic times of two.
+    const originMs = dice.whole(1_000, 1_000_000) - Math.floor(loop.nowMs);
+    let timers = 0;
+    return {
+      now: () => Math.floor(this.#epochMs + this.wallOffsetMs + loop.nowMs),
+      monotonic: () => originMs + loop.nowMs,
+      after: (delayMs, wake, options) => {
+        if (gate.state === "crashed") return () => {};
+        const timer = ++timers;
+        let isCancelled = false;
+        const fire = (): void => {
+          forget();
+          gate.pass("clock.fire", `timer ${timer}`, () => {
+            if (!isCancelled) wake();
+          });
+        };
+        const cancel = loop.after(delayMs, `clock.fire ${gate.owner}`, fire, options);
+        // A dead process's timers are nothing that is left to happen.
+        const forget = gate.onCrash(cancel);
+        return () => {
+          isCancelled = true;
+          forget();
+          cancel();
+        };
+      },
+    };
+  }
+
+  #logger(gate: Gate, incarnation: number): Logger {
+    const write =
+      (level: LogLine["level"]) =>
+      (message: string, fields: LogFields = {}): void => {
+        if (gate.state === "crashed") return;
+        this.#laws.loop.note(`${gate.owner} ${level} ${message}`);
+        this.logs.push({ level, message, fields, incarnation, atMs: this.#laws.loop.nowMs });
+      };
+    return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * A small world in one thread: virtual time, seeded dice, nodes behind gates, one store, one bus, one coordinator.
+ * The same seed gives the same trace, byte for byte. Start reading at `createWorld`; the loop itself is in `loop.ts`.
+ */
+import { BusModel, type BusSettings } from "./bus-model.ts";
+import { type Dice, DiceTable } from "./dice.ts";
+import { LeaseModel, type LeaseSettings } from "./lease-model.ts";
+import { Links } from "./links.ts";
+import { type Cancel, Loop, type RunEnd, type RunOptions, WorldError } from "./loop.ts";
+import { SimulatedNode } from "./node.ts";
+import { ServiceModel, type ServiceSettings } from "./service-model.ts";
+import { StoreModel, type StoreSettings } from "./store-model.ts";
+import { Trace } from "./trace.ts";
+
+export type WorldSettings = {
+  readonly seed: number | string;
+  /** A run that takes more is taken for endless. Default one million. */
+  readonly maxSteps?: number;
+  /** Keep every line of the trace, not only the last ones. */
+  readonly fullTrace?: boolean;
+  /** Wall time at the beginning, in milliseconds since 1970. Default 2026-01-01. */
+  readonly epochMs?: number;
+  readonly store?: StoreSettings;
+  readonly bus?: BusSettings;
+  readonly leases?: LeaseSettings;
+};
+
+export type World = {
+  readonly seed: string;
+  readonly trace: Trace;
+  readonly links: Links;
+  readonly store: StoreModel;
+  readonly bus: BusModel;
+  readonly leases: LeaseModel;
+  /** True milliseconds since the world began. */
+  readonly nowMs: number;
+  /** True wall time, as a correct clock shows it. */
+  readonly wallMs: number;
+  readonly steps: number;
+  /** The generator of this place; the same one for the same name. */
+  dice(place: string): Dice;
+  /** The node of this name, made at the first call. */
+  node(name: string): SimulatedNode;
+  readonly nodes: readonly SimulatedNode[];
+  /** An outside service; nodes call it through `ports.service(service)`. */
+  service<Request, Answer>(
+    name: string,
+    handle: (request: Request) => Answer,
+    settings?: ServiceSettings,
+  ): ServiceModel<Request, Answer>;
+  /** Plans something from outside: a fault, a step of the workload. */
+  after(delayMs: number, label: string, run: () => void): Cancel;
+  /** Waits outside of every node: for clients and workloads. */
+  sleep(delayMs: number): Promise<void>;
+  /** A line of the test's own in the trace. */
+  note(text: string): void;
+  /** Moves time on until a reason to stop; with no option until nothing is left but background. */
+  run(options?: RunOptions): Promise<RunEnd>;
+  /** As `run`, but the condition must come true, by default within ten virtual minutes. */
+  runUntil(condition: () => boolean, withinMs?: number): Promise<void>;
+  /** Moves time on until the promise settles, and gives its result. */
+  settle<T>(promise: Promise<T>, withinMs?: number): Promise<T>;
+  /** Ends every fault by chance or by script, and every cut. Frozen nodes thaw by themselves, crashed ones stay down. */
+  heal(): void;
+};
+
+const tenMinutesMs = 600_000;
+
+export function createWorld(settings: WorldSettings): World {
+  const seed = String(settings.seed);
+  const epochMs = settings.epochMs ?? Date.UTC(2026, 0, 1);
+  const trace = new Trace(settings.fullTrace ?? false);
+  const loop = new Loop(seed, trace, settings.maxSteps ?? 1_000_000);
+  const dice = new DiceTable(seed);
+  const links = new Links((text) => loop.note(text));
+  const laws = { loop, dice, links };
+  const store = new StoreModel(laws, settings.store);
+  const bus = new BusModel(laws, settings.bus);
+  const leases = new LeaseModel(laws, settings.leases);
+  const nodes = new Map<string, SimulatedNode>();
+  const services: ServiceModel<never, unknown>[] = [];
+
+  const runUntil = async (condition: () => boolean, withinMs = tenMinutesMs): Promise<void> => {
+    const end = await loop.run({ until: condition, forMs: withinMs });
+    if (end === "until" || condition()) return;
+    const lines = trace.lines(25).join("\n  ");
+    throw new WorldError(`seed ${seed}: still not so after ${withinMs} virtual ms (${end}): ${condition}\n  ${lines}`);
+  };
+
+  return {
+    seed,
+    trace,
+    links,
+    store,
+    bus,
+    leases,
+    get nowMs() {
+      return loop.nowMs;
+    },
+    get wallMs() {
+      return Math.floor(epochMs + loop.nowMs);
+    },
+    get steps() {
+      return loop.steps;
+    },
+    get nodes() {
+      return [...nodes.values()];
+    },
+    dice: (place) => dice.at(place),
+    node: (name) => {
+      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases }, epochMs);
+      nodes.set(name, node);
+      return node;
+    },
+    service: (name, handle, serviceSettings) => {
+      const service = new ServiceModel(laws, name, handle, serviceSettings);
+      services.push(service as ServiceModel<never, unknown>);
+      return service;
+    },
+    after: (delayMs, label, run) => loop.after(delayMs, label, run),
+    sleep: (delayMs) => loop.sleep(delayMs, "sleep"),
+    note: (text) => loop.note(text),
+    run: (options) => loop.run(options),
+    runUntil,
+    settle: async (promise, withinMs) => {
+      let isSettled = false;
+      const settled = (): void => {
+        isSettled = true;
+      };
+      promise.then(settled, settled);
+      await runUntil(function promiseSettled() {
+        return isSettled;
+      }, withinMs);
+      return promise;
+    },
+    heal: () => {
+      store.faults.off();
+      bus.faultsOff();
+      for (const service of services) service.faults.off();
+      links.healAll();
+    },
+  };
+}
