@@ -63,7 +63,11 @@ export function itemText(item: OutboxItem, tree: Tree): string {
     case "start":
       return withAttempt(`{"n":${item.n},"do":"start","by":"${item.sid}"}`, item);
     case "emit":
-      item.text ??= JSON.stringify({ n: item.n, do: "emit", event: tree.encodeValue(item.event, `emit ${item.event.type}`) });
+      item.text ??= JSON.stringify({
+        n: item.n,
+        do: "emit",
+        event: Tree.codec(tree.codecOptions).encodeValue(item.event, `the emitted event ${item.event.type}`),
+      });
       return item.text;
     case "send":
       item.text ??= JSON.stringify({

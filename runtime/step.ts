@@ -27,7 +27,7 @@ import type { Collected, Sid, SystemOptions } from "./machine/system.ts";
 import { Tree, type TreeOptions } from "./machine/tree.ts";
 import { restoreTree } from "./migration.ts";
 import { actionItem, itemText, type OutboxItem, readItem, readSend } from "./outbox.ts";
-import type { Token } from "./ports/store.ts";
+import { compareTokens, type Token } from "./ports/store.ts";
 import { type Key, type Receipt, Window } from "./window.ts";
 
 // ---- what goes in ----
@@ -304,7 +304,7 @@ class Run {
       case "expire":
         return this.#expire();
       case "claim":
-        if (this.actor.head !== undefined) this.#commits = true;
+        if (this.actor.head !== undefined && compareTokens(this.actor.head.token, this.context.token) !== 0) this.#commits = true;
         return { kind: "done" };
       case "barrier":
         if (this.actor.head === undefined) return this.#missing();

@@ -84,6 +84,14 @@ export class Window {
     return { kind: "known", receipt };
   }
 
+  /** The receipt of a key that is known, whatever its body was. */
+  receiptOf(key: Key): Receipt | undefined {
+    if (key.kind === "caller") return this.#keys.get(key.key)?.receipt;
+    const mark = this.#clients.get(key.client);
+    if (mark === undefined || key.number > mark.high || mark.gaps.includes(key.number)) return undefined;
+    return mark.recent.get(key.number) ?? { revision: oldest(mark.recent), changed: true };
+  }
+
   add(key: Key, hash: string, receipt: Receipt, nowMs: number, limits: Limits): void {
     if (key.kind === "caller") {
       this.#keys.set(key.key, keyMark(key.key, hash, receipt, nowMs));

@@ -36,16 +36,7 @@ export {
   ServiceTimeoutError,
 } from "./world/service-model.ts";
 export type { AppliedChange, StoreData } from "./world/store-data.ts";
-export {
-  type ReadFault,
-  type StoreDelays,
-  type StoreFaultRates,
-  type StoreFaults,
-  type StoreModel,
-  type StoreSettings,
-  StoreUnreachableError,
-  type WatchFault,
-  type WriteFault,
-} from "./world/store-model.ts";
+export type { ReadFault, StoreFaultRates, StoreFaults, WatchFault, WriteFault } from "./world/store-faults.ts";
+export { type StoreDelays, type StoreModel, type StoreSettings, StoreUnreachableError } from "./world/store-model.ts";
 export type { Trace } from "./world/trace.ts";
 export { createWorld, type World, type WorldSettings } from "./world/world.ts";

@@ -3,8 +3,7 @@
  * and then checks the books. It never touches the store while a host has it.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import type { Books } from "./audit.ts";
-import { type Audit, audit } from "./audit.ts";
+import { type Audit, audit, type Books, isVerdict } from "./audit.ts";
 import { type BundledSubmission, bundledSubmissions } from "./bundle/index.ts";
 import type { HostMessage } from "./contest-host.ts";
 import type { Progress } from "./progress.ts";
@@ -18,7 +17,7 @@ export type ContestOptions = {
   /** Share of the verdicts after which the host is killed. */
   readonly killAfterShare: number;
   readonly progress: Progress;
-  /** Aborted: the host is killed and the contest fails with the signal's reason. */
+  /** Aborted: the host is killed and the contest rejects with the signal's reason. */
   readonly signal: AbortSignal;
 };
 
@@ -33,26 +32,21 @@ export type ContestResult = Audit & {
   readonly seconds: number;
 };
 
-/** The host stopped by itself, which is never right: not as planned, and not by our hand. */
-export class HostFailedError extends Error {
-  override readonly name = "HostFailedError";
+/** The contest did not come to its end: interrupted, out of time, or the host failed by itself. The message says which. */
+export class ContestEndedError extends Error {
+  override readonly name = "ContestEndedError";
 }
 
 export async function runContest(options: ContestOptions): Promise<ContestResult> {
   const startedMs = performance.now();
-  const { progress, data } = options;
+  const { data } = options;
   const expected = bundledSubmissions({ python: options.python !== undefined });
   const killAt = Math.ceil(expected.length * options.killAfterShare);
 
-  const first = await runHost(options, killAt);
-  progress.say(`host killed with SIGKILL after ${first.judged} verdicts; starting it again`);
-  const second = await runHost(options, undefined);
-  progress.update(second.judged, 0);
-  progress.end();
-
+  const { first, second } = await judgeThroughACrash(options, killAt);
   const books = await readBooks(data);
   const result = audit(expected, books);
-  const judged = new Set(books.submissions.filter(({ verdictsEntered }) => verdictsEntered > 0).map(({ id }) => id));
+  const judged = new Set(books.submissions.filter(({ state }) => isVerdict(state)).map(({ id }) => id));
   return {
     ...result,
     expected,
@@ -64,10 +58,26 @@ export async function runContest(options: ContestOptions): Promise<ContestResult
   };
 }
 
-type HostRun = { readonly judged: number; readonly inFlight: readonly string[] };
+async function judgeThroughACrash(
+  options: ContestOptions,
+  killAt: number,
+): Promise<{ first: HostRun; second: HostRun }> {
+  const { progress } = options;
+  try {
+    const first = await runHost(options, killAt);
+    progress.say(`host killed with SIGKILL after ${first.judged} verdicts; starting it again`);
+    return { first, second: await runHost(options) };
+  } finally {
+    progress.end();
+  }
+}
 
-/** One life of the host: until it has finished, or, with `killAt`, until it has been killed. */
-function runHost({ data, hostModule, python, progress, signal }: ContestOptions, killAt?: number): Promise<HostRun> {
+export type HostRunOptions = Omit<ContestOptions, "killAfterShare">;
+export type HostRun = { readonly judged: number; readonly inFlight: readonly string[] };
+
+/** One life of the host: until it has finished, or, with `killAt`, until it has been killed. Else ContestEndedError. */
+export function runHost(options: HostRunOptions, killAt?: number): Promise<HostRun> {
+  const { data, hostModule, python, progress, signal } = options;
   return new Promise((resolve, reject) => {
     const args = ["--host", "--data", data, ...(python === undefined ? [] : ["--python", python])];
     const host: ChildProcess = fork(hostModule, args, { stdio: ["ignore", "ignore", "pipe", "ipc"] });
@@ -107,7 +117,7 @@ function runHost({ data, hostModule, python, progress, signal }: ContestOptions,
       signal.removeEventListener("abort", onAbort);
       if (signal.aborted) reject(signal.reason);
       else if (end === "killed" || (end === "finished" && code === 0)) resolve({ judged, inFlight });
-      else reject(new HostFailedError(`the host ended by itself (${killedBy ?? `exit ${code}`})\n${errors}`.trim()));
+      else reject(new ContestEndedError(`the host ended by itself (${killedBy ?? `exit ${code}`})\n${errors}`.trim()));
     });
   });
 }

@@ -6,7 +6,7 @@ import { authorMachine } from "./author.ts";
 import { problems } from "./bundle/index.ts";
 import { type Judge, submissionMachine } from "./machine.ts";
 import { problemMachine } from "./problem.ts";
-import { createSandbox, type Language, type Sandbox } from "./sandbox.ts";
+import { createSandbox, type Sandbox } from "./sandbox.ts";
 
 export type HostingOptions = {
   /** Holds the store and the sandbox's scratch directory. */
@@ -47,10 +47,6 @@ export function openJudge({ data, concurrency, python, opened }: HostingOptions)
 
 export function scratchOf(data: string): string {
   return join(data, "scratch");
-}
-
-export function isLanguage(name: string): name is Language {
-  return name === "javascript" || name === "python";
 }
 
 const warnings = {

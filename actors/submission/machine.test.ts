@@ -1,6 +1,6 @@
 /** The judge as plain XState, with a sandbox that answers what the test says: legal moves only, one verdict, one award. */
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { createActor, waitFor } from "xstate";
 import { authorMachine, recentKept } from "./author.ts";
 import type { Verdict } from "./bundle/index.ts";
@@ -8,6 +8,11 @@ import { type SubmissionInput, submissionMachine } from "./machine.ts";
 import { problemMachine } from "./problem.ts";
 import { SandboxError } from "./process.ts";
 import type { Compiled, Report, Sandbox } from "./sandbox.ts";
+
+// XState warns about events to an actor that is done; here they are sent on purpose.
+beforeEach(() => {
+  vi.spyOn(console, "warn").mockImplementation(() => undefined);
+});
 
 const input: SubmissionInput = {
   id: "s-001",

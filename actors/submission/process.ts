@@ -87,8 +87,9 @@ export function runLimited(job: Job, signal: AbortSignal): Promise<Finished> {
       try {
         process.kill(-child.pid, "SIGKILL");
       } catch (error) {
-        // Nobody left in the group: what we wanted.
-        if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+        // Nobody left in the group: what we wanted. (macOS says EPERM when only the dead are left.)
+        if (!(error instanceof Error && "code" in error && (error.code === "ESRCH" || error.code === "EPERM")))
+          throw error;
       }
     }
     function stop(why: "timedOut" | "flooded" | "aborted"): void {

@@ -19,18 +19,23 @@ export function createProgress(output: Output, total: number, options: { readonl
   const redraws = output.isTTY === true && !options.plain;
   let line = "";
   let shown = -1;
+  let done = 0;
 
   function draw(): void {
     if (redraws && line !== "") output.write(`\r\u001b[K${line}`);
   }
   return {
-    update(done, inFlight) {
+    update(now, inFlight) {
+      // A host that was started again counts anew; what is done stays done.
+      done = Math.max(done, now);
       const count = `${String(done).padStart(String(total).length)}/${total} judged`;
       if (redraws) {
         const filled = Math.round((done / total) * barWidth);
         line = `[${"█".repeat(filled)}${"·".repeat(barWidth - filled)}] ${count}, ${inFlight} in flight`;
         draw();
-      } else if (done === total ? shown !== done : Math.floor(done / plainEvery) > Math.floor(shown / plainEvery)) {
+      } else if (
+        done === total ? shown !== done : Math.floor(done / plainEvery) > Math.floor(Math.max(shown, 0) / plainEvery)
+      ) {
         output.write(`${count}, ${inFlight} in flight\n`);
         shown = done;
       }

@@ -66,6 +66,12 @@ const runCases: { it: string; program: Program; tests?: TestCase[]; report: Part
     report: { outcome: "passed" },
   },
   { it: "passes Python", program: py("print(input())"), report: { outcome: "passed" } },
+  { it: "knows exit() in Python", program: py("print('hello')\nexit()"), report: { outcome: "passed" } },
+  {
+    it: "runs Python as a main module",
+    program: py("if __name__ == '__main__': print('hello')"),
+    report: { outcome: "passed" },
+  },
   {
     it: "does not look at white space at the ends",
     program: js('console.log("hello  \\n\\n")'),

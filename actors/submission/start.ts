@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundledSubmissions } from "./bundle/index.ts";
-import { runContest } from "./contest.ts";
+import { ContestEndedError, runContest } from "./contest.ts";
 import { hostContest } from "./contest-host.ts";
 import { createProgress } from "./progress.ts";
 import { asJson, isRight, lastLine, table } from "./report.ts";
@@ -23,7 +23,7 @@ const usage = `usage: npm start -- [--json] [--data DIR]     judge the 200 bundl
 const contestDeadlineMs = 170_000;
 const killAfterShare = 0.4;
 
-async function main(): Promise<number> {
+function readArguments() {
   const { values } = parseArgs({
     options: {
       json: { type: "boolean", default: false },
@@ -35,6 +35,17 @@ async function main(): Promise<number> {
       python: { type: "string" },
     },
   });
+  return values;
+}
+
+async function main(): Promise<number> {
+  let values: ReturnType<typeof readArguments>;
+  try {
+    values = readArguments();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    return 1;
+  }
   if (values.help) {
     process.stdout.write(usage);
     return 0;
@@ -57,11 +68,16 @@ async function beHost(data: string, python: string | undefined): Promise<number>
 
 async function beService(data: string, python: string | undefined): Promise<number> {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  onInterrupt(() => stop.abort());
   const say = (text: string) => process.stdout.write(`${text}\n`);
   if (python === undefined) say("no python3 here: Python programs will not compile");
   await serve({ data, concurrency: availableParallelism(), python, say, signal: stop.signal });
   return 0;
+}
+
+// Again and again: npm and the terminal may each send the same one, and the second must not end us half-way.
+function onInterrupt(act: (signal: NodeJS.Signals) => void): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, act);
 }
 
 async function beContest(options: { data: string | undefined; json: boolean; python: string | undefined }) {
@@ -70,11 +86,9 @@ async function beContest(options: { data: string | undefined; json: boolean; pyt
   const data = options.data === undefined ? await mkdtemp(join(tmpdir(), "holdfast-judge-")) : resolve(options.data);
   await mkdir(data, { recursive: true });
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
-  }
+  onInterrupt((signal) => stop.abort(new ContestEndedError(`stopped by ${signal}`)));
   const deadline = setTimeout(
-    () => stop.abort(new Error(`not done after ${contestDeadlineMs / 1000} s`)),
+    () => stop.abort(new ContestEndedError(`not done after ${contestDeadlineMs / 1000} s`)),
     contestDeadlineMs,
   );
   const output = json ? process.stderr : process.stdout;
@@ -84,21 +98,17 @@ async function beContest(options: { data: string | undefined; json: boolean; pyt
   let right = false;
   try {
     const hostModule = fileURLToPath(import.meta.url);
-    const result = await runContest({
-      data,
-      hostModule,
-      python,
-      killAfterShare,
-      progress,
-      signal: stop.signal,
-    });
+    const result = await runContest({ data, hostModule, python, killAfterShare, progress, signal: stop.signal });
     right = isRight(result);
     if (!json) process.stdout.write(`\n${table(result)}\n`);
     for (const difference of result.differences) process.stderr.write(`different: ${difference}\n`);
     process.stdout.write(`${json ? asJson(result) : lastLine(result)}\n`);
+  } catch (error) {
+    if (!(error instanceof ContestEndedError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
   } finally {
     clearTimeout(deadline);
-    progress.end();
     // What went wrong can be looked at.
     if (fresh && (right || stop.signal.aborted)) await rm(data, { recursive: true, force: true });
     else if (!right) process.stderr.write(`the data is in ${data}\n`);

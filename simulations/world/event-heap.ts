@@ -43,7 +43,7 @@ export class EventHeap {
     const event = this.peek();
     if (event === undefined) return undefined;
     this.#removeFirst();
-    if (!event.background) this.#foreground--;
+    this.cancel(event); // so that cancelling it after it has happened changes nothing
     return event;
   }
 

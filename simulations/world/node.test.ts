@@ -90,20 +90,21 @@ describe("a crash", () => {
     node.crash();
     logger.error("from beyond");
     clock.after(10, () => seen.push("timer set afterwards"));
-    const calls = [
+    const calls: readonly Promise<unknown>[] = [
       store.write(writeOf("a")),
       store.read("a"),
       bus.request(0, "{}", 100),
       leases.release(),
       effect(() => seen.push("effect")),
-    ].map(watchPromise);
-    await world.node("n2").ports.bus.publish("topic", "{}", "1").constructor;
+    ];
+    const watched = calls.map((call) => watchPromise(call));
+    void world.node("n2").ports.bus.publish("topic", "{}", "1");
     world.store.edit("b", "2");
     await world.run({ forMs: 60_000 });
     assert.deepEqual(seen, []);
     assert.deepEqual(node.logs, []);
     assert.equal(world.store.peek("a"), undefined);
-    assert.deepEqual(new Set(calls.map(({ state }) => state)), new Set(["pending"]));
+    assert.deepEqual(new Set(watched.map(({ state }) => state)), new Set(["pending"]));
   });
 
   test("leaves no timers of the dead behind: the world comes to rest", async () => {

@@ -15,6 +15,7 @@ import type { Laws } from "./laws.ts";
 import type { LeaseModel } from "./lease-model.ts";
 import { type PointSelector, Points } from "./points.ts";
 import type { ServiceModel } from "./service-model.ts";
+import { StoreHandle } from "./store-handle.ts";
 import type { StoreModel } from "./store-model.ts";
 
 /** Everything a runtime gets, and the ways out for user effects. One incarnation's; dead after its crash. */
@@ -139,7 +140,7 @@ export class SimulatedNode {
     const ports: NodePorts = {
       clock: this.#clock(gate, dice.at(`clock/${owner}`)),
       random: { next: () => random.next(), id: () => random.id() },
-      store: this.#models.store.open(this.name, gate),
+      store: new StoreHandle(this.#models.store, this.name, gate, this.#laws),
       bus: this.#models.bus.open(this.name, gate, leases),
       leases,
       logger: this.#logger(gate, this.#incarnation),

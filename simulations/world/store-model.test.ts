@@ -3,7 +3,7 @@ import { describe, test } from "vitest";
 import { hashText } from "../../runtime/hash.ts";
 import { fencingContract, type StoreUnderTest, storeContract } from "../../runtime/ports/store.contract.ts";
 import type { StoreWrite } from "../../runtime/ports/store.ts";
-import type { ReadFault, WriteFault } from "./store-model.ts";
+import type { ReadFault, WriteFault } from "./store-faults.ts";
 import { createWorld, type World } from "./world.ts";
 
 describe("the store model keeps the store's contract", () => {
@@ -157,12 +157,12 @@ describe("the watch", () => {
 
   test("keeps its order whatever the delays", async () => {
     for (let seed = 0; seed < 20; seed++) {
-      assert.deepEqual(await watched(seed, (world) => world.store.faults.rates({ watch: { slow: 0.3 } })), all);
+      assert.deepEqual(await watched(seed, (world) => world.store.faults.set({ watch: { slow: 0.3 } })), all);
     }
   });
 
   test("may skip what was overwritten, never the latest", async () => {
-    const revisions = await watched(1, (world) => world.store.faults.rates({ watch: { skip: 1 } }));
+    const revisions = await watched(1, (world) => world.store.faults.set({ watch: { skip: 1 } }));
     assert.ok(revisions.length < 10);
     assert.equal(revisions.at(-1), 10);
   });
@@ -210,7 +210,7 @@ test("a script counts only the calls that it asks for", async () => {
 test("chance faults come about as often as asked, and one switched off leaves the others where they were", async () => {
   const faultsOf = async (rates: { conflict?: number; full?: number }) => {
     const world = createWorld({ seed: 9 });
-    world.store.faults.rates({ write: rates });
+    world.store.faults.set({ write: rates });
     const { store } = world.node("n1").ports;
     const kinds: string[] = [];
     for (let count = 0; count < 500; count++) {

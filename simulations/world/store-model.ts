@@ -3,7 +3,6 @@
  * lags. Whatever arrives is judged by the one `StoreData`, at the moment it arrives. Start reading at `write`.
  */
 import type {
-  ActorStore,
   ListOptions,
   Revision,
   StoreChange,
@@ -14,51 +13,9 @@ import type {
   WriteOutcome,
 } from "../../runtime/ports/store.ts";
 import type { RangeMs } from "./dice.ts";
-import { type FaultCall, FaultPlan, type FaultRates } from "./fault-plan.ts";
-import type { Gate } from "./gate.ts";
 import type { Laws } from "./laws.ts";
 import { type AppliedChange, StoreData } from "./store-data.ts";
-
-/** What can happen to a write or a purge. */
-export type WriteFault =
-  /** Answered `conflict`, not applied and never will be, as a replicated stream does under load. */
-  | "conflict"
-  /** Applied, answered `conflict`: the adapter repeated it and met its own first attempt. */
-  | "conflict-applied"
-  /** Applied, the answer is lost. */
-  | "unknown-applied"
-  /** Answered `unknown`; arrives later, after others may have written, and is judged then. */
-  | "unknown-late"
-  /** Never arrives. */
-  | "unknown-lost"
-  /** Arrives twice; the first is answered, the second is judged by compare-and-set when it arrives. */
-  | "duplicate"
-  /** Applied and answered truly, but long after: a caller may have crashed meanwhile. */
-  | "slow-answer"
-  /** Refused: no room. */
-  | "full";
-
-/** What can happen to a read, a listing or a history. */
-export type ReadFault =
-  /** Rejects: not reachable. */
-  | "unreachable"
-  /** Answered truly, but long after. */
-  | "slow-answer"
-  /** Answered from before the latest write of the key (`read` alone). */
-  | "stale";
-
-/** What can happen to one change on its way to one watcher. */
-export type WatchFault =
-  /** Everything behind it waits too: changes stay in order. */
-  | "slow"
-  /** Left out, if the key has a later change; the latest is never left out. */
-  | "skip";
-
-export type StoreFaultRates = {
-  readonly write?: FaultRates<WriteFault>;
-  readonly read?: FaultRates<ReadFault>;
-  readonly watch?: FaultRates<WatchFault>;
-};
+import { StoreFaults } from "./store-faults.ts";
 
 export type StoreDelays = {
   /** One way of a request or an answer. */
@@ -76,50 +33,6 @@ export type StoreSettings = {
   readonly maxValueBytes?: number;
   readonly historyDepth?: number;
 };
-
-/** The faults of a store: `faults.rates({...})` by chance, `faults.next("write", 2, "unknown-applied")` by script. */
-export class StoreFaults {
-  readonly write: FaultPlan<WriteFault>;
-  readonly read: FaultPlan<ReadFault>;
-  readonly watch: FaultPlan<WatchFault>;
-
-  constructor({ dice }: Laws) {
-    this.write = new FaultPlan("store/write", dice);
-    this.read = new FaultPlan("store/read", dice);
-    this.watch = new FaultPlan("store/watch", dice);
-  }
-
-  /** Replaces all rates. */
-  rates(rates: StoreFaultRates): void {
-    this.write.rates = rates.write ?? {};
-    this.read.rates = rates.read ?? {};
-    this.watch.rates = rates.watch ?? {};
-  }
-
-  /**
-   * The n-th operation from now (1: the next) that `where` accepts. `subject` is the key (or prefix); a purge is a
-   * write here, listings and histories are reads.
-   */
-  next(operation: "write", nth: number, fault: WriteFault, where?: (call: FaultCall) => boolean): void;
-  next(operation: "read", nth: number, fault: ReadFault, where?: (call: FaultCall) => boolean): void;
-  next(operation: "watch", nth: number, fault: WatchFault, where?: (call: FaultCall) => boolean): void;
-  next(
-    operation: "write" | "read" | "watch",
-    nth: number,
-    fault: WriteFault | ReadFault | WatchFault,
-    where?: (call: FaultCall) => boolean,
-  ): void {
-    if (operation === "write") this.write.next(nth, fault as WriteFault, where);
-    else if (operation === "read") this.read.next(nth, fault as ReadFault, where);
-    else this.watch.next(nth, fault as WatchFault, where);
-  }
-
-  off(): void {
-    this.write.off();
-    this.read.off();
-    this.watch.off();
-  }
-}
 
 /** Where the store is on the map of `Links`. */
 export const storePlace = "store";
@@ -167,11 +80,6 @@ export class StoreModel {
     return this.data.edit(key, value, this.#laws.loop.nowMs);
   }
 
-  /** The store as one incarnation of a node sees it. */
-  open(node: string, gate: Gate): ActorStore {
-    return new StoreHandle(this, node, gate, this.#laws);
-  }
-
   write(node: string, write: StoreWrite): Promise<WriteOutcome> {
     const text = `write ${write.key} commit ${write.header.commit}`;
     return this.#change(node, write.key, text, () => this.data.write(write, node, this.#laws.loop.nowMs));
@@ -196,23 +104,25 @@ export class StoreModel {
 
   /** Delivers in the order of revisions, each change in an event of its own. */
   watch(node: string, prefix: string, deliver: (change: StoreChange) => void): () => void {
-    const { loop, dice } = this.#laws;
+    const { loop, dice, links } = this.#laws;
     const pace = dice.at(`store/${node}/watch`);
     const late = dice.at(`store/${node}/watch/late`);
     const channel = loop.channel(`store.watch ${node} ${prefix}`);
-    // What has arrived at a cut link waits behind it; empty while the link is whole.
+    // What has arrived at a cut link waits behind it, in order.
     const waiting: StoreChange[] = [];
     let isStopped = false;
     const letThrough = (): void => {
-      if (isStopped) return;
-      if (this.#isCut(node)) {
-        loop.after(this.delays.watchMs[1] + 1, `store.watch ${node} waits`, letThrough, { background: true });
-        return;
-      }
+      if (isStopped || this.#isCut(node)) return;
       const change = waiting.shift();
       if (change !== undefined) deliver(change);
-      if (waiting.length > 0) loop.after(0, `store.watch ${node} ${prefix}`, letThrough);
+      if (waiting.length > 0) planNext();
     };
+    const planNext = (): void => {
+      loop.after(0, `store.watch ${node} ${prefix}`, letThrough);
+    };
+    const stopHealing = links.onHeal(() => {
+      if (waiting.length > 0) planNext();
+    });
     const stop = this.data.onChange((change) => {
       const { key, revision } = change.kind === "put" ? change.entry : change;
       if (!key.startsWith(prefix)) return;
@@ -227,6 +137,7 @@ export class StoreModel {
     return () => {
       isStopped = true;
       stop();
+      stopHealing();
     };
   }
 
@@ -307,114 +218,7 @@ export class StoreUnreachableError extends Error {
   }
 }
 
-/** One incarnation's store: everything through its gate, and `close` for it alone. */
-class StoreHandle implements ActorStore {
-  readonly info: StoreInfo;
-  readonly #model: StoreModel;
-  readonly #node: string;
-  readonly #gate: Gate;
-  readonly #laws: Laws;
-  readonly #inFlight = new Set<Promise<unknown>>();
-  readonly #stops = new Set<() => void>();
-  #isClosed = false;
-
-  constructor(model: StoreModel, node: string, gate: Gate, laws: Laws) {
-    this.info = model.info;
-    this.#model = model;
-    this.#node = node;
-    this.#gate = gate;
-    this.#laws = laws;
-    gate.onCrash(() => this.#stopWatches());
-  }
-
-  async read(key: string): Promise<StoredEntry | undefined> {
-    this.#refuseIfClosed();
-    return this.#gate.call("store.read", key, () => this.#model.read(this.#node, key), describeEntry);
-  }
-
-  async write(write: StoreWrite): Promise<WriteOutcome> {
-    if (this.#isClosed) return closed();
-    const { key, expect, token, header } = write;
-    const detail = `${key} expect ${expect} token ${token.join(".")} commit ${header.commit} hash ${header.hash}`;
-    return this.#track(
-      this.#gate.call("store.write", detail, () => this.#model.write(this.#node, write), describeOutcome),
-    );
-  }
-
-  async purge(key: string, expect: Revision, token: Token): Promise<WriteOutcome> {
-    if (this.#isClosed) return closed();
-    const detail = `${key} expect ${expect} token ${token.join(".")}`;
-    return this.#track(
-      this.#gate.call("store.purge", detail, () => this.#model.purge(this.#node, key, expect, token), describeOutcome),
-    );
-  }
-
-  async list(options: ListOptions): Promise<readonly StoredEntry[]> {
-    this.#refuseIfClosed();
-    const detail = `${options.prefix} after ${options.after ?? ""}`;
-    return this.#gate.call("store.list", detail, () => this.#model.list(this.#node, options), describeEntries);
-  }
-
-  async history(key: string): Promise<readonly StoredEntry[]> {
-    this.#refuseIfClosed();
-    return this.#gate.call("store.history", key, () => this.#model.history(this.#node, key), describeEntries);
-  }
-
-  watch(prefix: string, onChange: (change: StoreChange) => void): () => void {
-    let isStopped = false;
-    const stopModel = this.#model.watch(this.#node, prefix, (change) => {
-      this.#gate.pass("store.watch:change", describeChange(change), () => {
-        if (!isStopped) onChange(change);
-      });
-    });
-    const stop = (): void => {
-      isStopped = true;
-      stopModel();
-      this.#stops.delete(stop);
-    };
-    this.#stops.add(stop);
-    return stop;
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#laws.loop.note(`${this.#gate.owner} closes its store`);
-    await Promise.all(this.#inFlight);
-    this.#stopWatches();
-  }
-
-  #stopWatches(): void {
-    for (const stop of [...this.#stops]) stop();
-  }
-
-  #track<T>(answer: Promise<T>): Promise<T> {
-    this.#inFlight.add(answer);
-    void answer.then(() => this.#inFlight.delete(answer));
-    return answer;
-  }
-
-  #refuseIfClosed(): void {
-    if (this.#isClosed) throw new Error(`the store was closed by ${this.#gate.owner}`);
-  }
-}
-
-function closed(): WriteOutcome {
-  return { kind: "refused", reason: "closed", detail: "the store was closed by this process" };
-}
-
-function describeOutcome(outcome: WriteOutcome): string {
+export function describeOutcome(outcome: WriteOutcome): string {
   if (outcome.kind === "written") return `written ${outcome.revision}`;
   return outcome.kind === "refused" ? `refused ${outcome.reason}` : outcome.kind;
-}
-
-function describeEntry(entry: StoredEntry | undefined): string {
-  return entry === undefined ? "nothing" : `${entry.key} at ${entry.revision}`;
-}
-
-function describeEntries(entries: readonly StoredEntry[]): string {
-  return `${entries.length} entries, last ${describeEntry(entries.at(-1))}`;
-}
-
-function describeChange(change: StoreChange): string {
-  return change.kind === "put" ? describeEntry(change.entry) : `${change.key} purged at ${change.revision}`;
 }

@@ -7,7 +7,7 @@ import { createWorld, type World } from "./world.ts";
 /** Three nodes that increase one counter by compare-and-set, under faults, crashes and freezes. */
 async function contend(seed: number, change: (world: World) => void = () => {}): Promise<World> {
   const world = createWorld({ seed });
-  world.store.faults.rates({
+  world.store.faults.set({
     write: { conflict: 0.1, "unknown-applied": 0.1, "unknown-late": 0.1, "unknown-lost": 0.1, duplicate: 0.1 },
     read: { unreachable: 0.1, stale: 0.1 },
   });
@@ -125,7 +125,7 @@ test("an endless world stops at its limit and shows the seed and its last lines"
   again();
   await assert.rejects(
     world.run(),
-    (error) => error instanceof WorldError && /seed 42.*100 steps[^]*again/.test(error.message),
+    (error) => error instanceof WorldError && /seed 42.*100 steps[\s\S]*again/.test(error.message),
   );
 });
 

@@ -95,7 +95,9 @@ export function bundledSubmissions(available: { readonly python: boolean }): rea
       const round = rounds[(r + 2 * p) % rounds.length]!;
       const isFast = round.verdict === "TLE" && p >= slowProblems;
       const variant = pick(problem, isFast ? { ...round, verdict: "AC" } : round);
-      const language = available.python ? round.language : "javascript";
+      // There is one slow round, and both languages should have slow programs.
+      const wanted = round.verdict === "TLE" && p % 2 === 1 ? "javascript" : round.language;
+      const language = available.python ? wanted : "javascript";
       const author = authors[(number * 5 + r) % authors.length]!;
       return {
         id: `s-${String(number + 1).padStart(3, "0")}`,

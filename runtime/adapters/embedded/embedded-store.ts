@@ -20,10 +20,10 @@ import type {
   WriteOutcome,
 } from "../../ports/store.ts";
 import { isFull } from "./disk-full.ts";
-import { encodeRecord, MAX_RECORD_KEY_BYTES, recordPrefix } from "./entry-codec.ts";
+import { encodeKey, encodeRecord, MAX_KEY_LENGTH } from "./entry-codec.ts";
 import { StoreInUse, StoreNotFound } from "./errors.ts";
 import { HostBeacon, isLit, removeBeacon } from "./host-beacon.ts";
-import { type HostRecord, LmdbFile, type RecordChange } from "./lmdb-file.ts";
+import { type HostRecord, type KeyChange, LmdbFile } from "./lmdb-file.ts";
 
 export type EmbeddedStoreOptions = {
   /** Default 1 MiB. */
@@ -52,10 +52,10 @@ type Pending = {
 };
 
 /** A pending change that became part of a batch. */
-type Staged = { readonly pending: Pending; readonly revision: Revision; readonly kept: KeptRevisions };
+type Staged = { readonly pending: Pending; readonly known: KeptRevisions; readonly revision: Revision };
 
 /** The revisions of a key that are in the store, newest first. */
-type KeptRevisions = { readonly prefix: Buffer; revisions: readonly Revision[] };
+type KeptRevisions = { readonly encodedKey: Buffer; revisions: readonly Revision[] };
 
 type Watcher = { readonly prefix: string; readonly onChange: (change: StoreChange) => void };
 
@@ -66,7 +66,7 @@ export class EmbeddedStore implements ActorStore {
   readonly info: StoreInfo;
   readonly #file: LmdbFile;
   readonly #hosting: Hosting | undefined;
-  readonly #kept = new Map<string, KeptRevisions>();
+  readonly #remembered = new Map<string, KeptRevisions>();
   readonly #watchers = new Set<Watcher>();
   #queue: Pending[] = [];
   /** The batch under way, or the turn that collects it. */
@@ -133,9 +133,10 @@ export class EmbeddedStore implements ActorStore {
       const detail = `the value of ${write.key} has ${sizeBytes} bytes, at most ${this.info.maxValueBytes}`;
       return Promise.resolve(refused("tooLarge", detail));
     }
-    // Each UTF-16 unit takes at most three bytes; the rest is the end mark and the revision.
-    if (write.key.length * 3 + 10 > MAX_RECORD_KEY_BYTES)
-      return Promise.resolve(refused("tooLarge", `a key of ${write.key.length} characters is too long`));
+    if (write.key.length === 0 || write.key.length > MAX_KEY_LENGTH)
+      return Promise.resolve(
+        refused("tooLarge", `a key of ${write.key.length} characters: 1 to ${MAX_KEY_LENGTH} can be stored`),
+      );
     return this.#enqueue(write.key, write.expect, write.token, write, sizeBytes);
   }
 
@@ -235,38 +236,37 @@ export class EmbeddedStore implements ActorStore {
         keys.add(pending.key);
         continue;
       }
-      let kept: KeptRevisions;
+      let known: KeptRevisions;
       try {
-        kept = this.#keptOf(pending.key);
+        known = this.#revisionsOf(pending.key);
       } catch (cause) {
         pending.settle({ kind: "unknown", cause });
         continue;
       }
-      if ((kept.revisions[0] ?? 0) !== pending.expect) {
+      if ((known.revisions[0] ?? 0) !== pending.expect) {
         pending.settle({ kind: "conflict" });
         continue;
       }
       keys.add(pending.key);
       sizeBytes += pending.sizeBytes;
-      batch.push({ pending, revision: ++revision, kept });
+      batch.push({ pending, known, revision: ++revision });
     }
     this.#queue = later;
     return batch;
   }
 
-  #changeOf({ pending: { write }, revision, kept }: Staged): RecordChange {
-    if (!write) return { prefix: kept.prefix, remove: kept.revisions };
-    return {
-      prefix: kept.prefix,
-      put: { revision, record: encodeRecord(write.value, write.header) },
-      remove: kept.revisions.slice(this.info.historyDepth - 1),
-    };
+  #changeOf({ pending: { write }, revision, known }: Staged): KeyChange {
+    const { encodedKey, revisions } = known;
+    if (!write) return { encodedKey, put: undefined, kept: [], removed: revisions };
+    const put = { revision, record: encodeRecord(write.value, write.header) };
+    const stays = this.info.historyDepth - 1;
+    return { encodedKey, put, kept: [revision, ...revisions.slice(0, stays)], removed: revisions.slice(stays) };
   }
 
   #accept(batch: readonly Staged[]): void {
-    for (const { pending, revision, kept } of batch) {
+    for (const { pending, known, revision } of batch) {
       this.#lastRevision = revision;
-      kept.revisions = pending.write ? [revision, ...kept.revisions.slice(0, this.info.historyDepth - 1)] : [];
+      known.revisions = pending.write ? [revision, ...known.revisions.slice(0, this.info.historyDepth - 1)] : [];
       pending.settle({ kind: "written", revision });
     }
     if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
@@ -314,14 +314,14 @@ export class EmbeddedStore implements ActorStore {
     }
   }
 
-  #keptOf(key: string): KeptRevisions {
-    const known = this.#kept.get(key);
-    if (known) return known;
-    if (this.#kept.size >= REMEMBERED_KEYS) this.#kept.delete(this.#kept.keys().next().value!);
-    const prefix = recordPrefix(key);
-    const kept = { prefix, revisions: this.#file.revisions(prefix) };
-    this.#kept.set(key, kept);
-    return kept;
+  #revisionsOf(key: string): KeptRevisions {
+    const remembered = this.#remembered.get(key);
+    if (remembered) return remembered;
+    if (this.#remembered.size >= REMEMBERED_KEYS) this.#remembered.delete(this.#remembered.keys().next().value!);
+    const encodedKey = encodeKey(key);
+    const read = { encodedKey, revisions: this.#file.revisions(encodedKey) };
+    this.#remembered.set(key, read);
+    return read;
   }
 
   async #readable(): Promise<void> {

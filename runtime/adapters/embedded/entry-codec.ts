@@ -1,14 +1,11 @@
 /**
- * How entries lie in LMDB: one record per revision, so that a write is one put. The key is the actor's key and the
- * revision counted down, so that the latest comes first; the value is a line with the header, then the document.
+ * How entries lie in LMDB. The log has one record per revision, in order, so that a batch is appended to a few pages; the
+ * index has one small record per key, with the revisions that are kept of it.
  */
 import type { EntryHeader, Revision, StoredEntry } from "../../ports/store.ts";
 
-/** The end of a key within a record's key: below everything that a longer key could have there. */
-const END = [0, 0] as const;
-const REVISION_BYTES = 8;
-/** What LMDB takes with pages of 4 KiB. */
-export const MAX_RECORD_KEY_BYTES = 1_978;
+/** What LMDB takes with pages of 4 KiB is 1,978 bytes; a UTF-16 unit takes at most three. */
+export const MAX_KEY_LENGTH = 650;
 
 /** Bytes that sort as the text does by UTF-16 code units: each unit becomes one to three bytes, 0 becomes (0, 1). */
 export function encodeKey(key: string): Buffer {
@@ -33,35 +30,10 @@ export function encodeKey(key: string): Buffer {
   return bytes.subarray(0, end);
 }
 
-/** The key's part of a record's key; all revisions of the key begin with it, and no other key's do. */
-export function recordPrefix(key: string): Buffer {
-  return Buffer.concat([encodeKey(key), Buffer.from(END)]);
-}
-
-/** Above every revision of the key, below the next key. */
-export function afterRecords(prefix: Uint8Array): Buffer {
-  return Buffer.concat([prefix, Buffer.alloc(REVISION_BYTES, 0xff)]);
-}
-
-/** Writes the record's key into `target` from its beginning. Returns the used part. */
-export function recordKeyInto(target: Buffer, prefix: Uint8Array, revision: Revision): Buffer {
-  target.set(prefix);
-  const countdown = Number.MAX_SAFE_INTEGER - revision;
-  target.writeUInt32BE(Math.floor(countdown / 0x1_0000_0000), prefix.length);
-  target.writeUInt32BE(countdown % 0x1_0000_0000, prefix.length + 4);
-  return target.subarray(0, prefix.length + REVISION_BYTES);
-}
-
-export function revisionOfRecord(recordKey: Buffer): Revision {
-  const at = recordKey.length - REVISION_BYTES;
-  return Number.MAX_SAFE_INTEGER - (recordKey.readUInt32BE(at) * 0x1_0000_0000 + recordKey.readUInt32BE(at + 4));
-}
-
-export function keyOfRecord(recordKey: Buffer): string {
-  const end = recordKey.length - REVISION_BYTES - END.length;
+export function decodeKey(bytes: Uint8Array): string {
   let key = "";
-  for (let at = 0; at < end; ) {
-    const byte = recordKey[at]!;
+  for (let at = 0; at < bytes.length; ) {
+    const byte = bytes[at]!;
     if (byte === 0) {
       key += "\0";
       at += 2;
@@ -69,18 +41,43 @@ export function keyOfRecord(recordKey: Buffer): string {
       key += String.fromCharCode(byte);
       at += 1;
     } else if (byte < 0xe0) {
-      key += String.fromCharCode(((byte & 0x1f) << 6) | (recordKey[at + 1]! & 0x3f));
+      key += String.fromCharCode(((byte & 0x1f) << 6) | (bytes[at + 1]! & 0x3f));
       at += 2;
     } else {
-      key += String.fromCharCode(
-        ((byte & 0x0f) << 12) | ((recordKey[at + 1]! & 0x3f) << 6) | (recordKey[at + 2]! & 0x3f),
-      );
+      key += String.fromCharCode(((byte & 0x0f) << 12) | ((bytes[at + 1]! & 0x3f) << 6) | (bytes[at + 2]! & 0x3f));
       at += 3;
     }
   }
   return key;
 }
 
+/** The first place after a key: below every longer key, since no encoded key goes on with a single 0. */
+export function afterKey(key: string): Buffer {
+  return Buffer.concat([encodeKey(key), Buffer.of(0)]);
+}
+
+/** The first place after all keys with this prefix, since no encoded key has the byte 255. */
+export function afterPrefix(prefix: string): Buffer {
+  return Buffer.concat([encodeKey(prefix), Buffer.of(0xff)]);
+}
+
+const REVISION_BYTES = 6;
+
+/** Newest first. */
+export function encodeRevisions(revisions: readonly Revision[]): Buffer {
+  const bytes = Buffer.allocUnsafe(revisions.length * REVISION_BYTES);
+  for (let index = 0; index < revisions.length; index++)
+    bytes.writeUIntBE(revisions[index]!, index * REVISION_BYTES, REVISION_BYTES);
+  return bytes;
+}
+
+export function decodeRevisions(bytes: Buffer): Revision[] {
+  const revisions: Revision[] = [];
+  for (let at = 0; at < bytes.length; at += REVISION_BYTES) revisions.push(bytes.readUIntBE(at, REVISION_BYTES));
+  return revisions;
+}
+
+/** A line with the header, then the document: `strings` shows what is there. */
 export function encodeRecord(value: string, { commit, hash, trace }: EntryHeader): Buffer {
   // JSON has no line break of its own, so the first one ends the header.
   return Buffer.from(`${JSON.stringify(trace === undefined ? [commit, hash] : [commit, hash, trace])}\n${value}`);

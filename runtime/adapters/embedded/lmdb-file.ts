@@ -10,14 +10,13 @@ import { dirname, join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import type { Revision, StoredEntry } from "../../ports/store.ts";
 import {
-  afterRecords,
+  afterKey,
+  afterPrefix,
+  decodeKey,
   decodeRecord,
+  decodeRevisions,
   encodeKey,
-  keyOfRecord,
-  MAX_RECORD_KEY_BYTES,
-  recordKeyInto,
-  recordPrefix,
-  revisionOfRecord,
+  encodeRevisions,
 } from "./entry-codec.ts";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
 
@@ -33,19 +32,32 @@ export type HostRecord = { readonly id: string; readonly pid: number };
 
 type StoreRecord = { readonly application: "holdfast"; readonly format: number; readonly identity: string };
 
-/** One record to write and the revisions that fall out of the key's history with it. */
-export type RecordChange = {
-  readonly prefix: Uint8Array;
-  readonly put?: { readonly revision: Revision; readonly record: Uint8Array };
-  readonly remove: readonly Revision[];
+/** What a batch does to one key. */
+export type KeyChange = {
+  readonly encodedKey: Buffer;
+  /** A new record of the log; undefined: a purge. */
+  readonly put: { readonly revision: Revision; readonly record: Buffer } | undefined;
+  /** The key's revisions afterwards, newest first. */
+  readonly kept: readonly Revision[];
+  /** The revisions that fall out of the log. */
+  readonly removed: readonly Revision[];
 };
 
 type Databases = {
   readonly root: RootDatabase<unknown, string>;
   /** "store": what this is. "host": who has it. "head": the last revision; its version is the epoch. */
   readonly meta: Database<unknown, string>;
-  readonly entries: Database<Buffer, Buffer>;
+  /** Records by revision. */
+  readonly log: Database<Buffer, Revision>;
+  /** Kept revisions by encoded key. */
+  readonly index: Database<Buffer, Buffer>;
 };
+
+/**
+ * Fills pages to the end instead of splitting them in halves. Revisions only grow, as LMDB requires for it. The cast:
+ * the library's types know these options only for the synchronous put.
+ */
+const APPEND = { append: true } as unknown as number;
 
 export class LmdbFile {
   readonly directory: string;
@@ -54,9 +66,8 @@ export class LmdbFile {
   #isClosed = false;
   #recovery: Promise<unknown> | undefined;
   readonly #lmdb: Lmdb;
-  readonly #keyBuffer = Buffer.alloc(MAX_RECORD_KEY_BYTES + 1);
 
-  protected constructor(directory: string, isReadOnly: boolean, lmdb: Lmdb) {
+  private constructor(directory: string, isReadOnly: boolean, lmdb: Lmdb) {
     this.directory = directory;
     this.isReadOnly = isReadOnly;
     this.#lmdb = lmdb;
@@ -110,15 +121,17 @@ export class LmdbFile {
    * Writes all changes in one transaction, if the store still is in `epoch`. Resolves when they are on the disk: true, or
    * false if nothing was written because the epoch is over. Rejects with LMDB's or the system's code; then `recover`.
    */
-  async commit(epoch: number, lastRevision: Revision, changes: readonly RecordChange[]): Promise<boolean> {
-    const { meta, entries } = this.#databases;
+  async commit(epoch: number, lastRevision: Revision, changes: readonly KeyChange[]): Promise<boolean> {
+    const { meta, log, index } = this.#databases;
     try {
       return await meta.ifVersion("head", epoch, () => {
         // The promises of these are that of the whole block.
         void meta.put("head", lastRevision, epoch);
-        for (const { prefix, put, remove } of changes) {
-          for (const revision of remove) void entries.remove(recordKeyInto(this.#keyBuffer, prefix, revision));
-          if (put) void entries.put(recordKeyInto(this.#keyBuffer, prefix, put.revision), put.record as Buffer);
+        for (const { encodedKey, put, kept, removed } of changes) {
+          for (const revision of removed) void log.remove(revision);
+          if (put) void log.put(put.revision, put.record, APPEND);
+          if (kept.length > 0) void index.put(encodedKey, encodeRevisions(kept));
+          else void index.remove(encodedKey);
         }
       });
     } catch (error) {
@@ -152,44 +165,38 @@ export class LmdbFile {
   }
 
   read(key: string): StoredEntry | undefined {
-    const prefix = recordPrefix(key);
-    for (const { key: recordKey, value } of this.#databases.entries.getRange({ ...rangeOf(prefix), limit: 1 }))
-      return decodeRecord(key, revisionOfRecord(recordKey), value);
-    return undefined;
+    const [newest] = this.revisions(encodeKey(key));
+    return newest === undefined ? undefined : this.#record(key, newest);
   }
 
   /** Newest first. */
-  revisions(prefix: Buffer): Revision[] {
-    const found: Revision[] = [];
-    for (const recordKey of this.#databases.entries.getKeys(rangeOf(prefix))) found.push(revisionOfRecord(recordKey));
-    return found;
+  revisions(encodedKey: Buffer): readonly Revision[] {
+    if (encodedKey.length === 0) return []; // LMDB has no empty keys
+    const found = this.#databases.index.getBinary(encodedKey);
+    return found ? decodeRevisions(found) : [];
   }
 
-  /** Newest first. */
+  /** Newest first, of one moment as everything that is read without waiting in between. */
   history(key: string, limit: number): StoredEntry[] {
-    const found: StoredEntry[] = [];
-    for (const { key: recordKey, value } of this.#databases.entries.getRange({ ...rangeOf(recordPrefix(key)), limit }))
-      found.push(decodeRecord(key, revisionOfRecord(recordKey), value));
-    return found;
+    return this.revisions(encodeKey(key))
+      .slice(0, limit)
+      .map((revision) => this.#record(key, revision));
   }
 
   list(prefix: string, after: string | undefined, limit: number): StoredEntry[] {
-    const found: StoredEntry[] = [];
-    const first = encodeKey(prefix);
-    const end = Buffer.concat([first, Buffer.of(0xff)]); // no encoded key has this byte
-    let start = first;
-    if (after !== undefined) {
-      const next = afterRecords(recordPrefix(after));
-      if (Buffer.compare(next, start) > 0) start = next;
-    }
-    while (found.length < limit && Buffer.compare(start, end) < 0) {
-      const [record] = this.#databases.entries.getRange({ start, end, limit: 1 });
-      if (!record) break;
-      const key = keyOfRecord(record.key);
-      found.push(decodeRecord(key, revisionOfRecord(record.key), record.value));
-      start = afterRecords(recordPrefix(key));
-    }
-    return found;
+    const start = after !== undefined && after > prefix ? afterKey(after) : encodeKey(prefix);
+    const end = afterPrefix(prefix);
+    if (Buffer.compare(start, end) >= 0) return [];
+    const range = start.length === 0 ? { end, limit } : { start, end, limit };
+    return [...this.#databases.index.getRange(range)].map(({ key, value }) =>
+      this.#record(decodeKey(key), decodeRevisions(value)[0]!),
+    );
+  }
+
+  #record(key: string, revision: Revision): StoredEntry {
+    const record = this.#databases.log.getBinary(revision);
+    if (!record) throw new StoreDamaged(this.directory, `${key} has no record of revision ${revision}`);
+    return decodeRecord(key, revision, record);
   }
 
   /** Copies one moment of the store into another directory, while writes go on. Resolves when the copy is on the disk. */
@@ -225,19 +232,23 @@ function openDatabases(lmdb: Lmdb, directory: string, readOnly: boolean): Databa
   try {
     root = lmdb.open<unknown, string>({ path, noSubdir: true, readOnly, overlappingSync: false, maxDbs: 4 });
     assertComplete(directory, path, root);
-    const names = [...root.getKeys({ limit: 3 })];
+    const names = [...root.getKeys({ limit: 4 })];
     if (names.length > 0 && !names.includes("meta"))
       throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
     // A host that was killed while it made the store left an empty one.
-    if (readOnly && names.length < 2) throw new StoreNotFound(directory);
+    if (readOnly && names.length < 3) throw new StoreNotFound(directory);
     const meta = root.openDB<unknown, string>("meta", { encoding: "json", useVersions: true });
     const store = meta.get("store") as Partial<StoreRecord> | undefined;
     if (store !== undefined && (store.application !== "holdfast" || typeof store.format !== "number"))
       throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
     if (store?.format !== undefined && store.format > FORMAT) throw new StoreTooNew(directory, store.format, FORMAT);
     if (readOnly && store === undefined) throw new StoreNotFound(directory);
-    const entries = root.openDB<Buffer, Buffer>("entries", { encoding: "binary", keyEncoding: "binary" });
-    return { root, meta, entries };
+    const log = root.openDB<Buffer, Revision>("log", { encoding: "binary" });
+    const index = root.openDB<Buffer, Buffer>("index", { encoding: "binary", keyEncoding: "binary" });
+    const [last = 0] = log.getKeys({ reverse: true, limit: 1 });
+    if (last > ((meta.get("head") as Revision | undefined) ?? 0))
+      throw new StoreDamaged(directory, `the log goes on after its last revision, to ${last}`);
+    return { root, meta, log, index };
   } catch (error) {
     void root?.close();
     const code = codeOf(error);
@@ -279,10 +290,6 @@ function assertComplete(directory: string, path: string, root: RootDatabase<unkn
   const missingPages = (expectedBytes - size) / pageSize;
   if (missingPages > 256 || size * 2 < expectedBytes)
     throw new StoreDamaged(directory, `${FILE_NAME} has ${size} bytes instead of ${expectedBytes}`);
-}
-
-function rangeOf(prefix: Buffer): { readonly start: Buffer; readonly end: Buffer } {
-  return { start: prefix, end: afterRecords(prefix) };
 }
 
 /** A failed batch rejects with a general error that promises the real one. */

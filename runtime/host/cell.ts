@@ -1,0 +1,679 @@
+/**
+ * One actor on this host: its mailbox, and the loop that takes inputs, steps, commits and lets effects begin. One write
+ * is in flight at a time; what is not committed is shown to nobody. Start reading at `#turn`.
+ *
+ * States: empty (not in memory), loaded (under a token), parked (set aside, untouched). A lost lease, a conflict or a
+ * refusal all lead back to empty, with the inputs still queued.
+ */
+import type { ActorDefinition } from "../definition.ts";
+import { DamagedDocumentError, NewerDocumentError } from "../document.ts";
+import type { ErrorCode } from "../errors.ts";
+import { hashText } from "../hash.ts";
+import type { Sender } from "../inbox.ts";
+import type { ActorName } from "../keys.ts";
+import { DamagedValueError } from "../machine/codec.ts";
+import type { Event } from "../machine/internals.ts";
+import type { OutsideEvent } from "../machine/system.ts";
+import { Tree, UnreadableTreeError } from "../machine/tree.ts";
+import { IncompatibleDocumentError } from "../migration.ts";
+import type { SendItem } from "../outbox.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Logger } from "../ports/logger.ts";
+import type { Random } from "../ports/random.ts";
+import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
+import { type Actor, dueMs, type Input, load, type Reply, step } from "../step.ts";
+import { type CommitPorts, type CommitResult, commit, isOurs, pause } from "./commit.ts";
+import { Effects } from "./effects.ts";
+import type { Gate } from "./gate.ts";
+import type { Messenger } from "./messenger.ts";
+import type { ParkReason, Parking } from "./parking.ts";
+import type { PendingSlot } from "./pending-index.ts";
+import type { HostSettings } from "./settings.ts";
+
+/** How a request ended. */
+export type Outcome =
+  | { readonly kind: "reply"; readonly reply: Reply }
+  /** This node may not run the actor; surely nothing was done. */
+  | { readonly kind: "moved" }
+  /** It may have been done. */
+  | { readonly kind: "unknown" }
+  | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };
+
+export type CellEnv = {
+  readonly store: ActorStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bus: Bus;
+  readonly logger: Logger;
+  readonly settings: HostSettings;
+  readonly effectGate: Gate;
+  readonly messenger: Messenger;
+  readonly parking: Parking;
+  readonly token: (partition: number) => Token | undefined;
+  readonly partition: (key: string) => number;
+  /** A write was confirmed: the host watches that revisions only grow. Answers whether they do. */
+  readonly confirmed: (sentAbove: Revision, revision: Revision) => boolean;
+  readonly highestConfirmed: () => Revision;
+  /** The store says that this host is not the owner of the epoch any more. */
+  readonly fenced: (detail: string) => void;
+  /** The actor left memory; `dueMs` is when it must be looked at again. */
+  readonly left: (cell: Cell, dueMs: number | undefined) => void;
+  /** Asks the owners of these senders what is settled. */
+  readonly ask: (cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]) => void;
+  readonly count: (what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters") => void;
+};
+
+type Waiting = {
+  readonly input: Input;
+  /** Missing for the actor's own inputs. */
+  readonly answer: ((outcome: Outcome) => void) | undefined;
+  /** Own inputs count only under the token under which they arose. */
+  readonly token: Token | undefined;
+};
+
+export class Cell {
+  readonly key: string;
+  readonly name: ActorName;
+  readonly definition: ActorDefinition;
+  readonly partition: number;
+  readonly #env: CellEnv;
+  readonly #slot: PendingSlot;
+  readonly #effects: Effects;
+  #callers: Waiting[] = [];
+  #own: Waiting[] = [];
+  /** Settlements: they ride with the next commit, or make one when there are many or time has passed. */
+  #later: Waiting[] = [];
+  #laterDue: Cancel | undefined;
+  #actor: Actor | undefined;
+  #revision: Revision = 0;
+  /** The token under which the actor was loaded. */
+  #token: Token | undefined;
+  #looping = false;
+  #parkedWhy: string | undefined;
+  #wake: Cancel | undefined;
+  #leaving = false;
+  #lastUsedMs: number;
+  #closed = false;
+  #recover = false;
+  #recovered: (() => void)[] = [];
+
+  constructor(env: CellEnv, key: string, name: ActorName, definition: ActorDefinition, slot: PendingSlot) {
+    this.#env = env;
+    this.key = key;
+    this.name = name;
+    this.definition = definition;
+    this.partition = env.partition(key);
+    this.#slot = slot;
+    this.#lastUsedMs = env.clock.monotonic();
+    this.#effects = new Effects({
+      key,
+      definition,
+      clock: env.clock,
+      random: env.random,
+      logger: env.logger,
+      gate: env.effectGate,
+      actor: () => this.#actor,
+      token: () => this.#token,
+      tell: (input) => this.tell(input),
+      publish: async (event, id) => env.bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id),
+      send: (item) => this.#send(item),
+      park: (reason, error) => void this.#park(reason, error),
+    });
+  }
+
+  get slot(): PendingSlot {
+    return this.#slot;
+  }
+
+  // ---- the mailbox ----
+
+  /** A request from a caller or another actor. Resolves when its outcome is known; never rejects. */
+  offer(input: Input): Promise<Outcome> {
+    if (this.#closed) return Promise.resolve({ kind: "moved" });
+    const { mailbox } = this.definition.limits;
+    if (this.#callers.length >= mailbox) {
+      return Promise.resolve(failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`));
+    }
+    return new Promise((answer) => {
+      this.#callers.push({ input, answer, token: undefined });
+      this.#kick();
+    });
+  }
+
+  /** An input of the actor's own. The lane is bounded by what the actor has pending. */
+  tell(input: Input): void {
+    if (this.#closed || this.#token === undefined) return;
+    this.#own.push({ input, answer: undefined, token: this.#token });
+    this.#kick();
+  }
+
+  /** An input that can wait for the next commit. */
+  later(input: Input): void {
+    if (this.#closed) return;
+    this.#later.push({ input, answer: undefined, token: undefined });
+    if (this.#later.length >= this.definition.limits.batch) this.#kick();
+    this.#laterDue ??= this.#env.clock.after(
+      this.#env.settings.settlementMs,
+      () => {
+        this.#laterDue = undefined;
+        this.#kick(true);
+      },
+      { background: true },
+    );
+  }
+
+  /** The index says that there is work: load, claim, and see. */
+  recover(done?: () => void): void {
+    this.#recover = true;
+    if (done !== undefined) this.#recovered.push(done);
+    this.#kick();
+  }
+
+  /** The lease of the partition changed: nothing that runs or waits under another token counts any more. */
+  leaseChanged(): void {
+    this.#unload();
+    this.#own = [];
+    this.#kick();
+  }
+
+  /** Somebody parked or resumed the actor, here or elsewhere. */
+  parkingChanged(why: string | undefined): void {
+    if (why === this.#parkedWhy) return;
+    this.#parkedWhy = why;
+    this.#unload();
+    if (why === undefined) this.recover();
+    else this.#kick();
+  }
+
+  /** What is queued or runs. */
+  get idle(): boolean {
+    return !this.#looping && this.#callers.length === 0 && this.#own.length === 0 && this.#later.length === 0 && !this.#effects.busy && !this.#recover;
+  }
+
+  get effectsBusy(): boolean {
+    return this.#effects.busy;
+  }
+
+  get lastUsedMs(): number {
+    return this.#lastUsedMs;
+  }
+
+  /** Leaves memory if nothing is to be done soon; the index entry is brought up to date first. */
+  passivate(): void {
+    if (!this.idle || this.#leaving) return;
+    if (this.#actor === undefined) {
+      this.#closed = true;
+      this.#env.left(this, undefined);
+      return;
+    }
+    this.#leaving = true;
+    this.#kick(true);
+  }
+
+  /** Stops at once: waiting callers are told that they must go elsewhere. */
+  close(): void {
+    this.#closed = true;
+    this.#unload();
+    this.#laterDue?.();
+    for (const done of this.#recovered.splice(0)) done();
+    this.#answerAll(this.#looping ? { kind: "unknown" } : { kind: "moved" });
+  }
+
+  // ---- the loop ----
+
+  #kick(evenWithoutInput = false): void {
+    if (this.#looping) return;
+    const some = this.#own.length > 0 || this.#callers.length > 0 || this.#recover || this.#later.length >= this.definition.limits.batch;
+    if (!some && !evenWithoutInput) return;
+    this.#looping = true;
+    void this.#loop();
+  }
+
+  async #loop(): Promise<void> {
+    try {
+      while (!this.#closed && (await this.#turn())) {
+        // Everything happens in the turn.
+      }
+    } catch (error) {
+      // A broken invariant: the actor starts over from its document, its callers do not know the outcome.
+      this.#env.logger.error("an actor failed inside the runtime; it starts over from its document", { actor: this.key, error });
+      this.#unload();
+      this.#own = [];
+      this.#answerAll({ kind: "unknown" });
+    } finally {
+      this.#looping = false;
+      for (const done of this.#recovered.splice(0)) done();
+    }
+    if (!this.#closed) this.#kick();
+  }
+
+  /** Takes one batch of inputs through step and commit. Answers whether to go on. */
+  async #turn(): Promise<boolean> {
+    const token = this.#env.token(this.partition);
+    if (token === undefined) return this.#giveUp({ kind: "moved" });
+    if (this.#parkedWhy !== undefined) return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
+    if (this.#actor === undefined || this.#token === undefined || compareTokens(this.#token, token) !== 0) {
+      if (!(await this.#load(token))) return this.#more();
+    }
+    const batch = this.#take();
+    if (batch.length === 0) return this.#rest(token);
+    this.#leaving = false;
+    this.#lastUsedMs = this.#env.clock.monotonic();
+    return this.#process(batch, token);
+  }
+
+  #more(): boolean {
+    return this.#own.length > 0 || this.#callers.length > 0;
+  }
+
+  #take(): Waiting[] {
+    const { batch } = this.definition.limits;
+    const taken = this.#later.splice(0, batch);
+    if (this.#needsClaim()) taken.push({ input: { kind: "claim" }, answer: undefined, token: undefined });
+    this.#recover = false;
+    taken.push(...this.#own.splice(0, Math.max(0, batch - taken.length)));
+    taken.push(...this.#callers.splice(0, Math.max(0, batch - taken.length)));
+    return taken;
+  }
+
+  /** A new owner writes its token before it runs an effect or touches the index. */
+  #needsClaim(): boolean {
+    const actor = this.#actor;
+    if (actor?.head === undefined || this.#token === undefined) return false;
+    if (compareTokens(actor.head.token, this.#token) === 0) return false;
+    return this.#recover || dueMs(actor) !== undefined || (this.#leaving && this.#slot.exists);
+  }
+
+  async #process(batch: Waiting[], token: Token): Promise<boolean> {
+    const actor = this.#actor as Actor;
+    const live = batch.filter(({ token: arose }) => arose === undefined || compareTokens(arose, token) === 0);
+    if (live.length === 0) return this.#more();
+    const id = this.#env.random.id();
+    const result = step(
+      actor,
+      live.map(({ input }) => input),
+      { nowMs: this.#env.clock.now(), token, commit: id, born: id },
+    );
+    this.#actor = result.actor;
+    const taken = live.slice(0, result.taken);
+    this.#putBack(live.slice(result.taken));
+    if (result.actor !== actor) this.#effects.loaded(result.actor, false);
+    const ended = result.purge ? await this.#purge(token) : await this.#commit(result.actor, result.text, token, id);
+    if (this.#closed) {
+      this.#answer(taken, { kind: "unknown" });
+      return false;
+    }
+    if (ended.kind !== "written") return this.#notWritten(ended, taken);
+    this.#reply(taken, result.replies);
+    // The lease may have gone while the write was under way: then the effects are the next owner's.
+    const current = this.#env.token(this.partition);
+    if (current === undefined || compareTokens(current, token) !== 0) return true;
+    const parked = result.replies.findIndex((reply) => reply.kind === "park");
+    if (parked >= 0) {
+      const reply = result.replies[parked] as Extract<Reply, { kind: "park" }>;
+      await this.#park("threw", reply.error, taken[parked]?.input);
+      return this.#more();
+    }
+    if (this.#actor === undefined) return this.#more();
+    if (this.#claimed(this.#actor, token)) this.#effects.apply(this.#actor, result.orders);
+    this.#arm();
+    return this.#more();
+  }
+
+  #claimed(actor: Actor, token: Token): boolean {
+    return actor.head !== undefined && actor.base !== undefined && compareTokens(actor.head.token, token) === 0;
+  }
+
+  // ---- commit ----
+
+  async #commit(actor: Actor, text: string | undefined, token: Token, id: string): Promise<CommitResult> {
+    if (text === undefined) return { kind: "written", revision: this.#revision };
+    const ports = this.#ports(token);
+    const due = dueMs(actor);
+    if (due !== undefined) {
+      const ready = await this.#slot.ensure(ports, due, token, id);
+      if (ready.kind !== "ready" && ready.kind !== "written") return ready;
+    }
+    const header = { commit: id, hash: hashText(text) };
+    const sentAbove = this.#env.highestConfirmed();
+    const result = await commit(ports, { key: this.key, value: text, header, expect: this.#revision, token });
+    if (result.kind !== "written") return result;
+    if (!this.#env.confirmed(sentAbove, result.revision)) return { kind: "abandoned" };
+    actor.base = text;
+    this.#revision = result.revision;
+    this.#env.count("commits");
+    if (text.length >= this.definition.limits.warnBytes) {
+      this.#env.logger.warn(`a document of ${text.length} characters; refused above ${this.definition.limits.documentBytes} bytes`, {
+        actor: this.key,
+        revision: result.revision,
+      });
+    }
+    return result;
+  }
+
+  async #purge(token: Token): Promise<CommitResult> {
+    const ports = this.#ports(token);
+    const outcome = await this.#env.store.purge(this.key, this.#revision, token);
+    if (outcome.kind === "written") {
+      this.#env.count("expired");
+      this.#unload();
+      await this.#slot.relax(ports, undefined, token, this.#env.random.id());
+      return outcome;
+    }
+    if (outcome.kind === "refused") return outcome;
+    // Whatever it was, the next look at the key tells.
+    return { kind: "superseded" };
+  }
+
+  #ports(token: Token): CommitPorts {
+    const { store, clock, settings } = this.#env;
+    const mayAct = () => {
+      const now = this.#env.token(this.partition);
+      return !this.#closed && now !== undefined && compareTokens(now, token) === 0;
+    };
+    return { store, clock, settings, mayAct };
+  }
+
+  async #notWritten(result: Exclude<CommitResult, { kind: "written" }>, taken: Waiting[]): Promise<boolean> {
+    this.#unload();
+    switch (result.kind) {
+      case "superseded":
+      case "steppedDown":
+        // Loading again decides: keys that the new document holds are answered from it.
+        this.#env.count("conflicts");
+        this.#putBack(taken);
+        return true;
+      case "foreign":
+        this.#putBack(taken);
+        await this.#park("foreign", new Error(`revision ${result.entry.revision} was not written by a runtime`));
+        return true;
+      case "abandoned":
+        this.#env.count("unknown");
+        this.#answer(taken, { kind: "unknown" });
+        return this.#more();
+      case "refused":
+        return this.#refused(result, taken);
+    }
+  }
+
+  async #refused(result: Extract<CommitResult, { kind: "refused" }>, taken: Waiting[]): Promise<boolean> {
+    this.#env.count("refusals");
+    if (result.reason === "fenced" || result.reason === "closed") {
+      this.#answer(taken, { kind: "moved" });
+      if (result.reason === "fenced") this.#env.fenced(result.detail);
+      return false;
+    }
+    const code = result.reason === "full" ? "StoreFull" : "TooLarge";
+    this.#env.logger.error(`a commit was refused: ${result.detail}`, { actor: this.key });
+    this.#answer(taken, failed(code, `${this.key}: ${result.detail}`));
+    const own = taken.filter((waiting) => !isCallers(waiting));
+    if (own.length === 0) return this.#more();
+    // The actor's own inputs stay until there is room.
+    this.#putBack(own);
+    await pause(this.#env.clock, this.#env.settings.settleMaxMs);
+    return true;
+  }
+
+  // ---- load and unload ----
+
+  async #load(token: Token): Promise<boolean> {
+    this.#unload();
+    const entry = await this.#read(token);
+    if (entry === "abandoned") return true;
+    this.#token = token;
+    this.#revision = entry?.revision ?? 0;
+    if (entry !== undefined && !isOurs(entry)) {
+      await this.#park("foreign", new Error(`revision ${entry.revision} was not written by a runtime`));
+      return false;
+    }
+    let actor: Actor;
+    try {
+      actor = load(this.name, this.definition, { onOutside: (event) => this.#outside(event) }, entry?.value);
+    } catch (thrown) {
+      await this.#unreadable(thrown);
+      return false;
+    }
+    if (actor.head !== undefined && compareTokens(actor.head.token, token) > 0) {
+      this.#stepDown(actor);
+      return false;
+    }
+    this.#actor = actor;
+    this.#effects.loaded(actor, true);
+    if (this.#claimed(actor, token)) {
+      // What waits in the own lane may be the result of something that would be begun again here.
+      if (this.#own.length === 0) this.#effects.startDue(actor);
+      this.#arm();
+    } else if (dueMs(actor) !== undefined) {
+      this.#recover = true;
+    }
+    return true;
+  }
+
+  async #read(token: Token): Promise<StoredEntry | undefined | "abandoned"> {
+    let waitMs = this.#env.settings.settleFirstMs;
+    for (;;) {
+      try {
+        return await this.#env.store.read(this.key);
+      } catch (error) {
+        this.#env.logger.warn("the store could not be read; trying again", { actor: this.key, error });
+      }
+      if (!this.#ports(token).mayAct()) return "abandoned";
+      await pause(this.#env.clock, waitMs);
+      waitMs = Math.min(waitMs * 2, this.#env.settings.settleMaxMs);
+    }
+  }
+
+  async #unreadable(thrown: unknown): Promise<void> {
+    if (thrown instanceof NewerDocumentError) {
+      this.#env.logger.warn(`left alone: ${thrown.message}`, { actor: this.key });
+      this.#answerAll({ kind: "moved" });
+      this.#own = [];
+      this.#recover = false;
+      return;
+    }
+    const reason: ParkReason | undefined =
+      thrown instanceof IncompatibleDocumentError || thrown instanceof UnreadableTreeError
+        ? "incompatible"
+        : thrown instanceof DamagedDocumentError || thrown instanceof DamagedValueError
+          ? "damaged"
+          : undefined;
+    await this.#park(reason ?? "incompatible", thrown);
+  }
+
+  /** R3: somebody with a higher token runs this actor. What it holds of our callers' keys is answered from it. */
+  #stepDown(actor: Actor): void {
+    this.#env.logger.warn("stepping down: the document has a higher token", { actor: this.key });
+    for (const waiting of this.#callers.splice(0)) {
+      const { input } = waiting;
+      const key = "key" in input ? input.key : undefined;
+      const receipt = key && actor.window.receiptOf(key);
+      waiting.answer?.(
+        receipt === undefined ? { kind: "moved" } : { kind: "reply", reply: { kind: "receipt", receipt, duplicate: true } },
+      );
+    }
+    this.#own = [];
+    this.#recover = false;
+    this.#unload();
+  }
+
+  #unload(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+    if (this.#actor !== undefined || this.#token !== undefined) {
+      this.#effects.abort();
+      this.#env.messenger.forget(this.key);
+    }
+    this.#actor = undefined;
+    this.#token = undefined;
+  }
+
+  /** Nothing to do: go to rest, and leave memory when asked to. */
+  async #rest(token: Token): Promise<boolean> {
+    if (!this.#leaving || this.#actor === undefined) {
+      this.#leaving = false;
+      return false;
+    }
+    const actor = this.#actor;
+    const due = dueMs(actor);
+    const soon = due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
+    this.#leaving = false;
+    if (soon || this.#effects.busy) return false;
+    if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
+      await this.#slot.relax(this.#ports(token), due, token, this.#env.random.id());
+    }
+    if (this.#more() || this.#later.length > 0) return true;
+    this.#unload();
+    this.#closed = true;
+    this.#env.left(this, due);
+    return false;
+  }
+
+  // ---- waking ----
+
+  #arm(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+    const actor = this.#actor;
+    if (actor?.head === undefined) return;
+    const now = this.#env.clock.now();
+    let next = actor.head.expiresMs;
+    const consider = (ms: number | undefined) => {
+      if (ms !== undefined && (next === undefined || ms < next)) next = ms;
+    };
+    if (actor.head.status === "active") consider(actor.tree?.nextDueMs);
+    consider(this.#effects.nextDueMs(actor));
+    if (actor.inbox.size > 0) consider(now + this.#env.settings.askAfterMs);
+    if (next === undefined) return;
+    this.#wake = this.#env.clock.after(Math.max(0, next - now), () => this.#woken());
+  }
+
+  #woken(): void {
+    this.#wake = undefined;
+    const actor = this.#actor;
+    if (actor?.head === undefined || this.#looping) {
+      // A turn is under way; it arms the next waking when it ends.
+      return;
+    }
+    const now = this.#env.clock.now();
+    const timer = actor.head.status === "active" ? actor.tree?.nextDueMs : undefined;
+    if (timer !== undefined && timer <= now) this.tell({ kind: "timers" });
+    if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) this.tell({ kind: "expire" });
+    this.#effects.startDue(actor);
+    const old = actor.inbox.olderThan(now - this.#env.settings.askAfterMs);
+    if (old.length > 0) this.#env.ask(this, old);
+    if (!this.#looping) this.#arm();
+  }
+
+  #outside(event: OutsideEvent): void {
+    const { target } = event;
+    this.tell({ kind: "relay", source: event.source, target: target.sessionId, event: event.event });
+  }
+
+  // ---- messages ----
+
+  #send(item: SendItem): void {
+    const actor = this.#actor;
+    if (actor?.head === undefined) return;
+    const sender: Sender = { key: this.key, born: actor.head.born, partition: this.partition };
+    const token = this.#token;
+    const eventText = JSON.stringify(Tree.codec({}).encodeValue(item.event, "event"));
+    this.#env.messenger.send({
+      sender,
+      item,
+      eventText,
+      delivered: (to, answer) => {
+        if (token === undefined || this.#token === undefined || compareTokens(token, this.#token) !== 0) return;
+        for (const letter of answer.dead) {
+          this.#env.count("deadLetters");
+          this.#env.logger.warn(`a message to ${to} can never be delivered: ${letter.reason}`, { actor: this.key });
+        }
+        this.#own.push({
+          input: { kind: "delivered", to, upTo: answer.upTo, dead: answer.dead },
+          answer: () => this.#env.messenger.removed(sender, item.to, upToOf(answer)),
+          token,
+        });
+        this.#kick();
+      },
+    });
+  }
+
+  /** The lowest message that is still outstanding to this receiver, for its owner's question. Undefined: none. */
+  lowestOutstanding(receiver: string): number | undefined {
+    let lowest: number | undefined;
+    for (const item of this.#actor?.outbox.values() ?? []) {
+      if (item.kind === "send" && item.to.sessionId === receiver && (lowest === undefined || item.n < lowest)) lowest = item.n;
+    }
+    return lowest;
+  }
+
+  get born(): string | undefined {
+    return this.#actor?.head?.born;
+  }
+
+  // ---- answers ----
+
+  #reply(taken: readonly Waiting[], replies: readonly Reply[]): void {
+    for (let index = 0; index < taken.length; index++) {
+      const reply = replies[index] as Reply;
+      if (reply.kind === "receipt") this.#env.count("events");
+      if (reply.kind === "refused" && reply.error.code === "Overloaded" && this.#actor !== undefined) {
+        const senders = this.#actor.inbox.olderThan(this.#env.clock.now() - 1_000);
+        if (senders.length > 0) this.#env.ask(this, senders);
+      }
+      taken[index]?.answer?.({ kind: "reply", reply });
+    }
+  }
+
+  #answer(waiting: readonly Waiting[], outcome: Outcome): void {
+    for (const one of waiting) if (isCallers(one)) one.answer?.(outcome);
+  }
+
+  #answerAll(outcome: Outcome): void {
+    this.#answer(this.#callers.splice(0), outcome);
+  }
+
+  #giveUp(outcome: Outcome): boolean {
+    this.#answerAll(outcome);
+    this.#own = [];
+    this.#later = [];
+    this.#recover = false;
+    this.#unload();
+    return false;
+  }
+
+  #putBack(waiting: readonly Waiting[]): void {
+    const own = waiting.filter((one) => !isCallers(one) && one.input.kind !== "settled" && one.input.kind !== "claim");
+    this.#own = [...own, ...this.#own];
+    this.#callers = [...waiting.filter(isCallers), ...this.#callers];
+    this.#later = [...waiting.filter(({ input }) => input.kind === "settled"), ...this.#later];
+  }
+
+  async #park(reason: ParkReason, error: unknown, input?: Input): Promise<void> {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#parkedWhy = `${reason}: ${message}`;
+    this.#env.logger.error(`parked (${reason}): ${message}`, { actor: this.key, revision: this.#revision, error });
+    const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
+    const revision = this.#revision;
+    this.#unload();
+    await this.#env.parking.park({ actor: this.key, reason, message, revision, token, ...(input && { input: describeInput(input) }) });
+  }
+}
+
+/** Whether somebody outside waits for the outcome; `delivered` has an answer too, for our own messenger. */
+function isCallers({ input, answer }: Waiting): boolean {
+  return answer !== undefined && input.kind !== "delivered";
+}
+
+function upToOf(answer: { readonly upTo: number; readonly dead: readonly { readonly n: number }[] }): number {
+  return Math.max(answer.upTo, ...answer.dead.map(({ n }) => n));
+}
+
+function failed(code: ErrorCode, message: string): Outcome {
+  return { kind: "failed", code, message };
+}
+
+function describeInput(input: Input): string {
+  const event = (input as { event?: Event }).event;
+  return event === undefined ? input.kind : `${input.kind} ${event.type}`;
+}

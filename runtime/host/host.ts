@@ -1,0 +1,515 @@
+/**
+ * All actors of this node: finds or makes the cell of an actor, follows the leases, the index of pending work and what
+ * is parked, answers requests from the bus, and stops in good order. The only place of the runtime that awaits.
+ */
+import { type ActorDefinition, defineActor } from "../definition.ts";
+import { errorOf, type HoldfastError, StoreWentBackError } from "../errors.ts";
+import { hashText } from "../hash.ts";
+import type { Settlement } from "../inbox.ts";
+import { checkType, parseActorKey, pendingPrefix } from "../keys.ts";
+import type { Event } from "../machine/internals.ts";
+import { Tree } from "../machine/tree.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Leases } from "../ports/leases.ts";
+import type { Logger } from "../ports/logger.ts";
+import type { Random } from "../ports/random.ts";
+import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
+import type { Input } from "../step.ts";
+import { Cell, type CellEnv, type Outcome } from "./cell.ts";
+import { tokenOf } from "./commit.ts";
+import { Gate } from "./gate.ts";
+import { Messenger } from "./messenger.ts";
+import { Parking } from "./parking.ts";
+import { type PendingEntry, PendingSlot, readPendingEntry } from "./pending-index.ts";
+import { defaultSettings, type HostSettings } from "./settings.ts";
+import { type Body, type MessageAnswer, type MessageBody, type RequestAnswer, type RequestBody, readBody, readSettlement } from "./wire.ts";
+
+export type HostPorts = {
+  readonly store: ActorStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly leases: Leases;
+  readonly bus: Bus;
+  readonly logger: Logger;
+};
+
+export type HostCounts = {
+  events: number;
+  commits: number;
+  conflicts: number;
+  unknown: number;
+  refusals: number;
+  expired: number;
+  deadLetters: number;
+};
+
+export type HostInfo = {
+  readonly counts: Readonly<HostCounts>;
+  readonly hotActors: number;
+  readonly pendingActors: number;
+  readonly parkedActors: number;
+  readonly partitionsOwned: number;
+};
+
+export class Host {
+  readonly #ports: HostPorts;
+  readonly #definitions: ReadonlyMap<string, ActorDefinition>;
+  readonly #settings: HostSettings;
+  readonly #cells = new Map<string, Cell>();
+  /** The index of pending work, as far as listing and watching have shown it. */
+  readonly #pending = new Map<string, PendingEntry>();
+  readonly #parking: Parking;
+  readonly #messenger: Messenger;
+  readonly #cellEnv: CellEnv;
+  readonly #counts: HostCounts = { events: 0, commits: 0, conflicts: 0, unknown: 0, refusals: 0, expired: 0, deadLetters: 0 };
+  readonly #stops: (() => void)[] = [];
+  readonly #recoveryGate: Gate;
+  #wake: Cancel | undefined;
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+  #sweep: Cancel | undefined;
+  #highest: Revision = 0;
+  #state: "new" | "running" | "draining" | "stopped" = "new";
+  #failure: HoldfastError | undefined;
+
+  constructor(ports: HostPorts, definitions: Readonly<Record<string, ActorDefinition>>, settings: Partial<HostSettings> = {}) {
+    this.#ports = ports;
+    this.#settings = { ...defaultSettings, ...settings };
+    this.#definitions = bounded(definitions, ports.store.info.maxValueBytes);
+    this.#recoveryGate = new Gate(this.#settings.recoveries);
+    const { store, clock, random, logger, bus } = ports;
+    const partitionOf = (key: string) => this.partitionOf(key);
+    const token = (partition: number) => (this.#state === "stopped" ? undefined : ports.leases.token(partition));
+    this.#parking = new Parking({
+      store,
+      clock,
+      random,
+      logger,
+      settings: this.#settings,
+      onChange: (actor, why) => this.#parkingChanged(actor, why),
+    });
+    this.#messenger = new Messenger({ bus, clock, random, logger, settings: this.#settings, partitionOf, token });
+    this.#cellEnv = {
+      store,
+      clock,
+      random,
+      bus,
+      logger,
+      settings: this.#settings,
+      effectGate: new Gate(this.#settings.effects),
+      messenger: this.#messenger,
+      parking: this.#parking,
+      token,
+      partition: partitionOf,
+      confirmed: (sentAbove, revision) => this.#confirmed(sentAbove, revision),
+      highestConfirmed: () => this.#highest,
+      fenced: (detail) => this.#fail(errorOf("Stopped", `another host has opened this store: ${detail}`)),
+      left: (cell, due) => this.#left(cell, due),
+      ask: (cell, senders) => this.#ask(cell, senders),
+      count: (what) => {
+        this.#counts[what]++;
+      },
+    };
+  }
+
+  // ---- life ----
+
+  async start(): Promise<void> {
+    this.#state = "running";
+    await this.#parking.start();
+    this.#stops.push(this.#ports.leases.onChange(({ partition }) => this.#leaseChanged(partition)));
+    this.#stops.push(
+      this.#ports.store.watch(pendingPrefix, (change) => {
+        if (change.kind === "put") this.#seePending(change.entry);
+        else this.#pending.delete(change.key.slice(pendingPrefix.length));
+      }),
+    );
+    this.#stops.push(this.#ports.bus.serve((partition, body) => this.#serve(partition, body)));
+    this.#armSweep();
+    await this.#listPending();
+    this.#recoverDue();
+  }
+
+  /** Takes no new requests, waits for what runs, aborts the rest, gives the leases back. */
+  async stop(drainMs = this.#settings.drainMs): Promise<void> {
+    if (this.#state === "stopped") return;
+    this.#state = "draining";
+    await this.#drained(drainMs);
+    this.#close();
+    await this.#ports.leases.release();
+  }
+
+  get failure(): HoldfastError | undefined {
+    return this.#failure;
+  }
+
+  info(): HostInfo {
+    let owned = 0;
+    for (let partition = 0; partition < this.#ports.leases.partitions; partition++) {
+      if (this.#ports.leases.token(partition) !== undefined) owned++;
+    }
+    return {
+      counts: this.#counts,
+      hotActors: this.#cells.size,
+      pendingActors: this.#pending.size,
+      parkedActors: this.#parking.all().length,
+      partitionsOwned: owned,
+    };
+  }
+
+  get parking(): Parking {
+    return this.#parking;
+  }
+
+  definition(type: string): ActorDefinition | undefined {
+    return this.#definitions.get(type);
+  }
+
+  partitionOf(key: string): number {
+    return Number.parseInt(hashText(key).slice(0, 8), 16) % this.#ports.leases.partitions;
+  }
+
+  // ---- requests ----
+
+  /** One request for one actor, answered by this node or with `moved`. Never rejects. */
+  request(key: string, input: Input): Promise<Outcome> {
+    if (this.#failure !== undefined) return Promise.resolve({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
+    if (this.#state !== "running") return Promise.resolve({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
+    const cell = this.#cell(key);
+    return cell === undefined ? Promise.resolve({ kind: "moved" }) : cell.offer(input);
+  }
+
+  /** Whether this node runs the actor now. */
+  owns(key: string): boolean {
+    return this.#state === "running" && this.#ports.leases.token(this.partitionOf(key)) !== undefined;
+  }
+
+  /** Removes a tombstone, or with `force` whatever stands there, with its history. */
+  async purge(key: string, force: boolean): Promise<Outcome> {
+    const entry = await this.#ports.store.read(key);
+    if (entry === undefined) return refusedOutcome("NotFound", `${key} does not exist`);
+    const deleted = /"status":"deleted"/.test(entry.value.slice(0, 600));
+    if (!force && !deleted) return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
+    if (!force) {
+      const expires = /"expires":"([^"]+)"/.exec(entry.value)?.[1];
+      const openUntilMs = expires === undefined ? 0 : Date.parse(expires);
+      if (openUntilMs > this.#ports.clock.now()) {
+        return refusedOutcome("AlreadyExists", `the tombstone of ${key} guards idempotency keys until ${expires}; force the purge to drop them`);
+      }
+    }
+    const token = this.#ports.leases.token(this.partitionOf(key));
+    if (token === undefined) return { kind: "moved" };
+    this.#cells.get(key)?.leaseChanged();
+    const outcome = await this.#ports.store.purge(key, entry.revision, token);
+    if (outcome.kind !== "written") return { kind: "unknown" };
+    return { kind: "reply", reply: { kind: "receipt", receipt: { revision: 0, changed: true }, duplicate: false } };
+  }
+
+  /** Lets a parked actor go on. `accept` takes a person's write as the document; `discard` puts the last good one back. */
+  async resume(key: string, mode: "retry" | "accept" | "discard"): Promise<Outcome> {
+    const token = this.#ports.leases.token(this.partitionOf(key));
+    if (token === undefined) return { kind: "moved" };
+    const parked = this.#parking.get(key);
+    if (parked === undefined) return refusedOutcome("NotFound", `${key} is not parked`);
+    if (mode !== "retry") {
+      const problem = await this.#settleForeign(key, mode);
+      if (problem !== undefined) return refusedOutcome("InvalidRequest", problem);
+    }
+    await this.#parking.resume(key, token);
+    return { kind: "reply", reply: { kind: "receipt", receipt: { revision: 0, changed: true }, duplicate: false } };
+  }
+
+  async #settleForeign(key: string, mode: "accept" | "discard"): Promise<string | undefined> {
+    const { store, random } = this.#ports;
+    const token = this.#ports.leases.token(this.partitionOf(key));
+    const entry = await store.read(key);
+    if (entry === undefined || token === undefined) return `${key} has no document`;
+    let value = entry.value;
+    if (mode === "discard") {
+      const good = (await store.history(key)).filter((one) => one.header !== undefined && one.header.hash === hashText(one.value)).at(-1);
+      if (good === undefined) return `no revision that a runtime wrote is kept of ${key}`;
+      value = good.value;
+    }
+    const seen = tokenOf(value);
+    if (seen === undefined) return `${key} holds no document`;
+    const header = { commit: random.id(), hash: hashText(value) };
+    const outcome = await store.write({ key, value, header, expect: entry.revision, token });
+    return outcome.kind === "written" ? undefined : `the write ended as ${outcome.kind}: try again`;
+  }
+
+  // ---- cells ----
+
+  #cell(key: string): Cell | undefined {
+    const known = this.#cells.get(key);
+    if (known !== undefined) return known;
+    const name = parseActorKey(key);
+    const definition = name && this.#definitions.get(name.type);
+    if (name === undefined || definition === undefined) return undefined;
+    const cell = new Cell(this.#cellEnv, key, name, definition, new PendingSlot(key, this.#pending.get(key)));
+    this.#cells.set(key, cell);
+    const parked = this.#parking.get(key);
+    if (parked !== undefined) cell.parkingChanged(`${parked.reason}: ${parked.message}`);
+    if (this.#cells.size > this.#settings.hotActors) this.#makeRoom();
+    return cell;
+  }
+
+  #makeRoom(): void {
+    let toLeave = Math.ceil(this.#settings.hotActors / 10);
+    for (const cell of this.#cells.values()) {
+      if (toLeave-- <= 0) return;
+      cell.passivate();
+    }
+  }
+
+  #left(cell: Cell, dueMs: number | undefined): void {
+    if (this.#cells.get(cell.key) === cell) this.#cells.delete(cell.key);
+    if (dueMs !== undefined) this.#wakeBy(dueMs);
+  }
+
+  #armSweep(): void {
+    const everyMs = Math.max(50, this.#settings.idleMs / 2);
+    this.#sweep = this.#ports.clock.after(
+      everyMs,
+      () => {
+        const before = this.#ports.clock.monotonic() - this.#settings.idleMs;
+        for (const cell of this.#cells.values()) if (cell.lastUsedMs < before) cell.passivate();
+        if (this.#state === "running") this.#armSweep();
+      },
+      { background: true },
+    );
+  }
+
+  // ---- leases ----
+
+  #leaseChanged(partition: number): void {
+    for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
+    this.#recoverDue();
+  }
+
+  #parkingChanged(actor: string, why: string | undefined): void {
+    const cell = this.#cells.get(actor);
+    if (cell !== undefined) cell.parkingChanged(why);
+    else if (why === undefined && this.owns(actor)) this.#cell(actor)?.recover();
+  }
+
+  // ---- the index of pending work ----
+
+  async #listPending(): Promise<void> {
+    let after: string | undefined;
+    for (;;) {
+      const page = await this.#ports.store.list({ prefix: pendingPrefix, limit: 1_000, ...(after !== undefined && { after }) });
+      for (const entry of page) this.#seePending(entry);
+      if (page.length < 1_000) return;
+      after = page.at(-1)?.key;
+    }
+  }
+
+  #seePending(entry: StoredEntry): void {
+    const actor = entry.key.slice(pendingPrefix.length);
+    const pending = readPendingEntry(entry) ?? { dueMs: 0, token: [0, 0] as const, revision: entry.revision };
+    const known = this.#pending.get(actor);
+    if (known !== undefined && known.revision >= pending.revision) return;
+    this.#pending.set(actor, pending);
+    this.#cells.get(actor)?.slot.observe(pending);
+    this.#wakeBy(pending.dueMs);
+  }
+
+  /** Looks at every actor that is due and not in memory. */
+  #recoverDue(): void {
+    if (this.#state !== "running") return;
+    this.#wake?.();
+    this.#wake = undefined;
+    this.#wakeAtMs = Number.POSITIVE_INFINITY;
+    const now = this.#ports.clock.now();
+    const due: [string, PendingEntry][] = [];
+    for (const [actor, entry] of this.#pending) {
+      if (this.#cells.has(actor)) continue;
+      if (entry.dueMs <= now) due.push([actor, entry]);
+      else this.#wakeBy(entry.dueMs);
+    }
+    due.sort((a, b) => a[1].dueMs - b[1].dueMs);
+    for (const [actor] of due) this.#recover(actor);
+  }
+
+  #recover(actor: string): void {
+    if (!this.owns(actor) || this.#parking.get(actor) !== undefined) return;
+    this.#recoveryGate.enter((leave) => {
+      const cell = this.owns(actor) ? this.#cell(actor) : undefined;
+      if (cell === undefined) leave();
+      else cell.recover(leave);
+    });
+  }
+
+  #wakeBy(dueMs: number): void {
+    if (this.#state !== "running" || dueMs >= this.#wakeAtMs) return;
+    this.#wake?.();
+    this.#wakeAtMs = dueMs;
+    const delayMs = Math.max(0, dueMs - this.#ports.clock.now());
+    this.#wake = this.#ports.clock.after(delayMs, () => this.#recoverDue(), { background: true });
+  }
+
+  // ---- what the bus brings ----
+
+  async #serve(partition: number, text: string): Promise<string> {
+    const body = readBody(text);
+    if (body === undefined) return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
+    if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped") return answer({ kind: "moved" });
+    switch (body.op) {
+      case "message":
+        return JSON.stringify(await this.#message(body));
+      case "settled":
+        this.#cell(body.actor)?.later({ kind: "settled", settlement: body.settlement });
+        return answer({ kind: "receipt", revision: 0, changed: false, duplicate: false });
+      case "ask":
+        return JSON.stringify((await this.#settlementFor(body)) ?? { kind: "moved" });
+      case "purge":
+        return answer(toAnswer(await this.purge(body.actor, body.force)));
+      case "resume":
+        return answer(toAnswer(await this.resume(body.actor, body.mode)));
+      default:
+        return answer(toAnswer(await this.request(body.actor, this.#inputOf(body))));
+    }
+  }
+
+  #inputOf(body: Exclude<RequestBody, { op: "purge" | "resume" }>): Input {
+    const codec = Tree.codec({});
+    switch (body.op) {
+      case "create":
+        return {
+          kind: "create",
+          key: body.key,
+          input: body.input === undefined ? undefined : codec.decodeValue(body.input),
+          ...(body.event !== undefined && { event: codec.decodeValue(body.event) as Event }),
+        };
+      case "event":
+        return { kind: "event", key: body.key, event: codec.decodeValue(body.event) as Event };
+      case "delete":
+        return { kind: "delete", key: body.key };
+      case "barrier":
+        return { kind: "barrier" };
+    }
+  }
+
+  async #message(body: MessageBody): Promise<MessageAnswer> {
+    if (this.#state !== "running") return { kind: "later" };
+    const cell = this.#cell(body.actor);
+    if (cell === undefined) {
+      const reason = `no actor type takes ${body.actor}`;
+      return { kind: "message", upTo: 0, dead: body.items.map(({ n }) => ({ n, reason })) };
+    }
+    if (body.settlement !== undefined) cell.later({ kind: "settled", settlement: body.settlement });
+    const codec = Tree.codec({});
+    const items = body.items.map(({ n, event }) => ({ n, event: codec.decodeValue(event) as Event }));
+    const sender = { ...body.sender, partition: this.partitionOf(body.sender.key) };
+    const outcome = await cell.offer({ kind: "message", sender, number: body.number, items });
+    if (outcome.kind !== "reply") return { kind: "later" };
+    const { reply } = outcome;
+    return reply.kind === "message" || reply.kind === "renumber" ? reply : { kind: "later" };
+  }
+
+  // ---- settling marks ----
+
+  #ask(cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]): void {
+    const byPartition = new Map<number, { key: string; born: string; upTo: number }[]>();
+    for (const sender of senders) {
+      const partition = this.partitionOf(sender.key);
+      byPartition.set(partition, [...(byPartition.get(partition) ?? []), sender]);
+    }
+    for (const [partition, some] of byPartition) {
+      const body = JSON.stringify({ op: "ask", actor: cell.key, senders: some.slice(0, 100) });
+      void this.#ports.bus.request(partition, body, this.#settings.messageTimeoutMs).then((reply) => {
+        const settlement = reply.kind === "reply" ? readSettlement(reply.body) : undefined;
+        if (settlement !== undefined) cell.later({ kind: "settled", settlement });
+      });
+    }
+  }
+
+  /** What the asked senders have settled: each is claimed first, so that what its document says is final (R3). */
+  async #settlementFor(body: Extract<Body, { op: "ask" }>): Promise<Settlement | undefined> {
+    const settled: Settlement["senders"][number][] = [];
+    let partition: number | undefined;
+    for (const sender of body.senders) {
+      partition = this.partitionOf(sender.key);
+      const cell = this.#cell(sender.key);
+      if (cell === undefined) continue;
+      const outcome = await cell.offer({ kind: "claim" });
+      if (outcome.kind !== "reply") continue;
+      const lowest = cell.born === sender.born ? cell.lowestOutstanding(body.actor) : undefined;
+      if (lowest === undefined || lowest > sender.upTo) settled.push(sender);
+    }
+    return partition === undefined ? undefined : this.#messenger.settlement(partition, body.actor, settled);
+  }
+
+  // ---- alarms ----
+
+  #confirmed(sentAbove: Revision, revision: Revision): boolean {
+    if (revision <= sentAbove) {
+      this.#fail(new StoreWentBackError(`a write was confirmed at revision ${revision} although ${sentAbove} had been confirmed before`));
+      return false;
+    }
+    if (revision > this.#highest) this.#highest = revision;
+    return true;
+  }
+
+  #fail(error: HoldfastError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#ports.logger.error(`the runtime has stopped: ${error.message}`, { error });
+    this.#close();
+  }
+
+  async #drained(drainMs: number): Promise<void> {
+    const busy = () => [...this.#cells.values()].some((cell) => !cell.idle);
+    const untilMs = this.#ports.clock.monotonic() + drainMs;
+    while (busy() && this.#ports.clock.monotonic() < untilMs) {
+      await new Promise<void>((resolve) => void this.#ports.clock.after(10, resolve));
+    }
+  }
+
+  #close(): void {
+    this.#state = "stopped";
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#parking.stop();
+    this.#messenger.stop();
+    this.#wake?.();
+    this.#sweep?.();
+    for (const cell of this.#cells.values()) cell.close();
+    this.#cells.clear();
+  }
+}
+
+/** Definitions under their type names, with no document bound above what the store takes. */
+function bounded(definitions: Readonly<Record<string, ActorDefinition>>, maxBytes: number): Map<string, ActorDefinition> {
+  const all = new Map<string, ActorDefinition>();
+  for (const [type, given] of Object.entries(definitions)) {
+    checkType(type);
+    const definition = "handles" in given ? given : defineActor(given as never);
+    const documentBytes = Math.min(definition.limits.documentBytes, maxBytes);
+    all.set(type, { ...definition, limits: { ...definition.limits, documentBytes } });
+  }
+  return all;
+}
+
+function toAnswer(outcome: Outcome): RequestAnswer {
+  switch (outcome.kind) {
+    case "moved":
+    case "unknown":
+      return outcome;
+    case "failed":
+      return { kind: "refused", code: outcome.code, message: outcome.message };
+    case "reply": {
+      const { reply } = outcome;
+      if (reply.kind === "receipt") return { kind: "receipt", ...reply.receipt, duplicate: reply.duplicate };
+      if (reply.kind === "refused") return { kind: "refused", code: reply.error.code as never, message: reply.error.message };
+      return { kind: "receipt", revision: 0, changed: false, duplicate: false };
+    }
+  }
+}
+
+function answer(value: RequestAnswer): string {
+  return JSON.stringify(value);
+}
+
+function refusedOutcome(code: "NotFound" | "AlreadyExists" | "InvalidRequest", message: string): Outcome {
+  return { kind: "reply", reply: { kind: "refused", error: errorOf(code, message) } };
+}
