@@ -24,7 +24,7 @@ const maxFileBytes = 1024 * 1024;
 
 export async function serve({ data, concurrency, python, say, signal }: ServeOptions): Promise<void> {
   const inbox = join(data, "inbox");
-  for (const folder of ["taken", "refused"]) await mkdir(join(inbox, folder), { recursive: true });
+  // The store first: it makes its directory itself, and refuses one that others have put things into.
   const runtime = await openJudge({ data, concurrency, python });
   const worth = new Map(problems.map(({ id, points }) => [id, points]));
   const announced = new Set<string>();
@@ -68,6 +68,7 @@ export async function serve({ data, concurrency, python, say, signal }: ServeOpt
   }
 
   try {
+    for (const folder of ["taken", "refused"]) await mkdir(join(inbox, folder), { recursive: true });
     for (const { id, name } of authors) {
       const author = runtime.actor("author", id);
       if ((await author.state()) === undefined) await author.create({ name }, { key: `register/${id}` });

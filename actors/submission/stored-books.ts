@@ -30,7 +30,7 @@ async function readSubmission(runtime: JudgeRuntime, id: string): Promise<Stored
   const [now, history] = await Promise.all([submission.state(), submission.history()]);
   if (now === undefined) throw new Error(`submission ${id} is listed but not stored`);
   const { author, problem, points } = now.context;
-  const states = history.map(({ state }) => String(state));
+  const states = history.map(({ document }) => document.state);
   const entered = states.filter((state, i) => isVerdict(state) && state !== states[i - 1]);
   return { id, state: String(now.value), author, problem, points, verdictsEntered: entered.length };
 }

@@ -152,6 +152,7 @@ export const storeContract: readonly StoreCase[] = [
         keysOf(await store.list({ prefix: "order.", after: "order.a-0" })),
         sorted.slice(sorted.indexOf("order.a-1")),
       );
+      assert.deepEqual(keysOf(await store.list({ prefix: "order.a", after: "order.a" })), ["order.a-1", "order.a.1"]);
       assert.deepEqual(keysOf(await store.list({ prefix: "order.", after: "a" })), sorted);
       assert.deepEqual(keysOf(await store.list({ prefix: "order.", after: "p" })), []);
       assert.deepEqual(keysOf(await store.list({ prefix: "nothing." })), []);

@@ -150,7 +150,8 @@ describe("a damaged file is named as such", () => {
   const damages = {
     "not LMDB": (path: string) => writeFileSync(path, "x".repeat(100_000)),
     "cut in the first page": (path: string) => truncateSync(path, 100),
-    "cut in the middle": (path: string) => truncateSync(path, Math.floor(readFileSync(path).length / 2) - 4_096),
+    "cut in the middle": (path: string) => truncateSync(path, readFileSync(path).length / 2),
+    "cut below what it says": (path: string) => truncateSync(path, readFileSync(path).length - 17 * 4_096),
   };
   for (const [name, damage] of Object.entries(damages))
     test(name, async () => {
@@ -170,6 +171,24 @@ describe("a damaged file is named as such", () => {
           return true;
         });
     });
+});
+
+test("a file that lost its last pages is reported where it is read, and does not end the process", async () => {
+  const directory = freshDirectory();
+  const store = await EmbeddedStore.open(directory);
+  const value = JSON.stringify("x".repeat(2_000));
+  for (let count = 0; count < 50; count++) {
+    const header = { commit: "c", hash: "h" };
+    await store.write({ key: `order.${count}`, value, header, expect: 0, token: [store.epoch, 0] });
+  }
+  await store.close();
+  const path = join(directory, "holdfast.mdb");
+  truncateSync(path, readFileSync(path).length - 16 * 4_096);
+  const readAll = async () => {
+    const damaged = await EmbeddedStore.open(directory);
+    await damaged.list({ prefix: "" }).finally(() => damaged.close());
+  };
+  await assert.rejects(readAll(), StoreDamaged);
 });
 
 test("without lmdb the error names what to install", async () => {

@@ -264,12 +264,12 @@ export class EmbeddedStore implements ActorStore {
   }
 
   #accept(batch: readonly Staged[]): void {
+    if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
     for (const { pending, known, revision } of batch) {
       this.#lastRevision = revision;
       known.revisions = pending.write ? [revision, ...known.revisions.slice(0, this.info.historyDepth - 1)] : [];
       pending.settle({ kind: "written", revision });
     }
-    if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
   }
 
   #tell({ pending: { key, write }, revision }: Staged): void {

@@ -19,6 +19,7 @@ import {
   encodeRevisions,
 } from "./entry-codec.ts";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
+import { damageOf } from "./lmdb-header.ts";
 
 /** Raised when an older release could no longer read what this one writes. */
 const FORMAT = 1;
@@ -125,11 +126,11 @@ export class LmdbFile {
     const { meta, log, index } = this.#databases;
     try {
       return await meta.ifVersion("head", epoch, () => {
-        // The promises of these are that of the whole block.
+        // These succeed or fail with the whole block, whose promise tells.
         void meta.put("head", lastRevision, epoch);
         for (const { encodedKey, put, kept, removed } of changes) {
           for (const revision of removed) void log.remove(revision);
-          if (put) void log.put(put.revision, put.record, APPEND);
+          if (put) log.put(put.revision, put.record, APPEND).catch(ignore);
           if (kept.length > 0) void index.put(encodedKey, encodeRevisions(kept));
           else void index.remove(encodedKey);
         }
@@ -184,7 +185,7 @@ export class LmdbFile {
   }
 
   list(prefix: string, after: string | undefined, limit: number): StoredEntry[] {
-    const start = after !== undefined && after > prefix ? afterKey(after) : encodeKey(prefix);
+    const start = after !== undefined && after >= prefix ? afterKey(after) : encodeKey(prefix);
     const end = afterPrefix(prefix);
     if (Buffer.compare(start, end) >= 0) return [];
     const range = start.length === 0 ? { end, limit } : { start, end, limit };
@@ -196,7 +197,11 @@ export class LmdbFile {
   #record(key: string, revision: Revision): StoredEntry {
     const record = this.#databases.log.getBinary(revision);
     if (!record) throw new StoreDamaged(this.directory, `${key} has no record of revision ${revision}`);
-    return decodeRecord(key, revision, record);
+    try {
+      return decodeRecord(key, revision, record);
+    } catch (cause) {
+      throw new StoreDamaged(this.directory, `the record of ${key} at revision ${revision} is not one`, { cause });
+    }
   }
 
   /** Copies one moment of the store into another directory, while writes go on. Resolves when the copy is on the disk. */
@@ -228,10 +233,11 @@ async function loadLmdb(): Promise<Lmdb> {
 
 function openDatabases(lmdb: Lmdb, directory: string, readOnly: boolean): Databases {
   const path = join(directory, FILE_NAME);
+  const damage = damageOf(path);
+  if (damage !== undefined) throw new StoreDamaged(directory, `${FILE_NAME}: ${damage}`);
   let root: RootDatabase<unknown, string> | undefined;
   try {
     root = lmdb.open<unknown, string>({ path, noSubdir: true, readOnly, overlappingSync: false, maxDbs: 4 });
-    assertComplete(directory, path, root);
     const names = [...root.getKeys({ limit: 4 })];
     if (names.length > 0 && !names.includes("meta"))
       throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
@@ -279,18 +285,7 @@ function isOwnLeftover(name: string): boolean {
   return name === `${FILE_NAME}-lock` || name === "holdfast.sock" || /^host-.*\.lock$/.test(name);
 }
 
-/**
- * LMDB maps the file, so touching a page behind its end would kill the process. Its last pages may be missing by right (a
- * transaction that gave them back never wrote them), so only what no transaction could have left out counts.
- */
-function assertComplete(directory: string, path: string, root: RootDatabase<unknown, string>): void {
-  const { lastPageNumber, pageSize } = root.getStats() as { lastPageNumber: number; pageSize: number };
-  const expectedBytes = (lastPageNumber + 1) * pageSize;
-  const { size } = statSync(path);
-  const missingPages = (expectedBytes - size) / pageSize;
-  if (missingPages > 256 || size * 2 < expectedBytes)
-    throw new StoreDamaged(directory, `${FILE_NAME} has ${size} bytes instead of ${expectedBytes}`);
-}
+function ignore(): void {}
 
 /** A failed batch rejects with a general error that promises the real one. */
 async function causeOf(error: unknown): Promise<unknown> {

@@ -1,0 +1,379 @@
+/**
+ * The typed client: one handle per actor. Requests go to the owner, here or elsewhere, and are repeated under the same
+ * key until an answer or the deadline; reads come from the store, and prove nothing (a `linearizable` one commits).
+ */
+import type { AnyActorLogic, AnyMachineSnapshot, EmittedFrom, EventFromLogic, InputFrom, SnapshotFrom } from "xstate";
+import type { ActorDefinition } from "./definition.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { type Cause, type Document, readDocument } from "./document.ts";
+import { errorOf, IncompatibleError, MovedError, NotFoundError, OutcomeUnknownError, ParkedError, StoppedError, WaitEndedError } from "./errors.ts";
+import { pause } from "./host/commit.ts";
+import type { Host } from "./host/host.ts";
+import { type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
+import { actorKey } from "./keys.ts";
+import type { Json } from "./machine/codec.ts";
+import { NotStorableError } from "./machine/codec.ts";
+import { Tree } from "./machine/tree.ts";
+import { restoreTree } from "./migration.ts";
+import type { Bus } from "./ports/bus.ts";
+import type { Clock } from "./ports/clock.ts";
+import type { ActorStore, StoredEntry } from "./ports/store.ts";
+import type { Sequences } from "./sequences.ts";
+import type { Input } from "./step.ts";
+import type { Watcher } from "./watcher.ts";
+import type { Key } from "./window.ts";
+
+/** What a request got. A repetition under the same key gets the same, with `duplicate`. */
+export type SendResult = {
+  /** The actor's own revision: its commits in this life, from 1. Several requests may share one. */
+  readonly revision: number;
+  /** Whether the machine took a transition or had an effect; false when it ignored the event. */
+  readonly changed: boolean;
+  readonly duplicate: boolean;
+};
+
+export type SendOptions = {
+  /** The idempotency key, at most 200 bytes. Default: one made by this client, good for its own repetitions. */
+  readonly key?: string;
+  /** How long to try, in milliseconds. Default: the runtime's `requestTimeoutMs`. */
+  readonly timeoutMs?: number;
+};
+
+/** A snapshot as XState gives it (`matches`, `can`, `hasTag` work), with where it stands in the actor's history. */
+export type ActorState<TLogic extends AnyActorLogic> = SnapshotFrom<TLogic> & {
+  readonly status: "active" | "done" | "error" | "stopped";
+  readonly revision: number;
+  readonly at: Date;
+};
+
+type TagOf<TSnapshot> = TSnapshot extends AnyMachineSnapshot ? Parameters<TSnapshot["hasTag"]>[0] : never;
+type InputArgs<TLogic extends AnyActorLogic> = undefined extends InputFrom<TLogic>
+  ? [input?: InputFrom<TLogic>, options?: SendOptions]
+  : [input: InputFrom<TLogic>, options?: SendOptions];
+
+export type WaitCondition<TLogic extends AnyActorLogic> =
+  | "done"
+  | TagOf<SnapshotFrom<TLogic>>
+  | ((state: ActorState<TLogic>) => boolean);
+
+/** One commit of an actor: its document, as it stands in the store. */
+export type HistoryEntry = {
+  readonly revision: number;
+  readonly storeRevision: number;
+  readonly state: string;
+  readonly at: Date;
+  readonly causes: readonly Cause[];
+  readonly document: Document;
+};
+
+export type ClientEnv = {
+  readonly store: ActorStore;
+  readonly clock: Clock;
+  readonly bus: Bus;
+  readonly host: Host;
+  readonly watcher: Watcher;
+  readonly sequences: Sequences;
+  readonly deadlines: Deadlines;
+  readonly requestTimeoutMs: number;
+};
+
+type Request =
+  | { readonly kind: "create"; readonly input: unknown; readonly event?: { readonly type: string } }
+  | { readonly kind: "event"; readonly event: { readonly type: string } }
+  | { readonly kind: "delete" }
+  | { readonly kind: "barrier" };
+
+export class ActorHandle<TLogic extends AnyActorLogic> {
+  readonly type: string;
+  readonly id: string;
+  readonly key: string;
+  readonly #env: ClientEnv;
+  readonly #definition: ActorDefinition<TLogic>;
+  /** The highest revision of the store that this handle has shown: a lower read is repeated. */
+  #seen = 0;
+
+  constructor(env: ClientEnv, definition: ActorDefinition<TLogic>, type: string, id: string) {
+    this.#env = env;
+    this.#definition = definition;
+    this.type = type;
+    this.id = id;
+    this.key = actorKey(type, id);
+  }
+
+  /** Begins the actor's life. Idempotent by key; AlreadyExists for an actor that another request created. */
+  create(...[input, options]: InputArgs<TLogic>): Promise<SendResult> {
+    return this.#request({ kind: "create", input }, options);
+  }
+
+  /** Creates the actor and applies the event in one commit; an actor that exists only gets the event. */
+  createAndSend(input: InputFrom<TLogic>, event: EventFromLogic<TLogic>, options?: SendOptions): Promise<SendResult> {
+    return this.#request({ kind: "create", input, event: checkEvent(event) }, options);
+  }
+
+  /** Durable when it resolves. */
+  send(event: EventFromLogic<TLogic>, options?: SendOptions): Promise<SendResult> {
+    return this.#request({ kind: "event", event: checkEvent(event) }, options);
+  }
+
+  /** Ends the actor at once and leaves a tombstone, so that late repetitions find their keys. */
+  delete(options?: SendOptions): Promise<SendResult> {
+    return this.#request({ kind: "delete" }, options);
+  }
+
+  /** Removes the tombstone with its history; refused while it guards keys, unless forced. `force` removes anything. */
+  async purge(options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#ask({ op: "purge", actor: this.key, force: options.force ?? false }, () =>
+      this.#env.host.purge(this.key, options.force ?? false),
+    );
+  }
+
+  /** Lets a parked actor go on. After a person's write: "accept" takes it, "discard" puts the last good document back. */
+  async resume(mode: "retry" | "accept" | "discard" = "retry"): Promise<void> {
+    await this.#ask({ op: "resume", actor: this.key, mode }, () => this.#env.host.resume(this.key, mode));
+  }
+
+  /** The latest committed state, undefined when there is none. Monotonic per handle; `linearizable` commits first. */
+  async state(options: { readonly linearizable?: boolean } = {}): Promise<ActorState<TLogic> | undefined> {
+    if (options.linearizable) await this.#request({ kind: "barrier" }, undefined);
+    const entry = await this.#read();
+    return entry && this.#revive(entry);
+  }
+
+  /** The committed document itself, undefined when there is none. */
+  async document(): Promise<Document | undefined> {
+    const entry = await this.#read();
+    return entry && readDocument(entry.value);
+  }
+
+  /** The kept commits, oldest first. */
+  async history(): Promise<HistoryEntry[]> {
+    const entries = await this.#env.store.history(this.key);
+    return entries.map((entry) => {
+      const document = readDocument(entry.value);
+      const { seq, state, at, causes } = document;
+      return { revision: seq, storeRevision: entry.revision, state, at: new Date(at), causes, document };
+    });
+  }
+
+  /** Calls back for every later commit, in order; may skip ones that were overwritten meanwhile. Returns how to stop. */
+  watch(onState: (state: ActorState<TLogic> | undefined) => void): () => void {
+    return this.#env.watcher.watch(this.key, (entry) => onState(entry && this.#revive(entry)));
+  }
+
+  /** Listens to events that the machine emits, at least once each; "*" for all. Returns how to stop. */
+  on<TType extends EmittedFrom<TLogic>["type"] | "*">(
+    type: TType,
+    handler: (event: TType extends "*" ? EmittedFrom<TLogic> : Extract<EmittedFrom<TLogic>, { type: TType }>) => void,
+  ): () => void {
+    const codec = Tree.codec({});
+    const recent = new Set<string>();
+    return this.#env.bus.subscribe(this.key, (body, id) => {
+      if (recent.has(id)) return;
+      recent.add(id);
+      if (recent.size > 1_000) recent.delete(recent.values().next().value as string);
+      const event = codec.decodeValue(JSON.parse(body) as Json) as { type: string };
+      if (type === "*" || event.type === type) handler(event as never);
+    });
+  }
+
+  /** Resolves with the first state that fulfils the condition: a predicate, a tag, or "done". */
+  async waitFor(condition: WaitCondition<TLogic>, options: { readonly timeoutMs?: number } = {}): Promise<ActorState<TLogic>> {
+    const holds = conditionOf(condition);
+    const timeoutMs = options.timeoutMs ?? 60_000;
+    const { watcher, deadlines } = this.#env;
+    return new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        stop();
+        deadlines.clear(stop);
+        settle();
+      };
+      const look = (entry: StoredEntry | undefined) => {
+        try {
+          const state = entry && this.#revive(entry);
+          if (state === undefined) throw new NotFoundError(`${this.key} does not exist`);
+          const { status } = state;
+          if (holds(state)) end(() => resolve(state));
+          else if (status !== "active") {
+            throw new WaitEndedError(`${this.key} is ${status}, and what was waited for can never hold`);
+          }
+        } catch (error) {
+          end(() => reject(error as Error));
+        }
+      };
+      const stop = watcher.watch(this.key, look);
+      deadlines.set(stop, timeoutMs, () => end(() => reject(new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`))));
+      this.#read().then(look, (error: unknown) => end(() => reject(error as Error)));
+    });
+  }
+
+  // ---- reading ----
+
+  async #read(): Promise<StoredEntry | undefined> {
+    for (let tries = 0; ; tries++) {
+      const entry = await this.#env.store.read(this.key);
+      if (entry === undefined || entry.revision >= this.#seen || tries >= 20) {
+        this.#seen = entry === undefined ? 0 : Math.max(this.#seen, entry.revision);
+        return entry;
+      }
+      await pause(this.#env.clock, 25);
+    }
+  }
+
+  #revive(entry: StoredEntry): ActorState<TLogic> | undefined {
+    const document = readDocument(entry.value);
+    if (document.status === "deleted") return undefined;
+    try {
+      const { tree } = restoreTree(document, this.#definition as ActorDefinition, { onOutside: refuseOutside, rootId: this.id });
+      return Object.assign(tree.snapshot, { revision: document.seq, at: new Date(document.at) }) as unknown as ActorState<TLogic>;
+    } catch (error) {
+      throw new IncompatibleError(`${this.key}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  // ---- requests ----
+
+  async #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
+    const key = this.#keyOf(request, options);
+    try {
+      const answer = await this.#repeat(
+        () => this.#env.host.request(this.key, { ...request, key } as Input),
+        () => encodeRequest(this.key, request, key),
+        options?.timeoutMs ?? this.#env.requestTimeoutMs,
+      );
+      return { revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate };
+    } finally {
+      this.#env.sequences.close(this.key, key);
+    }
+  }
+
+  #keyOf(request: Request, options: SendOptions | undefined): Key {
+    if (options?.key === undefined) return this.#env.sequences.open(this.key);
+    const { keyBytes } = this.#definition.limits;
+    if (typeof options.key !== "string" || options.key.length === 0 || options.key.length > keyBytes) {
+      throw errorOf("InvalidRequest", `the key of a ${request.kind} must be a text of 1 to ${keyBytes} characters`);
+    }
+    return { kind: "caller", key: options.key };
+  }
+
+  async #ask(body: RequestBody, local: () => ReturnType<Host["request"]>): Promise<void> {
+    await this.#repeat(local, () => JSON.stringify(body), this.#env.requestTimeoutMs);
+  }
+
+  /** Asks the owner, here or over the bus, until there is an answer or the deadline passes. */
+  async #repeat(
+    local: () => ReturnType<Host["request"]>,
+    remote: () => string,
+    timeoutMs: number,
+  ): Promise<Extract<RequestAnswer, { kind: "receipt" }>> {
+    const { host, clock } = this.#env;
+    const startedMs = clock.monotonic();
+    let mayHaveLanded = false;
+    for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+      const leftMs = timeoutMs - (clock.monotonic() - startedMs);
+      if (leftMs <= 0) break;
+      if (host.failure !== undefined) throw host.failure;
+      const answer = host.owns(this.key) ? await this.#local(local, leftMs) : await this.#remote(remote(), leftMs);
+      if (answer.kind === "receipt") return answer;
+      if (answer.kind === "failed") throw answer.error;
+      if (answer.kind === "timeout") {
+        mayHaveLanded = true;
+        break;
+      }
+      if (answer.kind === "unknown") mayHaveLanded = true;
+      await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
+    }
+    if (mayHaveLanded) {
+      throw new OutcomeUnknownError(`no answer for ${this.key} within ${timeoutMs} ms: it may have been done; send again under the same key`);
+    }
+    throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
+  }
+
+  #local(ask: () => ReturnType<Host["request"]>, leftMs: number): Promise<Answer> {
+    return new Promise((resolve) => {
+      const { deadlines } = this.#env;
+      deadlines.set(resolve, leftMs, () => resolve({ kind: "timeout" }));
+      ask().then(
+        (outcome) => {
+          deadlines.clear(resolve);
+          resolve(fromOutcome(outcome));
+        },
+        (error: unknown) => {
+          deadlines.clear(resolve);
+          resolve({ kind: "failed", error: error as Error });
+        },
+      );
+    });
+  }
+
+  async #remote(body: string, leftMs: number): Promise<Answer> {
+    const { bus, host } = this.#env;
+    const reply = await bus.request(host.partitionOf(this.key), body, leftMs);
+    if (reply.kind === "nobody") return { kind: "moved" };
+    if (reply.kind === "timeout") return { kind: "timeout" };
+    const answer = readRequestAnswer(reply.body);
+    if (answer === undefined) return { kind: "unknown" };
+    return answer.kind === "refused" ? { kind: "failed", error: errorOf(answer.code, answer.message) } : answer;
+  }
+}
+
+type Answer =
+  | Extract<RequestAnswer, { kind: "receipt" | "moved" | "unknown" }>
+  | { readonly kind: "timeout" }
+  | { readonly kind: "failed"; readonly error: Error };
+
+function fromOutcome(outcome: Awaited<ReturnType<Host["request"]>>): Answer {
+  switch (outcome.kind) {
+    case "moved":
+    case "unknown":
+      return outcome;
+    case "failed":
+      return { kind: "failed", error: outcome.code === "Parked" ? new ParkedError(outcome.message) : outcome.code === "Stopped" ? new StoppedError(outcome.message) : errorOf(outcome.code, outcome.message) };
+    case "reply": {
+      const { reply } = outcome;
+      if (reply.kind === "receipt") return { kind: "receipt", ...reply.receipt, duplicate: reply.duplicate };
+      if (reply.kind === "refused") return { kind: "failed", error: reply.error };
+      return { kind: "unknown" };
+    }
+  }
+}
+
+function encodeRequest(actor: string, request: Request, key: Key): string {
+  const codec = Tree.codec({});
+  try {
+    switch (request.kind) {
+      case "create":
+        return JSON.stringify({
+          op: "create",
+          actor,
+          key,
+          ...(request.input !== undefined && { input: codec.encodeValue(request.input, "input") }),
+          ...(request.event !== undefined && { event: codec.encodeValue(request.event, "event") }),
+        });
+      case "event":
+        return JSON.stringify({ op: "event", actor, key, event: codec.encodeValue(request.event, "event") });
+      default:
+        return JSON.stringify({ op: request.kind, actor, key });
+    }
+  } catch (error) {
+    if (error instanceof NotStorableError) throw errorOf("NotStorable", error.message, error);
+    throw error;
+  }
+}
+
+function checkEvent<TEvent>(event: TEvent): TEvent & { readonly type: string } {
+  const type = (event as { type?: unknown } | null | undefined)?.type;
+  if (typeof type !== "string" || type.length === 0 || type.length > 200) {
+    throw errorOf("InvalidRequest", "an event is an object whose `type` is a text of 1 to 200 characters");
+  }
+  return event as TEvent & { readonly type: string };
+}
+
+function conditionOf<TLogic extends AnyActorLogic>(condition: WaitCondition<TLogic>): (state: ActorState<TLogic>) => boolean {
+  if (typeof condition === "function") return condition as (state: ActorState<TLogic>) => boolean;
+  if (condition === "done") return (state) => (state as { status: string }).status === "done";
+  return (state) => (state as unknown as AnyMachineSnapshot).hasTag(condition as never);
+}
+
+function refuseOutside(): void {
+  throw new Error("a state that was read is a picture: its actors take no events; use runtime.actor(type, id).send(event)");
+}

@@ -1,0 +1,26 @@
+/** The public API: `holdfast`. */
+export { consoleLogger, type LogLevel } from "./adapters/console-logger.ts";
+export { type MemoryStoreOptions, memory } from "./adapters/memory/index.ts";
+export { Address, address } from "./address.ts";
+export { ActorHandle, type ActorState, type HistoryEntry, type SendOptions, type SendResult, type WaitCondition } from "./client.ts";
+export { type ActorDefinition, type ActorOptions, defineActor, type MigratedState, type StoredState } from "./definition.ts";
+export type { Cause, DeadLetter, Document, DocumentStatus } from "./document.ts";
+export type { Duration } from "./duration.ts";
+export * from "./errors.ts";
+export { EffectInterruptedError, EffectTimeoutError } from "./host/effects.ts";
+export type { ParkedRecord, ParkReason } from "./host/parking.ts";
+export type { HostSettings } from "./host/settings.ts";
+export { InvalidKeyError } from "./keys.ts";
+export { defaultLimits, type Limits } from "./limits.ts";
+export { NotStorableError } from "./machine/codec.ts";
+export { mermaidOf } from "./machine/graph.ts";
+export { type EffectInfo, effectOf } from "./machine/live.ts";
+export type { EffectPolicy, RetryPolicy } from "./policy.ts";
+export type { Bus, BusReply } from "./ports/bus.ts";
+export type { Cancel, Clock } from "./ports/clock.ts";
+export type { Leases } from "./ports/leases.ts";
+export type { LogFields, Logger } from "./ports/logger.ts";
+export type { Random } from "./ports/random.ts";
+export type { ActorStore, StoredEntry, StoreInfo, StoreWrite, Token, WriteOutcome } from "./ports/store.ts";
+export type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
+export { type ActorSummary, type ActorTypes, createRuntime, type ListOptions, type Runtime, type RuntimeInfo, type RuntimeOptions } from "./runtime.ts";

@@ -1,0 +1,36 @@
+/** One watch of the store for the whole process, shared by everything that follows single actors. */
+import { isOwnKey } from "./keys.ts";
+import type { ActorStore, StoredEntry } from "./ports/store.ts";
+
+type Listener = (entry: StoredEntry | undefined) => void;
+
+export class Watcher {
+  readonly #store: ActorStore;
+  readonly #listeners = new Map<string, Set<Listener>>();
+  #stop: (() => void) | undefined;
+
+  constructor(store: ActorStore) {
+    this.#store = store;
+  }
+
+  /** Told of every later write of this key, and of its purge with undefined. Returns how to stop. */
+  watch(key: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(key) ?? new Set();
+    this.#listeners.set(key, listeners);
+    listeners.add(listener);
+    this.#stop ??= this.#store.watch("", (change) => {
+      const changed = change.kind === "put" ? change.entry.key : change.key;
+      if (isOwnKey(changed)) return;
+      for (const told of this.#listeners.get(changed) ?? []) told(change.kind === "put" ? change.entry : undefined);
+    });
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(key);
+    };
+  }
+
+  stop(): void {
+    this.#stop?.();
+    this.#listeners.clear();
+  }
+}
