@@ -16,12 +16,17 @@ export class IncompatibleDocumentError extends Error {
 
 export type RestoredTree = { readonly tree: Tree; readonly event: Event | undefined };
 
-export function restoreTree(document: Document, definition: ActorDefinition, options: TreeOptions): RestoredTree {
+/** `handle`: a tree whose references somebody holds; it is rebuilt in place instead of made anew. */
+export function restoreTree(document: Document, definition: ActorDefinition, options: TreeOptions, handle?: Tree): RestoredTree {
   const { version, hash } = document.machine;
   if (version > definition.version) {
     throw new NewerDocumentError(`it was written by version ${version} of the machine; this node has version ${definition.version}`);
   }
   if (version === definition.version && hash === definition.hash) {
+    if (handle !== undefined) {
+      handle.rebuild(document);
+      return { tree: handle, event: undefined };
+    }
     return { tree: Tree.restore(definition.logic, options, document), event: undefined };
   }
   const migrated = migrate(document, definition, options);

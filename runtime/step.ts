@@ -45,6 +45,10 @@ export type Input =
   | { readonly kind: "settled"; readonly settlement: Settlement }
   /** Fire what is due. */
   | { readonly kind: "timers" }
+  /** Fire this one now: for a drop-in whose own clock has decided. */
+  | { readonly kind: "timer"; readonly n: number }
+  /** End the actor as XState's `stop` does. */
+  | { readonly kind: "stop" }
   /** The work of an invoked actor ended. */
   | {
       readonly kind: "result";
@@ -146,7 +150,7 @@ export type ActorName = { readonly type: string; readonly id: string };
 export type Actor = {
   readonly name: ActorName;
   readonly definition: ActorDefinition;
-  readonly options: SystemOptions & Pick<TreeOptions, "live">;
+  readonly options: SystemOptions & Pick<TreeOptions, "live"> & { readonly handle?: Tree };
   /** The committed document; undefined: there is none. */
   base: string | undefined;
   head: Head | undefined;
@@ -195,7 +199,7 @@ export function load(
     readTombstoneOutbox(actor, document);
     return actor;
   }
-  const { tree, event } = restoreTree(document, definition, { ...options, rootId: name.id });
+  const { tree, event } = restoreTree(document, definition, { ...options, rootId: name.id }, options.handle);
   actor.tree = tree;
   if (event !== undefined) actor.pendingEvents.push(event);
   for (const record of document.outbox) actor.outbox.set(record.n, readItem(record, tree));
@@ -284,6 +288,13 @@ class Run {
         return { kind: "done" };
       case "timers":
         return this.#timers();
+      case "timer":
+        this.#fire(input.n);
+        return { kind: "done" };
+      case "stop":
+        this.#note({ type: "xstate.stop" });
+        this.#inTree((tree) => tree.stop(this.#nowMs));
+        return { kind: "done" };
       case "result":
         return this.#result(input);
       case "relay":
@@ -351,7 +362,8 @@ class Run {
       output: undefined,
     };
     this.#note({ type: "xstate.init", ...(input.input !== undefined && { input: this.#plain(input.input, "input") }) }, input.key);
-    actor.tree = Tree.create(actor.definition.logic, { ...actor.options, rootId: actor.name.id }, input.input, this.#nowMs);
+    // A drop-in has made its tree already, and shows its initial snapshot before the start.
+    actor.tree = actor.options.handle ?? Tree.create(actor.definition.logic, { ...actor.options, rootId: actor.name.id }, input.input, this.#nowMs);
     this.#inTree((tree) => tree.start(this.#nowMs), true);
     if (input.event !== undefined) {
       const event = input.event;
@@ -483,11 +495,17 @@ class Run {
     for (let fired = 0; fired < definition.limits.firesPerStep; fired++) {
       const timer = tree.dueTimers(this.#nowMs)[0];
       if (timer === undefined) break;
-      this.#note({ ...this.#encodeEvent(timer.event), timer: `t${timer.n}` });
-      this.#inTree(() => tree.fire(timer.n, this.#nowMs));
+      this.#fire(timer.n);
       if (this.actor.head?.status !== "active") break;
     }
     return { kind: "done" };
+  }
+
+  #fire(n: number): void {
+    const timer = this.actor.tree?.system.timers.get(n);
+    if (timer === undefined) return;
+    this.#note({ ...this.#encodeEvent(timer.event), timer: `t${n}` });
+    this.#inTree((tree) => tree.fire(n, this.#nowMs));
   }
 
   #result(input: Extract<Input, { kind: "result" }>): Reply {

@@ -88,6 +88,7 @@ export function createSandbox(settings: SandboxSettings): Sandbox {
   const limits: Limits = { ...defaultLimits, ...settings.limits };
   const maxSourceBytes = settings.maxSourceBytes ?? 64 * 1024;
   const known = toolchains(settings, limits);
+  const slow = `over ${limits.cpuSeconds} s of processor time, or ${limits.wallMs / 1000} s in all`;
   const turns = createSemaphore(settings.concurrency);
 
   async function inOwnDirectory<T>(program: Program, tools: Toolchain, work: (directory: string) => Promise<T>) {
@@ -152,7 +153,7 @@ export function createSandbox(settings: SandboxSettings): Sandbox {
           const { ended, stdout, stderr } = await inTurn(signal, () => runTest(directory, tools, test.input, signal));
           const where = `test ${passed + 1} of ${total}`;
           if (ended.kind === "timedOut") {
-            return { outcome: "timedOut", passed, total, message: `${where}: over ${limits.cpuSeconds} s` };
+            return { outcome: "timedOut", passed, total, message: `${where}: ${slow}` };
           }
           if (ended.kind !== "exited" || ended.code !== 0) {
             const why = `${where}: ${describe(ended)} ${readable(stderr, directory)}`;

@@ -62,7 +62,7 @@ async function beHost(data: string, python: string | undefined): Promise<number>
   const concurrency = availableParallelism();
   await hostContest({ data, concurrency, python, tell: (message) => process.send?.(message) });
   process.removeAllListeners("disconnect");
-  process.disconnect();
+  if (process.connected) process.disconnect();
   return 0;
 }
 

@@ -197,25 +197,23 @@ export class DurableSystem implements System {
       this.collect({ kind: "send", sid: source?.sessionId ?? "s0", to: target, event });
       return;
     }
-    this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
-    if ((target as { system?: unknown }).system === this && this.depth > 0) {
-      target._send(event);
-      return;
-    }
     if (this.depth === 0) {
       this.options.onOutside({ source: source?.sessionId, target, event });
       return;
     }
-    this.#relayToStranger(target, event);
+    this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
+    // Without a target XState itself fails here with its own TypeError; machines may rely on it.
+    if (target?.system === (this as unknown)) target._send(event);
+    else this.#relayToStranger(target, event);
   }
 
   #relayToStranger(target: Ref, event: Event): void {
-    // Without a target XState itself fails here with its own TypeError; keep that for machines which rely on it.
     if (typeof target?._send !== "function") return target._send(event);
     if (this.options.inProcess === undefined) {
       throw new NotStorableError(
         `event ${event.type}`,
-        `its target "${target.id}" is an actor of another system: send to address(type, id) instead`,
+        `sent to "${target.id}", an actor of another system`,
+        "send it to address(type, id)",
       );
     }
     this.collect({ kind: "notify", run: () => target.system._relay(undefined, target, event) });

@@ -56,6 +56,12 @@ export type TreeOptions = SystemOptions & {
   readonly rootId?: string;
   /** Given only in tests in one process: keeps values that cannot be stored. */
   readonly live?: LiveTable;
+  /** Given only by a drop-in: further options of XState's `createActor`, such as `snapshot` and `systemId`. */
+  readonly root?: Readonly<Record<string, unknown>>;
+  /** Given only by a drop-in: observers of the whole system, in place before the root is. */
+  readonly inspect?: unknown;
+  /** Given only by a drop-in: which references outlive a rebuild. Default: all. */
+  readonly keep?: "all" | "root";
 };
 
 /** The JSON of one part of a tree, ready to be joined. */
@@ -109,9 +115,11 @@ export class Tree {
   /** The initial step is done; nothing runs before `start`. */
   static create(logic: unknown, options: TreeOptions, input: unknown, nowMs: number): Tree {
     const tree = new Tree(logic as Logic, options);
+    if (options.inspect !== undefined) tree.system.inspect(options.inspect);
     tree.#step(nowMs, () => {
       tree.system.rootArriving = true;
       tree.root = construct(tree.logic, {
+        ...options.root,
         parent: standIn(tree.system),
         input,
         ...(options.rootId !== undefined && { id: options.rootId }),
@@ -128,12 +136,12 @@ export class Tree {
 
   /** Rebuilds every value from JSON; references that somebody holds stay usable, as addresses do. */
   rebuild(stored: StoredTree): void {
-    const shells = new Map(this.system.refs);
+    const all = new Map(this.system.refs);
     this.system.refs.clear();
     this.system.timers.clear();
-    for (const ref of shells.values()) this.system._unregister(ref);
+    for (const ref of all.values()) this.system._unregister(ref);
     this.#remembered = new WeakMap();
-    this.#rebuild(stored, shells);
+    this.#rebuild(stored, this.#options.keep === "root" ? new Map([[rootSid, this.root]]) : all);
   }
 
   /** Encodes and decodes values where there is no tree: references to actors pass through it unread. */
@@ -170,10 +178,10 @@ export class Tree {
     this.#step(nowMs, () => this.system._relay(from, ref, event));
   }
 
-  /** The work of a child threw as it began: XState's rule for an error in `start`. */
+  /** The work of a child threw as it began, or a drop-in's action threw: XState's rule for errors in an actor. */
   fail(sid: Sid, error: unknown, nowMs: number): void {
     const ref = this.system.refs.get(sid);
-    if (ref === undefined || !isRunning(ref)) return;
+    if (ref === undefined) return;
     this.#step(nowMs, () => {
       ref._snapshot = { ...ref._snapshot, status: "error", error };
       ref._error(error);
@@ -364,7 +372,8 @@ export class Tree {
     if (this.#options.live !== undefined) return this.encodeValue(originalOf(ref.logic), `actors.${ref.id}`);
     throw new NotStorableError(
       `actors.${ref.id}`,
-      "an actor spawned from inline logic, which has no name to find it by: name it in setup({ actors }) and spawn it by that name",
+      "spawned from inline logic, which has no name to find it by",
+      "name the logic in setup({ actors }) and spawn it by that name",
     );
   }
 

@@ -314,6 +314,19 @@ for (const { mode, stores, modes } of everyMode)
         expect(egg.getSnapshot().value).toBe("ready");
       });
 
+      // The same without a snapshot in anybody's hands: here the only restarts are the crashes before each event.
+      test("a delayed transition fires at its own time, whatever happened to the process in between", () => {
+        const clock = new SimulatedClock();
+        const egg = createActor(eggTimer, { clock }).start();
+        for (const waitMs of [400, 350, 249]) {
+          clock.increment(waitMs);
+          egg.send({ type: "LOOK" });
+        }
+        expect(egg.getSnapshot().value).toBe("boiling");
+        clock.increment(1);
+        expect(egg.getSnapshot().value).toBe("ready");
+      });
+
       // The same: "and possibly trigger its resolution condition if it is past the expected time".
       test("a delayed transition that came due while nothing ran fires at the restart", () => {
         const clock = new SimulatedClock();

@@ -7,6 +7,7 @@
  * E4 What a failed commit left behind is known before anyone is answered, or the answer is `unknown`.
  */
 import { randomUUID } from "node:crypto";
+import { constants } from "node:os";
 import type {
   ActorStore,
   ListOptions,
@@ -19,11 +20,10 @@ import type {
   Token,
   WriteOutcome,
 } from "../../ports/store.ts";
-import { isFull } from "./disk-full.ts";
 import { encodeKey, encodeRecord, MAX_KEY_LENGTH } from "./entry-codec.ts";
-import { StoreInUse, StoreNotFound } from "./errors.ts";
+import { DiskFull, StoreInUse, StoreNotFound } from "./errors.ts";
 import { HostBeacon, isLit, removeBeacon } from "./host-beacon.ts";
-import { type HostRecord, type KeyChange, LmdbFile } from "./lmdb-file.ts";
+import { codeOf, type HostRecord, type KeyChange, LmdbFile } from "./lmdb-file.ts";
 
 export type EmbeddedStoreOptions = {
   /** Default 1 MiB. */
@@ -37,8 +37,12 @@ export type EmbeddedStoreOptions = {
 /** Keys whose kept revisions are remembered; for others a write reads them first. */
 const REMEMBERED_KEYS = 50_000;
 /** More would only make the first of a batch wait for the last. */
-const MAX_BATCH_WRITES = 1_024;
+const MAX_BATCH_WRITES = 512;
 const MAX_BATCH_BYTES = 16 * 1_048_576;
+
+const { EDQUOT, EFBIG, ENOSPC } = constants.errno;
+const MDB_MAP_FULL = -30792;
+const FULL_CODES: ReadonlySet<unknown> = new Set([EDQUOT, EFBIG, ENOSPC, MDB_MAP_FULL]);
 
 /** A write or purge that waits for its batch. */
 type Pending = {
@@ -52,7 +56,12 @@ type Pending = {
 };
 
 /** A pending change that became part of a batch. */
-type Staged = { readonly pending: Pending; readonly known: KeptRevisions; readonly revision: Revision };
+type Staged = {
+  readonly pending: Pending;
+  readonly known: KeptRevisions;
+  readonly revision: Revision;
+  readonly change: KeyChange;
+};
 
 /** The revisions of a key that are in the store, newest first. */
 type KeptRevisions = { readonly encodedKey: Buffer; revisions: readonly Revision[] };
@@ -207,14 +216,11 @@ export class EmbeddedStore implements ActorStore {
   /** Never rejects. */
   async #commitBatch(epoch: number): Promise<void> {
     if (this.#doubtful && !(await this.#settleDoubt(epoch, this.#doubtful))) return;
-    const batch = this.#takeBatch();
-    if (batch.length === 0) return;
+    let batch = this.#takeBatch();
     try {
-      const isCurrent = await this.#file.commit(
-        epoch,
-        lastRevisionOf(batch),
-        batch.map((staged) => this.#changeOf(staged)),
-      );
+      if (!(await this.#file.takeRoom(batch.map(changeOf)))) batch = await this.#withoutWrites(batch);
+      if (batch.length === 0) return;
+      const isCurrent = await this.#file.commit(epoch, lastRevisionOf(batch), batch.map(changeOf));
       if (isCurrent) this.#accept(batch);
       else answer(batch, refused("fenced", `epoch ${epoch} is over: another host has opened the store`));
     } catch (error) {
@@ -236,38 +242,54 @@ export class EmbeddedStore implements ActorStore {
         keys.add(pending.key);
         continue;
       }
-      let known: KeptRevisions;
       try {
-        known = this.#revisionsOf(pending.key);
+        const known = this.#revisionsOf(pending.key);
+        if ((known.revisions[0] ?? 0) !== pending.expect) {
+          pending.settle({ kind: "conflict" });
+          continue;
+        }
+        batch.push(this.#stage(pending, known, revision + 1));
+        revision += 1;
       } catch (cause) {
         pending.settle({ kind: "unknown", cause });
         continue;
       }
-      if ((known.revisions[0] ?? 0) !== pending.expect) {
-        pending.settle({ kind: "conflict" });
-        continue;
-      }
       keys.add(pending.key);
       sizeBytes += pending.sizeBytes;
-      batch.push({ pending, known, revision: ++revision });
     }
     this.#queue = later;
     return batch;
   }
 
-  #changeOf({ pending: { write }, revision, known }: Staged): KeyChange {
+  #stage(pending: Pending, known: KeptRevisions, revision: Revision): Staged {
     const { encodedKey, revisions } = known;
-    if (!write) return { encodedKey, put: undefined, kept: [], removed: revisions };
+    const { write } = pending;
+    if (!write)
+      return { pending, known, revision, change: { encodedKey, put: undefined, kept: [], removed: revisions } };
     const put = { revision, record: encodeRecord(write.value, write.header) };
     const stays = this.info.historyDepth - 1;
-    return { encodedKey, put, kept: [revision, ...revisions.slice(0, stays)], removed: revisions.slice(stays) };
+    const kept = [revision, ...revisions.slice(0, stays)];
+    return { pending, known, revision, change: { encodedKey, put, kept, removed: revisions.slice(stays) } };
+  }
+
+  /** On a full disk only purges go on. */
+  async #withoutWrites(batch: readonly Staged[]): Promise<readonly Staged[]> {
+    const detail = `no room on the disk of ${this.#file.directory}`;
+    answer(
+      batch.filter(({ pending }) => pending.write),
+      refused("full", detail),
+    );
+    const purges = batch.filter(({ pending }) => !pending.write);
+    if (purges.length === 0 || (await this.#file.takeRoom(purges.map(changeOf)))) return purges;
+    answer(purges, refused("full", detail));
+    return [];
   }
 
   #accept(batch: readonly Staged[]): void {
     if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
-    for (const { pending, known, revision } of batch) {
+    for (const { pending, known, revision, change } of batch) {
       this.#lastRevision = revision;
-      known.revisions = pending.write ? [revision, ...known.revisions.slice(0, this.info.historyDepth - 1)] : [];
+      known.revisions = change.kept;
       pending.settle({ kind: "written", revision });
     }
   }
@@ -286,15 +308,15 @@ export class EmbeddedStore implements ActorStore {
 
   /** The file tells whether the batch is in it; if it cannot be asked, nobody knows (E4). */
   async #settleFailure(epoch: number, batch: readonly Staged[], cause: unknown): Promise<void> {
-    const sizeBytes = batch.reduce((sum, { pending }) => sum + pending.sizeBytes, 0);
+    if (batch.length === 0) return;
     try {
       if (await this.#file.recover(epoch, lastRevisionOf(batch))) return this.#accept(batch);
     } catch {
       this.#doubtful = batch;
       return answer(batch, { kind: "unknown", cause });
     }
-    if (isFull(this.#file.directory, cause, sizeBytes))
-      answer(batch, refused("full", `no room for ${batch.length} writes: ${String(cause)}`));
+    // It left nothing. File systems that write elsewhere than they read may refuse even what has its room.
+    if (FULL_CODES.has(codeOf(cause))) answer(batch, refused("full", String(cause)));
     else answer(batch, { kind: "unknown", cause });
   }
 
@@ -343,6 +365,10 @@ async function becomeHost(file: LmdbFile): Promise<Hosting> {
     if (replaced && (await isLit(file.directory, replaced.id))) throw new StoreInUse(file.directory, replaced.pid);
     const record: HostRecord = { id: randomUUID().slice(0, 13), pid: process.pid };
     const beacon = await HostBeacon.light(file.directory, record.id);
+    if (!(await file.takeRoom([]))) {
+      await beacon.extinguish();
+      throw new DiskFull(file.directory);
+    }
     const epoch = file.takeOver(replaced, record, randomUUID());
     if (epoch !== undefined) {
       if (replaced) removeBeacon(file.directory, replaced.id);
@@ -350,6 +376,10 @@ async function becomeHost(file: LmdbFile): Promise<Hosting> {
     }
     await beacon.extinguish();
   }
+}
+
+function changeOf(staged: Staged): KeyChange {
+  return staged.change;
 }
 
 function lastRevisionOf(batch: readonly Staged[]): Revision {

@@ -63,6 +63,17 @@ export class StoreTooNew extends Error {
   }
 }
 
+/** Not even the few pages that an opening writes have room. */
+export class DiskFull extends Error {
+  override readonly name = "DiskFull";
+  readonly directory: string;
+
+  constructor(directory: string, options?: ErrorOptions) {
+    super(`no room on the disk of ${directory}: free some, then open the store again; nothing was lost`, options);
+    this.directory = directory;
+  }
+}
+
 /** The optional peer is not installed. */
 export class LmdbMissing extends Error {
   override readonly name = "LmdbMissing";

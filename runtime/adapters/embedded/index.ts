@@ -4,7 +4,15 @@ import { SingleNodeLeases } from "../memory/single-node-leases.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
 
 export { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
-export { ForeignDirectory, LmdbMissing, StoreDamaged, StoreInUse, StoreNotFound, StoreTooNew } from "./errors.ts";
+export {
+  DiskFull,
+  ForeignDirectory,
+  LmdbMissing,
+  StoreDamaged,
+  StoreInUse,
+  StoreNotFound,
+  StoreTooNew,
+} from "./errors.ts";
 
 export type EmbeddedProvider = StoreProvider & {
   readonly kind: "embedded";

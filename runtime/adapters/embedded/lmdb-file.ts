@@ -19,6 +19,7 @@ import {
   encodeRevisions,
 } from "./entry-codec.ts";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
+import { FileRoom, type PageUse } from "./file-room.ts";
 import { damageOf } from "./lmdb-header.ts";
 
 /** Raised when an older release could no longer read what this one writes. */
@@ -67,12 +68,14 @@ export class LmdbFile {
   #isClosed = false;
   #recovery: Promise<unknown> | undefined;
   readonly #lmdb: Lmdb;
+  readonly #room: FileRoom | undefined;
 
   private constructor(directory: string, isReadOnly: boolean, lmdb: Lmdb) {
     this.directory = directory;
     this.isReadOnly = isReadOnly;
     this.#lmdb = lmdb;
     this.#databases = openDatabases(lmdb, directory, isReadOnly);
+    if (!isReadOnly) this.#room = new FileRoom(join(directory, FILE_NAME), () => this.#pageUse());
   }
 
   static async open(directory: string, isReadOnly: boolean): Promise<LmdbFile> {
@@ -118,6 +121,11 @@ export class LmdbFile {
     });
   }
 
+  /** Whether the disk surely has room for these changes. Ask before every commit, and before taking over (of nothing). */
+  async takeRoom(changes: readonly KeyChange[]): Promise<boolean> {
+    return this.#room!.take(changes);
+  }
+
   /**
    * Writes all changes in one transaction, if the store still is in `epoch`. Resolves when they are on the disk: true, or
    * false if nothing was written because the epoch is over. Rejects with LMDB's or the system's code; then `recover`.
@@ -156,7 +164,7 @@ export class LmdbFile {
   }
 
   async #recover(epoch: number, lastRevision: Revision): Promise<boolean> {
-    await this.close();
+    await this.#closeDatabases();
     this.#databases = openDatabases(this.#lmdb, this.directory, this.isReadOnly);
     this.#isClosed = false;
     const { root, meta } = this.#databases;
@@ -215,11 +223,36 @@ export class LmdbFile {
   }
 
   async close(): Promise<void> {
+    await this.#closeDatabases();
+    this.#room?.close();
+  }
+
+  async #closeDatabases(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#databases.root.close();
   }
+
+  #pageUse(): PageUse {
+    const { root, meta, log, index } = this.#databases;
+    const { lastPageNumber, pageSize, free, ...main } = root.getStats() as FileStats;
+    const trees = [main, free, ...[meta, log, index].map((database) => database.getStats() as TreeStats)];
+    let usedPages = META_PAGES;
+    for (const { treeBranchPageCount, treeLeafPageCount, overflowPages } of trees)
+      usedPages += treeBranchPageCount + treeLeafPageCount + overflowPages;
+    return { pageBytes: pageSize, lastPage: lastPageNumber, unusedPages: lastPageNumber + 1 - usedPages };
+  }
 }
+
+/** What `getStats` has, which the library's types leave open. */
+type TreeStats = {
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+};
+type FileStats = TreeStats & { readonly lastPageNumber: number; readonly pageSize: number; readonly free: TreeStats };
+
+const META_PAGES = 2;
 
 type Lmdb = typeof import("lmdb");
 

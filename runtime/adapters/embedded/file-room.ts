@@ -1,0 +1,90 @@
+/**
+ * Room in LMDB's file, taken from the disk before LMDB needs it. A full disk thereby shows here, where it is an answer,
+ * and not within a commit: there lmdb 3.5 formats its message about a failed write into too few bytes, which can end the
+ * process. What a transaction may need is estimated high; steady writing reuses pages and makes the file no longer.
+ */
+import { closeSync, fstatSync, openSync, write } from "node:fs";
+import type { KeyChange } from "./lmdb-file.ts";
+
+/** What writes must leave over for purges, which are the way out of a full disk. */
+const PURGE_RESERVE_PAGES = 256;
+const MIN_CHUNK_PAGES = 256;
+const MAX_CHUNK_PAGES = 4_096;
+/** Paths to the leaves, the list of free pages, the meta record: once per transaction. */
+const TRANSACTION_PAGES = 64;
+/** Of the first page of a large record. */
+const PAGE_HEADER_BYTES = 64;
+
+/** How LMDB uses its file, asked between transactions. */
+export type PageUse = {
+  readonly pageBytes: number;
+  /** Number of the last page that was ever used. */
+  readonly lastPage: number;
+  /** Pages below the last one that no record needs any more. */
+  readonly unusedPages: number;
+};
+
+/** In pages; records of more than one page need them side by side. */
+type Need = { pages: number; adjacentPages: number };
+
+export class FileRoom {
+  readonly #descriptor: number;
+  readonly #pageBytes: number;
+  readonly #pageUse: () => PageUse;
+  /** Pages known to be behind the last one in use. */
+  #tailPages = 0;
+  /** What the last two transactions may have freed: LMDB does not use it yet. */
+  #recentPages: readonly [number, number] = [0, 0];
+
+  constructor(path: string, pageUse: () => PageUse) {
+    // Appending never overwrites, whoever else has the file open.
+    this.#descriptor = openSync(path, "a");
+    this.#pageUse = pageUse;
+    this.#pageBytes = pageUse().pageBytes;
+  }
+
+  /** Whether a transaction of these changes will find room. If so, it counts as taken. */
+  async take(changes: readonly KeyChange[]): Promise<boolean> {
+    const need = this.#needOf(changes);
+    const reserve = changes.some(({ put }) => put) ? PURGE_RESERVE_PAGES : 0;
+    const wanted = { ...need, pages: need.pages + reserve };
+    if (this.#tailPages < wanted.pages && !this.#hasRoom(wanted)) {
+      await this.#extend(wanted.pages - this.#tailPages);
+      if (!this.#hasRoom(wanted)) return false;
+    }
+    this.#tailPages -= need.pages;
+    this.#recentPages = [need.pages, this.#recentPages[0]];
+    return true;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  #needOf(changes: readonly KeyChange[]): Need {
+    const need: Need = { pages: TRANSACTION_PAGES, adjacentPages: 0 };
+    for (const { put, removed } of changes) {
+      need.pages += 2 + 2 * removed.length;
+      if (!put) continue;
+      const recordPages = Math.ceil((put.record.length + PAGE_HEADER_BYTES) / this.#pageBytes);
+      need.pages += recordPages;
+      if (recordPages > 1) need.adjacentPages += recordPages;
+    }
+    return need;
+  }
+
+  #hasRoom({ pages, adjacentPages }: Need): boolean {
+    const { lastPage, unusedPages } = this.#pageUse();
+    this.#tailPages = Math.floor(fstatSync(this.#descriptor).size / this.#pageBytes) - (lastPage + 1);
+    const reusable = Math.max(0, unusedPages - this.#recentPages[0] - this.#recentPages[1]);
+    return adjacentPages <= this.#tailPages && pages <= this.#tailPages + reusable;
+  }
+
+  /** May be cut short or fail; what counts is how long the file is afterwards. */
+  #extend(missingPages: number): Promise<void> {
+    const fileBytes = fstatSync(this.#descriptor).size;
+    const chunkPages = Math.min(Math.max(MIN_CHUNK_PAGES, fileBytes / this.#pageBytes / 16), MAX_CHUNK_PAGES);
+    const bytes = Buffer.alloc(Math.max(missingPages, Math.ceil(chunkPages)) * this.#pageBytes);
+    return new Promise((resume) => write(this.#descriptor, bytes, () => resume()));
+  }
+}

@@ -1,0 +1,404 @@
+/**
+ * A drop-in for XState's `createActor`: the same signature and surface, synchronous, in memory, with XState's own error
+ * semantics; but every event goes through document, JSON, step, commit and effects, as in the runtime. The modes make
+ * it hostile: strict storage, objects rebuilt from JSON, a crash before each event, everything delivered twice.
+ */
+import { type Actor, type ActorOptions, type AnyActorLogic, createActor as createXStateActor } from "xstate";
+import { defineActor } from "../definition.ts";
+import type { Document } from "../document.ts";
+import { LiveTable } from "../machine/codec.ts";
+import type { Event, Ref } from "../machine/internals.ts";
+import { begin, type EffectInfo, type Live, perform } from "../machine/live.ts";
+import type { OutsideEvent, Sid } from "../machine/system.ts";
+import { Tree, type TreeOptions } from "../machine/tree.ts";
+import type { ActionItem, OutboxItem } from "../outbox.ts";
+import { type Actor as DurableActor, type Input, load, type Order, step } from "../step.ts";
+
+export type DropInModes = {
+  /** Refuse what cannot be stored, as the runtime does, instead of keeping it in memory. */
+  readonly strict?: boolean;
+  /** Rebuild every value from JSON before each event. References to actors stay usable. */
+  readonly rebuild?: boolean;
+  /** Crash and recover from JSON before each event and timer: only the root's handle survives. */
+  readonly crash?: boolean;
+  /** Deliver each event twice under one key; the second delivery must change nothing. */
+  readonly duplicate?: boolean;
+  /** The clock of actors that are given none. */
+  readonly clock?: DropInClock;
+};
+
+/** XState's clock: SimulatedClock is one. */
+export type DropInClock = {
+  setTimeout(fn: (...args: unknown[]) => void, timeout: number): unknown;
+  clearTimeout(id: unknown): void;
+  now?(): number;
+};
+
+type CreateActor = <TLogic extends AnyActorLogic>(
+  logic: TLogic,
+  options?: Partial<ActorOptions<TLogic>>,
+) => Actor<TLogic>;
+
+/** As XState's own: what cannot be stored stays in memory. */
+export const createActor: CreateActor = createActorWith({});
+
+/** A `createActor` in which the given things go wrong at every opportunity. */
+export function createActorWith(modes: DropInModes): CreateActor {
+  return (logic, options) => {
+    // A child of somebody's own actor lives in that actor's system.
+    if ((options as { parent?: unknown } | undefined)?.parent !== undefined) return createXStateActor(logic, options as never);
+    return new DropIn(logic, (options ?? {}) as Record<string, unknown>, modes).root as unknown as Actor<typeof logic>;
+  };
+}
+
+const systemClock: DropInClock = {
+  setTimeout: (fn, timeout) => setTimeout(fn, timeout),
+  clearTimeout: (id) => clearTimeout(id as ReturnType<typeof setTimeout>),
+};
+
+class DropIn {
+  readonly root: Ref;
+  readonly #modes: DropInModes;
+  readonly #clock: DropInClock;
+  readonly #logger: (...values: unknown[]) => void;
+  readonly #tree: Tree;
+  #actor: DurableActor;
+  readonly #queue: Input[] = [];
+  #draining = false;
+  #commits = 0;
+  #events = 0;
+  readonly #live = new Map<Sid, Live>();
+  /** Timers that the clock knows, by their number. */
+  readonly #scheduled = new Map<number, unknown>();
+  /** Outbox items that are done: their removal rides with the next step. */
+  readonly #acted: number[] = [];
+
+  constructor(logic: AnyActorLogic, options: Record<string, unknown>, modes: DropInModes) {
+    this.#modes = modes;
+    this.#clock = (options.clock as DropInClock | undefined) ?? modes.clock ?? systemClock;
+    this.#logger = (options.logger as ((...values: unknown[]) => void) | undefined) ?? console.log.bind(console);
+    const { id, input, inspect, snapshot, state, systemId } = options;
+    const restored = resumable(snapshot ?? state);
+    const treeOptions: TreeOptions = {
+      onOutside: (event) => this.#outside(event),
+      inProcess: { clock: this.#clock, logger: this.#logger },
+      ...(!modes.strict && { live: new LiveTable() }),
+      ...(id !== undefined && { rootId: id as string }),
+      ...(inspect !== undefined && { inspect }),
+      root: {
+        ...(systemId !== undefined && { systemId }),
+        ...(restored !== undefined && { snapshot: restored }),
+      },
+      keep: modes.crash ? "root" : "all",
+    };
+    this.#tree = Tree.create(logic, treeOptions, input, this.#now());
+    this.root = this.#tree.root;
+    const definition = {
+      ...defineActor(logic, { onError: "error" }),
+      handles: () => true,
+    };
+    this.#actor = load({ type: "test", id: "root" }, definition, { ...treeOptions, handle: this.#tree }, undefined);
+    // Inspectors were told of the new actor; the effects of its first step wait for the start.
+    this.#perform(this.#tree.system.collected.filter((item) => item.kind === "notify") as Order[]);
+    this.#tree.system.collected = this.#tree.system.collected.filter((item) => item.kind !== "notify");
+    this.#restoreTimers(restored?.timers);
+    this.#extendPersistence();
+    const start = this.root.start.bind(this.root);
+    this.root.start = () => {
+      if (this.#tree.system.depth > 0 || this.root._processingStatus !== 0) return start();
+      this.#offer({ kind: "create", input: undefined, key: this.#key() });
+      return this.root;
+    };
+    (this.root as Ref & { stop(): Ref }).stop = () => {
+      if (this.root._processingStatus === 1) this.#offer({ kind: "stop" });
+      else this.root._stop();
+      return this.root;
+    };
+  }
+
+  // ---- what comes in ----
+
+  #outside({ source, target, event }: OutsideEvent): void {
+    if (target.system !== (this.#tree.system as unknown)) {
+      target.system._relay(undefined, target, event);
+      return;
+    }
+    if (target._processingStatus !== 1) {
+      // Before the start XState keeps events, after the end it ignores them.
+      this.#tree.system._sendInspectionEvent({ type: "@xstate.event", sourceRef: undefined, actorRef: target, event });
+      target._send(event);
+      return;
+    }
+    if (target.sessionId === "s0" && source === undefined && !event.type.startsWith("xstate.")) {
+      this.#offer({ kind: "event", event, key: this.#key() });
+      return;
+    }
+    const relay: Input = { kind: "relay", source, target: target.sessionId, event };
+    // An action that sends to a child has its answer before the next action runs, as in XState.
+    if (this.#draining && target.sessionId !== "s0") this.#take(relay);
+    else this.#offer(relay);
+  }
+
+  #key(): Extract<Input, { kind: "event" }>["key"] {
+    this.#events++;
+    return { kind: "auto", client: "test", number: this.#events, low: this.#events };
+  }
+
+  #offer(input: Input): void {
+    this.#queue.push(input);
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#take(next);
+    } finally {
+      this.#draining = false;
+    }
+  }
+
+  // ---- one step ----
+
+  #take(input: Input): void {
+    if (input.kind !== "create" && this.#actor.base !== undefined) {
+      if (this.#modes.crash) this.#crash();
+      else if (this.#modes.rebuild) this.#reload();
+    }
+    this.#step(input);
+    if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer")) this.#again(input);
+  }
+
+  #step(input: Input): void {
+    const inputs: Input[] = [...this.#acted.splice(0).map((n) => ({ kind: "acted" as const, n })), input];
+    for (let rest = inputs; rest.length > 0; ) {
+      const result = step(this.#actor, rest, this.#context());
+      this.#actor = result.actor;
+      if (result.text !== undefined) {
+        this.#actor.base = result.text;
+        this.#commits++;
+      }
+      const refused = result.replies.find((reply) => reply.kind === "refused" || reply.kind === "park");
+      if (refused !== undefined) throw refused.kind === "refused" ? (refused.error.cause ?? refused.error) : refused.error;
+      rest = rest.slice(result.taken);
+      this.#schedule();
+      this.#perform(result.orders);
+    }
+  }
+
+  #again(input: Input): void {
+    const before = this.#actor.base;
+    const result = step(this.#actor, [input], this.#context());
+    this.#actor = result.actor;
+    const duplicate = result.replies.every((reply) => reply.kind === "done" || (reply.kind === "receipt" && reply.duplicate));
+    if (!duplicate || result.text !== undefined || result.orders.length > 0) {
+      throw new Error(`the second delivery of ${input.kind} changed something: ${before} -> ${result.text}`);
+    }
+  }
+
+  #context(): Parameters<typeof step>[2] {
+    return { nowMs: this.#now(), token: [1, 0], commit: `c${this.#commits}`, born: "test" };
+  }
+
+  #now(): number {
+    return this.#clock.now?.() ?? Date.now();
+  }
+
+  // ---- rebuild and crash ----
+
+  #reload(): void {
+    this.#actor = load(this.#actor.name, this.#actor.definition, this.#actor.options, this.#actor.base);
+    this.#tree.system.collected = [];
+  }
+
+  #crash(): void {
+    for (const live of this.#live.values()) live.stop();
+    this.#live.clear();
+    for (const handle of this.#scheduled.values()) this.#clock.clearTimeout(handle);
+    this.#scheduled.clear();
+    this.#reload();
+    this.#schedule();
+    const acted = new Set(this.#acted);
+    for (const item of this.#actor.outbox.values()) if (!acted.has(item.n)) this.#run(item);
+    for (const sid of this.#tree.volatileSids()) this.#begin(sid, 0, 1);
+  }
+
+  // ---- effects ----
+
+  #perform(orders: readonly Order[]): void {
+    const failed = new Set<Sid>();
+    for (const order of orders) {
+      switch (order.kind) {
+        case "outbox":
+          if (order.item.kind === "action" && failed.has(order.item.sid)) this.#acted.push(order.item.n);
+          else if (!this.#run(order.item)) failed.add((order.item as ActionItem).sid);
+          break;
+        case "begin":
+          this.#begin(order.sid, 0, 1);
+          break;
+        case "deliver":
+          this.#deliver(order.sid, order.event);
+          break;
+        case "stop":
+          this.#live.get(order.sid)?.stop();
+          this.#live.delete(order.sid);
+          break;
+        case "log":
+          this.#logger(...order.values);
+          break;
+        case "notify":
+          order.run();
+          break;
+      }
+    }
+  }
+
+  /** Answers false when an action threw: the later ones of the same actor are not run, as in XState. */
+  #run(item: OutboxItem): boolean {
+    switch (item.kind) {
+      case "start":
+        this.#begin(item.sid, item.n, item.attempt);
+        return true;
+      case "action":
+        return this.#act(item);
+      default:
+        // Emitted events reach their listeners as notifications; there is no other root actor to send to.
+        this.#acted.push(item.n);
+        return true;
+    }
+  }
+
+  #act(item: ActionItem): boolean {
+    this.#acted.push(item.n);
+    const ref = this.#tree.ref(item.sid);
+    if (ref === undefined) return true;
+    if (item.missing !== undefined) throw new Error(item.missing);
+    try {
+      perform(item.action, ref, this.#info(item.sid, item.n, item.attempt));
+      return true;
+    } catch (error) {
+      this.#step({ kind: "failed", sid: item.sid, error });
+      return false;
+    }
+  }
+
+  #begin(sid: Sid, n: number, attempt: number): void {
+    const ref = this.#tree.ref(sid);
+    if (ref === undefined || this.#live.has(sid)) return;
+    const live = begin(ref, this.#info(sid, n, attempt), {
+      settled: (outcome) => {
+        this.#live.delete(sid);
+        this.#offer({ kind: "result", n, outcome });
+      },
+      failed: (error) => this.#offer({ kind: "failed", sid, error }),
+      relayed: (target, event) => this.#offer({ kind: "relay", source: sid, target: target.sessionId, event }),
+      emitted: (event) => {
+        this.#tree.system.depth++;
+        ref._actorScope.emit(event);
+        this.#tree.system.depth--;
+        this.#perform(this.#tree.take().filter((item): item is Extract<Order, { kind: "notify" }> => item.kind === "notify"));
+      },
+    });
+    this.#live.set(sid, live);
+  }
+
+  #deliver(sid: Sid, event: Event): void {
+    try {
+      this.#live.get(sid)?.deliver(event);
+    } catch (error) {
+      this.#step({ kind: "failed", sid, error });
+    }
+  }
+
+  #info(sid: Sid, n: number, attempt: number): EffectInfo {
+    return { key: `test/root/test/${sid}/${n}`, token: [1, 0], attempt };
+  }
+
+  // ---- timers ----
+
+  /** Lets the clock know exactly the timers that the tree holds. */
+  #schedule(): void {
+    const { timers } = this.#tree.system;
+    for (const [n, handle] of this.#scheduled) {
+      if (timers.has(n)) continue;
+      this.#clock.clearTimeout(handle);
+      this.#scheduled.delete(n);
+    }
+    for (const timer of timers.values()) {
+      if (this.#scheduled.has(timer.n)) continue;
+      const delayMs = Math.max(0, timer.dueMs - this.#now());
+      const fire = () => {
+        this.#scheduled.delete(timer.n);
+        this.#offer({ kind: "timer", n: timer.n });
+      };
+      this.#scheduled.set(timer.n, this.#clock.setTimeout(fire, delayMs));
+    }
+  }
+
+  // ---- XState's own persistence, with the timers that it leaves out ----
+
+  #extendPersistence(): void {
+    const root = this.root as Ref & { getPersistedSnapshot(options?: unknown): Record<string, unknown> };
+    const persist = root.getPersistedSnapshot.bind(root);
+    root.getPersistedSnapshot = (options) => {
+      const { timers } = this.#tree.system;
+      const snapshot = persist(options);
+      if (timers.size === 0) return snapshot;
+      const kept: PersistedTimer[] = [];
+      for (const { source, target, id, event, dueMs } of timers.values()) {
+        const from = this.#pathOf(source);
+        const to = typeof target === "string" ? this.#pathOf(target) : undefined;
+        if (from !== undefined && to !== undefined) kept.push({ id, from, to, event, due: new Date(dueMs).toISOString() });
+      }
+      return { ...snapshot, timers: kept };
+    };
+  }
+
+  #restoreTimers(timers: readonly PersistedTimer[] | undefined): void {
+    for (const { id, from, to, event, due } of timers ?? []) {
+      const source = this.#sidAt(from);
+      const target = this.#sidAt(to);
+      if (source === undefined || target === undefined) continue;
+      const n = this.#tree.system.nextN++;
+      this.#tree.system.timers.set(n, { n, id, source, target, event, dueMs: Date.parse(due) });
+    }
+  }
+
+  /** The keys under which an actor is found from the root: restoring gives actors new numbers. */
+  #pathOf(sid: Sid): string[] | undefined {
+    const ref = this.#tree.ref(sid);
+    if (ref === undefined || ref === this.root) return ref && [];
+    const parent = ref._parent && this.#pathOf(ref._parent.sessionId);
+    const entry = Object.entries(childrenOf(ref._parent)).find(([, child]) => child === ref);
+    return parent && entry && [...parent, entry[0]];
+  }
+
+  #sidAt(path: readonly string[]): Sid | undefined {
+    let ref: Ref | undefined = this.root;
+    for (const key of path) ref = childrenOf(ref)[key];
+    return ref?.sessionId;
+  }
+
+  /** The last committed document, for tests of the drop-in itself. */
+  get document(): Document | undefined {
+    return this.#actor.base === undefined ? undefined : (JSON.parse(this.#actor.base) as Document);
+  }
+}
+
+/** A pending timer in a persisted snapshot. */
+type PersistedTimer = {
+  readonly id: string;
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+  readonly event: Event;
+  readonly due: string;
+};
+
+type Restored = { readonly status?: string; readonly timers?: readonly PersistedTimer[] };
+
+/** A snapshot that was taken after `stop` goes on where it was stopped. */
+function resumable(snapshot: unknown): Restored | undefined {
+  const restored = snapshot as Restored | undefined;
+  return restored?.status === "stopped" ? { ...restored, status: "active" } : restored;
+}
+
+function childrenOf(ref: Ref | undefined): Record<string, Ref> {
+  return ((ref?._snapshot.children as Record<string, Ref> | undefined) ?? {});
+}

@@ -1,0 +1,2 @@
+/** `holdfast/testing`: XState's `createActor` with a durable actor behind it. Swap the import and run your own tests. */
+export { createActor, createActorWith, type DropInModes } from "./drop-in.ts";
