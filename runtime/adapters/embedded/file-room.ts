@@ -19,9 +19,9 @@ const PAGE_HEADER_BYTES = 64;
 export type PageUse = {
   readonly pageBytes: number;
   /** Number of the last page that was ever used. */
-  readonly lastPage: number;
+  lastPage(): number;
   /** Pages below the last one that no record needs any more. */
-  readonly unusedPages: number;
+  unusedPages(): number;
 };
 
 /** In pages; records of more than one page need them side by side. */
@@ -29,18 +29,16 @@ type Need = { pages: number; adjacentPages: number };
 
 export class FileRoom {
   readonly #descriptor: number;
-  readonly #pageBytes: number;
-  readonly #pageUse: () => PageUse;
+  readonly #pageUse: PageUse;
   /** Pages known to be behind the last one in use. */
   #tailPages = 0;
   /** What the last two transactions may have freed: LMDB does not use it yet. */
   #recentPages: readonly [number, number] = [0, 0];
 
-  constructor(path: string, pageUse: () => PageUse) {
+  constructor(path: string, pageUse: PageUse) {
     // Appending never overwrites, whoever else has the file open.
     this.#descriptor = openSync(path, "a");
     this.#pageUse = pageUse;
-    this.#pageBytes = pageUse().pageBytes;
   }
 
   /** Whether a transaction of these changes will find room. If so, it counts as taken. */
@@ -66,7 +64,7 @@ export class FileRoom {
     for (const { put, removed } of changes) {
       need.pages += 2 + 2 * removed.length;
       if (!put) continue;
-      const recordPages = Math.ceil((put.record.length + PAGE_HEADER_BYTES) / this.#pageBytes);
+      const recordPages = Math.ceil((put.record.length + PAGE_HEADER_BYTES) / this.#pageUse.pageBytes);
       need.pages += recordPages;
       if (recordPages > 1) need.adjacentPages += recordPages;
     }
@@ -74,17 +72,18 @@ export class FileRoom {
   }
 
   #hasRoom({ pages, adjacentPages }: Need): boolean {
-    const { lastPage, unusedPages } = this.#pageUse();
-    this.#tailPages = Math.floor(fstatSync(this.#descriptor).size / this.#pageBytes) - (lastPage + 1);
-    const reusable = Math.max(0, unusedPages - this.#recentPages[0] - this.#recentPages[1]);
+    this.#tailPages =
+      Math.floor(fstatSync(this.#descriptor).size / this.#pageUse.pageBytes) - (this.#pageUse.lastPage() + 1);
+    if (this.#tailPages >= pages) return true;
+    const reusable = Math.max(0, this.#pageUse.unusedPages() - this.#recentPages[0] - this.#recentPages[1]);
     return adjacentPages <= this.#tailPages && pages <= this.#tailPages + reusable;
   }
 
   /** May be cut short or fail; what counts is how long the file is afterwards. */
   #extend(missingPages: number): Promise<void> {
     const fileBytes = fstatSync(this.#descriptor).size;
-    const chunkPages = Math.min(Math.max(MIN_CHUNK_PAGES, fileBytes / this.#pageBytes / 16), MAX_CHUNK_PAGES);
-    const bytes = Buffer.alloc(Math.max(missingPages, Math.ceil(chunkPages)) * this.#pageBytes);
+    const chunkPages = Math.min(Math.max(MIN_CHUNK_PAGES, fileBytes / this.#pageUse.pageBytes / 16), MAX_CHUNK_PAGES);
+    const bytes = Buffer.alloc(Math.max(missingPages, Math.ceil(chunkPages)) * this.#pageUse.pageBytes);
     return new Promise((resume) => write(this.#descriptor, bytes, () => resume()));
   }
 }

@@ -19,7 +19,7 @@ import {
   encodeRevisions,
 } from "./entry-codec.ts";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
-import { FileRoom, type PageUse } from "./file-room.ts";
+import { FileRoom } from "./file-room.ts";
 import { damageOf } from "./lmdb-header.ts";
 
 /** Raised when an older release could no longer read what this one writes. */
@@ -75,7 +75,13 @@ export class LmdbFile {
     this.isReadOnly = isReadOnly;
     this.#lmdb = lmdb;
     this.#databases = openDatabases(lmdb, directory, isReadOnly);
-    if (!isReadOnly) this.#room = new FileRoom(join(directory, FILE_NAME), () => this.#pageUse());
+    if (isReadOnly) return;
+    const { pageSize } = this.#databases.root.getStats() as FileStats;
+    this.#room = new FileRoom(join(directory, FILE_NAME), {
+      pageBytes: pageSize,
+      lastPage: () => this.#lastPage(),
+      unusedPages: () => this.#unusedPages(),
+    });
   }
 
   static async open(directory: string, isReadOnly: boolean): Promise<LmdbFile> {
@@ -233,14 +239,18 @@ export class LmdbFile {
     await this.#databases.root.close();
   }
 
-  #pageUse(): PageUse {
+  #lastPage(): number {
+    return (this.#databases.root.getStats() as FileStats).lastPageNumber;
+  }
+
+  #unusedPages(): number {
     const { root, meta, log, index } = this.#databases;
-    const { lastPageNumber, pageSize, free, ...main } = root.getStats() as FileStats;
+    const { lastPageNumber, free, ...main } = root.getStats() as FileStats;
     const trees = [main, free, ...[meta, log, index].map((database) => database.getStats() as TreeStats)];
     let usedPages = META_PAGES;
     for (const { treeBranchPageCount, treeLeafPageCount, overflowPages } of trees)
       usedPages += treeBranchPageCount + treeLeafPageCount + overflowPages;
-    return { pageBytes: pageSize, lastPage: lastPageNumber, unusedPages: lastPageNumber + 1 - usedPages };
+    return lastPageNumber + 1 - usedPages;
   }
 }
 

@@ -1,0 +1,55 @@
+/** The machine that the figures are of: an order of six states with a guard and assigns, a context of about 130 bytes. */
+import { assign, setup } from "xstate";
+
+type Item = { readonly sku: string; readonly count: number };
+
+export const orderMachine = setup({
+  types: {
+    context: {} as { id: string; items: Item[]; total: number; note: string },
+    input: {} as { id: string },
+    events: {} as
+      | { type: "ADD"; sku: string; price: number }
+      | { type: "PAY" }
+      | { type: "PACK" }
+      | { type: "SHIP" }
+      | { type: "RETURN" }
+      | { type: "REOPEN" },
+  },
+  guards: { worthIt: ({ context }) => context.total > 0 },
+  actions: {
+    add: assign(({ context, event }) =>
+      event.type === "ADD"
+        ? {
+            items: [...context.items.slice(-4), { sku: event.sku, count: 1 }],
+            total: context.total + event.price,
+          }
+        : {},
+    ),
+  },
+}).createMachine({
+  id: "order",
+  context: ({ input }) => ({ id: input.id, items: [], total: 0, note: "" }),
+  initial: "open",
+  states: {
+    open: { on: { ADD: { actions: "add" }, PAY: { guard: "worthIt", target: "paid" } } },
+    paid: { on: { PACK: "packed" } },
+    packed: { on: { SHIP: "shipped", REOPEN: "open" } },
+    shipped: { on: { RETURN: "returned" } },
+    returned: { on: { REOPEN: "open" } },
+    closed: {},
+  },
+});
+
+/** Event number `index` of an endless, legal life of one order. */
+export function orderEvent(index: number): { type: "ADD"; sku: string; price: number } | { type: "PAY" | "PACK" | "REOPEN" } {
+  switch (index % 4) {
+    case 0:
+      return { type: "ADD", sku: `sku-${index % 97}`, price: 5 };
+    case 1:
+      return { type: "PAY" };
+    case 2:
+      return { type: "PACK" };
+    default:
+      return { type: "REOPEN" };
+  }
+}
