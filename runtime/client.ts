@@ -75,6 +75,8 @@ export type ClientEnv = {
   readonly sequences: Sequences;
   readonly deadlines: Deadlines;
   readonly requestTimeoutMs: number;
+  /** The runtime has stopped, and nobody else takes its requests. */
+  readonly isStopped: () => boolean;
 };
 
 type Request =
@@ -272,6 +274,10 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
       if (leftMs <= 0) break;
       if (host.failure !== undefined) throw host.failure;
+      if (this.#env.isStopped()) {
+        if (mayHaveLanded) break;
+        throw new StoppedError(`the runtime has stopped: nothing was done for ${this.key}`);
+      }
       const answer = host.owns(this.key) ? await this.#local(local, leftMs) : await this.#remote(remote(), leftMs);
       if (answer.kind === "receipt") return answer;
       if (answer.kind === "failed") throw answer.error;
@@ -283,7 +289,8 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
     if (mayHaveLanded) {
-      throw new OutcomeUnknownError(`no answer for ${this.key} within ${timeoutMs} ms: it may have been done; send again under the same key`);
+      const why = this.#env.isStopped() ? "before the runtime stopped" : `within ${timeoutMs} ms`;
+      throw new OutcomeUnknownError(`no answer for ${this.key} ${why}: it may have been done; send again under the same key`);
     }
     throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
   }

@@ -8,19 +8,21 @@ import { SystemClock } from "./adapters/system-clock.ts";
 import { consoleLogger } from "./adapters/console-logger.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
 import { ActorHandle, type ClientEnv } from "./client.ts";
+import { startControl } from "./control/index.ts";
+import type { ControlServer } from "./control/server.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type ActorDefinition, defineActor } from "./definition.ts";
-import { type DocumentStatus, readDocument } from "./document.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { Host, type HostInfo } from "./host/host.ts";
 import type { ParkedRecord } from "./host/parking.ts";
 import type { HostSettings } from "./host/settings.ts";
-import { checkType, parseActorKey } from "./keys.ts";
+import { checkType } from "./keys.ts";
+import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { Random } from "./ports/random.ts";
-import type { ActorStore, StoreInfo } from "./ports/store.ts";
+import type { StoreInfo } from "./ports/store.ts";
 import type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
 import { Sequences } from "./sequences.ts";
 import { Watcher } from "./watcher.ts";
@@ -37,35 +39,14 @@ export type RuntimeOptions<TActors extends ActorTypes> = {
   readonly settings?: Partial<HostSettings>;
   /** How long a request is tried when it does not say. Default: 30 s. */
   readonly requestTimeoutMs?: number;
+  /** Whether the command line may talk to this host, over a socket in the store's directory. Default: true. */
+  readonly control?: boolean;
   readonly clock?: Clock;
   readonly random?: Random;
   readonly bus?: Bus;
 };
 
-export type ListOptions = {
-  /** Only actors in this state, or inside it: "paying", "open.editing". */
-  readonly state?: string;
-  readonly tag?: string;
-  readonly status?: DocumentStatus;
-  /** Only ids after this one, in the order of their keys. */
-  readonly after?: string;
-  /** Default 1,000. */
-  readonly limit?: number;
-};
-
-export type ActorSummary = {
-  readonly type: string;
-  readonly id: string;
-  readonly state: string;
-  readonly status: DocumentStatus;
-  readonly tags: readonly string[];
-  readonly at: Date;
-  readonly revision: number;
-  /** Pending effects and messages. */
-  readonly pending: number;
-  /** The earliest timer. */
-  readonly nextTimer: Date | undefined;
-};
+export type { ActorSummary, ListOptions } from "./listing.ts";
 
 export type RuntimeInfo = HostInfo & { readonly store: StoreInfo; readonly types: readonly string[] };
 
@@ -91,7 +72,13 @@ export async function createRuntime<const TActors extends ActorTypes>(options: R
     await host.start();
     const { info } = opened.store;
     logger.info(`hosting ${Object.keys(definitions).join(", ")} on ${info.name}; an acknowledged event survives: ${info.durability}`);
-    return new HostedRuntime(opened, host, definitions, { clock, bus, random, requestTimeoutMs: options.requestTimeoutMs ?? 30_000 }) as unknown as Runtime<TActors>;
+    const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
+    const runtime = new HostedRuntime(opened, host, definitions, { clock, bus, random, requestTimeoutMs });
+    if (opened.directory !== undefined && options.control !== false) {
+      const { directory, store } = opened;
+      runtime.control = await startControl({ directory, store, definitions, runtime, clock, logger });
+    }
+    return runtime as unknown as Runtime<TActors>;
   } catch (error) {
     await opened.close();
     throw error;
@@ -103,6 +90,8 @@ class HostedRuntime {
   readonly #host: Host;
   readonly #definitions: Readonly<Record<string, ActorDefinition>>;
   readonly #env: ClientEnv;
+  #stopped = false;
+  control: ControlServer | undefined;
 
   constructor(
     opened: OpenStore,
@@ -122,6 +111,7 @@ class HostedRuntime {
       sequences: new Sequences(ports.random),
       deadlines: new Deadlines(ports.clock),
       requestTimeoutMs: ports.requestTimeoutMs,
+      isStopped: () => this.#stopped,
     };
   }
 
@@ -143,7 +133,10 @@ class HostedRuntime {
   }
 
   async stop(options: { readonly drainMs?: number } = {}): Promise<void> {
+    const controlStopped = this.control?.stop();
     await this.#host.stop(options.drainMs);
+    this.#stopped = true;
+    await controlStopped;
     this.#env.watcher.stop();
     this.#env.deadlines.stop();
     await this.#opened.close();
@@ -165,54 +158,4 @@ function define(actors: ActorTypes): Record<string, ActorDefinition> {
     definitions[type] = "handles" in given ? given : defineActor(given);
   }
   return definitions;
-}
-
-/** Scans the documents of one type. Costs one read per actor of the type, up to the limit of matches. */
-export async function listActors(store: ActorStore, type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
-  const found: ActorSummary[] = [];
-  const limit = options.limit ?? 1_000;
-  const prefix = `${type}.`;
-  let after: string | undefined = options.after === undefined ? undefined : prefix + options.after;
-  while (found.length < limit) {
-    const page = await store.list({ prefix, limit: 500, ...(after !== undefined && { after }) });
-    for (const entry of page) {
-      const summary = summaryOf(entry.key, entry.value);
-      if (summary !== undefined && matches(summary, options) && found.length < limit) found.push(summary);
-    }
-    if (page.length < 500) break;
-    after = page.at(-1)?.key;
-  }
-  return found;
-}
-
-function summaryOf(key: string, text: string): ActorSummary | undefined {
-  const name = parseActorKey(key);
-  if (name === undefined) return undefined;
-  try {
-    const document = readDocument(text);
-    const due = Object.values(document.timers)
-      .map((timer) => Date.parse(timer.due))
-      .sort((a, b) => a - b)[0];
-    return {
-      ...name,
-      state: document.state,
-      status: document.status,
-      tags: document.tags ?? [],
-      at: new Date(document.at),
-      revision: document.seq,
-      pending: document.outbox.length,
-      nextTimer: due === undefined ? undefined : new Date(due),
-    };
-  } catch {
-    // A damaged document is parked as soon as it is needed; a list does not fail for it.
-    return { ...name, state: "(unreadable)", status: "error", tags: [], at: new Date(0), revision: 0, pending: 0, nextTimer: undefined };
-  }
-}
-
-function matches(summary: ActorSummary, options: ListOptions): boolean {
-  const { state, tag, status } = options;
-  if (status === undefined ? summary.status === "deleted" : summary.status !== status) return false;
-  if (tag !== undefined && !summary.tags.includes(tag)) return false;
-  if (state === undefined) return true;
-  return summary.state.split(",").some((leaf) => leaf === state || leaf.startsWith(`${state}.`));
 }

@@ -383,9 +383,9 @@ class Run {
     if (actor.head === undefined || actor.head.status === "deleted") return this.#missing();
     const wrong = this.#unusable(input.event);
     if (wrong !== undefined) return wrong;
-    this.#note(body, input.key);
+    this.#noteText(text, body, input.key);
     // The machine gets what the document holds, not an object that the caller may still change.
-    const event = actor.options.live === undefined ? (actor.tree?.decodeValue(JSON.parse(text)) as Event) : input.event;
+    const event = actor.options.live === undefined ? this.#received(text, body === input.event) : input.event;
     const changed = this.#inTree((tree) => tree.send(event, this.#nowMs));
     return this.#accept(input.key, hash, changed);
   }
@@ -676,24 +676,27 @@ class Run {
     head.seq = this.#seq;
     head.atMs = this.#nowMs;
     head.token = context.token;
-    const pinned = new Set<Sid>();
-    for (const item of actor.outbox.values()) if (item.kind === "action") pinned.add(item.sid);
+    const pinned: Sid[] = [];
+    for (const item of actor.outbox.values()) if (item.kind === "action") pinned.push(item.sid);
     const encoded = head.status === "deleted" || tree === undefined ? undefined : tree.encode(pinned);
-    const items: string[] = [];
-    for (const item of actor.outbox.values()) items.push(tree === undefined ? (item as { text: string }).text : itemText(item, tree));
+    let items = "";
+    for (const item of actor.outbox.values()) {
+      const text = tree === undefined ? (item as { text: string }).text : itemText(item, tree);
+      items += items === "" ? text : `,${text}`;
+    }
     const { limits } = definition;
-    bound("pending effects and messages", items.length, limits.outbox);
+    bound("pending effects and messages", actor.outbox.size, limits.outbox);
     bound("timers", tree?.system.timers.size ?? 0, limits.timers);
     const snapshot = tree?.snapshot;
-    const tags = snapshot === undefined ? [] : [...((snapshot.tags as Set<string> | undefined) ?? [])];
+    const tags = snapshot?.tags as Set<string> | undefined;
     const inbox = actor.inbox.text();
     const text =
       `{"id":${JSON.stringify(name.id)},"type":"${name.type}","state":${JSON.stringify(head.status === "deleted" ? "" : stateText(snapshot?.value))}` +
       `,"status":"${head.status}","at":"${new Date(head.atMs).toISOString()}","seq":${head.seq},"format":${formatVersion}` +
       `,"causes":[${this.#causes.join()}],"born":"${head.born}","token":[${head.token}],"commit":"${context.commit}"` +
       `,"machine":{"version":${definition.version},"hash":"${definition.hash}"}` +
-      (tags.length === 0 ? "" : `,"tags":${JSON.stringify(tags)}`) +
-      `,"actors":${encoded?.actors ?? "{}"},"timers":${encoded?.timers ?? "{}"},"outbox":[${items.join()}]` +
+      (tags === undefined || tags.size === 0 ? "" : `,"tags":${JSON.stringify([...tags])}`) +
+      `,"actors":${encoded?.actors ?? "{}"},"timers":${encoded?.timers ?? "{}"},"outbox":[${items}]` +
       `,"seen":${actor.window.text()},"next":${encoded?.next ?? "[0,0]"}` +
       (inbox === "" ? "" : `,"inbox":${inbox}`) +
       (head.dead.count === 0 ? "" : `,"dead":${JSON.stringify(head.dead)}`) +
@@ -708,6 +711,19 @@ class Run {
       }
     }
     return text;
+  }
+
+  /** An event as its JSON gives it back; without any tag in it, that is just what was parsed. */
+  #received(text: string, plain: boolean): Event {
+    const parsed = JSON.parse(text) as Json;
+    return (plain ? parsed : this.actor.tree?.decodeValue(parsed)) as Event;
+  }
+
+  /** As `#note`, for a cause whose JSON is there already. */
+  #noteText(text: string, cause: Cause, key: Key): void {
+    if (this.actor.definition.redact !== undefined) return this.#note(cause, key);
+    this.#commits = true;
+    this.#causes.push(`${text.slice(0, -1)},"key":${JSON.stringify(describeKey(key))}}`);
   }
 
   #note(cause: Cause, key?: Key): void {

@@ -28,9 +28,12 @@ type ClientMark = {
   /** Numbers below `high` that were not applied. */
   gaps: number[];
   atMs: number;
-  /** Receipts of the latest numbers, to answer a repetition exactly; older ones answer with the mark's latest. */
-  recent: Map<number, Receipt>;
+  /** Receipts of the latest numbers, to answer a repetition exactly; older ones answer with the mark's oldest. */
+  recent: Map<number, RecentReceipt>;
 };
+
+/** With its JSON, made once. */
+type RecentReceipt = { readonly receipt: Receipt; readonly text: string };
 
 /** [hash, revision, changed, at in seconds] */
 export type KeyRecord = readonly [hash: string, revision: number, changed: 0 | 1, atSeconds: number];
@@ -55,9 +58,10 @@ export class Window {
       window.#keys.set(key, keyMark(key, hash, { revision, changed: changed === 1 }, atSeconds * 1000));
     }
     for (const [client, [high, atSeconds, gaps, recent]] of Object.entries(record.clients ?? {})) {
-      const receipts = new Map<number, Receipt>();
+      const receipts = new Map<number, RecentReceipt>();
       for (let index = 0; index + 2 < recent.length; index += 3) {
-        receipts.set(recent[index] as number, { revision: recent[index + 1] as number, changed: recent[index + 2] === 1 });
+        const number = recent[index] as number;
+        receipts.set(number, recentReceipt(number, { revision: recent[index + 1] as number, changed: recent[index + 2] === 1 }));
       }
       window.#clients.set(client, { high, gaps: [...gaps], atMs: atSeconds * 1000, recent: receipts });
     }
@@ -80,8 +84,7 @@ export class Window {
       return gaps > limits.clientGaps ? { kind: "tooManyGaps", gaps } : { kind: "new" };
     }
     if (mark.gaps.includes(key.number)) return { kind: "new" };
-    const receipt = mark.recent.get(key.number) ?? { revision: oldest(mark.recent), changed: true };
-    return { kind: "known", receipt };
+    return { kind: "known", receipt: receiptIn(mark, key.number) };
   }
 
   /** The receipt of a key that is known, whatever its body was. */
@@ -89,7 +92,7 @@ export class Window {
     if (key.kind === "caller") return this.#keys.get(key.key)?.receipt;
     const mark = this.#clients.get(key.client);
     if (mark === undefined || key.number > mark.high || mark.gaps.includes(key.number)) return undefined;
-    return mark.recent.get(key.number) ?? { revision: oldest(mark.recent), changed: true };
+    return receiptIn(mark, key.number);
   }
 
   add(key: Key, hash: string, receipt: Receipt, nowMs: number, limits: Limits): void {
@@ -102,12 +105,12 @@ export class Window {
   }
 
   #addNumber(client: string, number: number, low: number, receipt: Receipt, nowMs: number): void {
-    const mark = this.#clients.get(client) ?? { high: low - 1, gaps: [], atMs: nowMs, recent: new Map<number, Receipt>() };
+    const mark = this.#clients.get(client) ?? { high: low - 1, gaps: [], atMs: nowMs, recent: new Map<number, RecentReceipt>() };
     for (let missing = Math.max(mark.high + 1, low); missing < number; missing++) mark.gaps.push(missing);
-    mark.gaps = mark.gaps.filter((gap) => gap !== number && gap >= low);
+    if (mark.gaps.length > 0) mark.gaps = mark.gaps.filter((gap) => gap !== number && gap >= low);
     mark.high = Math.max(mark.high, number);
     mark.atMs = nowMs;
-    mark.recent.set(number, receipt);
+    mark.recent.set(number, recentReceipt(number, receipt));
     if (mark.recent.size > recentReceipts) mark.recent.delete(mark.recent.keys().next().value as number);
     // Marks stand in the order of their latest use, so that the oldest is first.
     this.#clients.delete(client);
@@ -142,9 +145,9 @@ export class Window {
     for (const mark of this.#keys.values()) keys += keys === "" ? mark.text : `,${mark.text}`;
     let clients = "";
     for (const [client, mark] of this.#clients) {
-      const recent: number[] = [];
-      for (const [number, receipt] of mark.recent) recent.push(number, receipt.revision, receipt.changed ? 1 : 0);
-      const text = `${JSON.stringify(client)}:[${mark.high},${seconds(mark.atMs)},[${mark.gaps}],[${recent}]]`;
+      let recent = "";
+      for (const one of mark.recent.values()) recent += recent === "" ? one.text : `,${one.text}`;
+      const text = `"${client}":[${mark.high},${seconds(mark.atMs)},[${mark.gaps.length === 0 ? "" : mark.gaps}],[${recent}]]`;
       clients += clients === "" ? text : `,${text}`;
     }
     if (keys === "") return clients === "" ? "{}" : `{"clients":{${clients}}}`;
@@ -157,12 +160,20 @@ function keyMark(key: string, hash: string, receipt: Receipt, atMs: number): Key
   return { hash, receipt, atMs, text };
 }
 
+function recentReceipt(number: number, receipt: Receipt): RecentReceipt {
+  return { receipt, text: `${number},${receipt.revision},${receipt.changed ? 1 : 0}` };
+}
+
+function receiptIn(mark: ClientMark, number: number): Receipt {
+  return mark.recent.get(number)?.receipt ?? { revision: oldest(mark.recent), changed: true };
+}
+
 function seconds(ms: number): number {
   return Math.ceil(ms / 1000);
 }
 
-function oldest(recent: Map<number, Receipt>): number {
+function oldest(recent: Map<number, RecentReceipt>): number {
   let revision = Number.MAX_SAFE_INTEGER;
-  for (const receipt of recent.values()) revision = Math.min(revision, receipt.revision);
+  for (const { receipt } of recent.values()) revision = Math.min(revision, receipt.revision);
   return revision === Number.MAX_SAFE_INTEGER ? 0 : revision;
 }

@@ -19,9 +19,9 @@ const sourceEndings = [".ts", ".mts", ".tsx"];
 const layers = [
   ["test", ["**/*.test.ts", "**/*.contract.ts", "**/*.fixture.ts"]],
   ["public", ["actors/**", "examples/**", "runtime/testing/examples/**"]],
-  ["entry", ["runtime/index.ts", "runtime/runtime.ts", "runtime/cli/**", "runtime/testing/**"]],
+  ["entry", ["runtime/index.ts", "runtime/runtime.ts", "runtime/control/**", "runtime/cli/**", "runtime/testing/**"]],
   ["entry", ["coordinator/index.ts", "simulations/**", "benchmarks/**"]],
-  ["driver", ["runtime/host/**", "runtime/client/**", "runtime/client.ts"]],
+  ["driver", ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/listing.ts"]],
   ["driver", ["coordinator/host/**", "coordinator/driver.ts"]],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
   ["adapter", ["runtime/adapters/**", "coordinator/backends/**"]],

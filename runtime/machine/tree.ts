@@ -270,6 +270,11 @@ export class Tree {
    * needs their logic). Throws NotStorableError, naming the path, for what cannot be kept.
    */
   encode(pinned: Iterable<Sid> = []): EncodedTree {
+    const next = `[${this.system.nextSid},${this.system.nextN}]`;
+    if (this.system.refs.size === 1) {
+      const { text, reaches } = this.#record(this.root);
+      if (reaches.length === 0) return { actors: `{"${rootSid}":${text}}`, timers: this.#timersText(), next };
+    }
     const reached = new Set<Sid>([rootSid, ...pinned]);
     for (const [sid, ref] of this.system.refs) if (isRunning(ref)) reached.add(sid);
     const texts = new Map<Sid, string>();
@@ -286,12 +291,7 @@ export class Tree {
       .sort((a, b) => sidNumber(a[0]) - sidNumber(b[0]))
       .map(([sid, text]) => `"${sid}":${text}`)
       .join();
-    const timers = [...this.system.timers.values()].map((timer) => this.#timerText(timer)).join();
-    return {
-      actors: `{${actors}}`,
-      timers: `{${timers}}`,
-      next: `[${this.system.nextSid},${this.system.nextN}]`,
-    };
+    return { actors: `{${actors}}`, timers: this.#timersText(), next };
   }
 
   // ---- to JSON ----
@@ -309,62 +309,55 @@ export class Tree {
     }
     const reaches: Sid[] = [];
     const snap = this.#snap(ref, reaches);
-    const isRoot = ref === this.root;
-    if (!isRoot && ref._parent) reaches.push(ref._parent.sessionId);
-    const record: ActorRecord = {
-      ...(!isRoot && { id: ref.id, src: this.#source(ref), parent: ref._parent?.sessionId ?? rootSid }),
-      ...(systemId !== undefined && { systemId }),
-      ...(ref._syncSnapshot && { sync: true as const }),
-      ...(ref._processingStatus === notStarted && { run: "idle" as const }),
-      ...(ref._processingStatus === stopped && { run: "stopped" as const }),
-      snap,
-    };
-    const text = JSON.stringify(record);
+    const text = this.#recordText(ref, systemId, snap, reaches);
     const remembered = { snapshot: ref._snapshot, run: ref._processingStatus, systemId, text, reaches };
     this.#remembered.set(ref, remembered);
     return remembered;
   }
 
-  #snap(ref: Ref, reaches: Sid[]): Json {
-    const snapshot = ref._snapshot;
-    const name = ref === this.root ? "" : `actors.${ref.id}.`;
-    const encode = (value: unknown, path: string): Json =>
-      encodeValue(value, {
-        path: name + path,
-        refs: (object) => this.#tagOf(object, reaches),
-        ...(this.#options.live && { live: this.#options.live }),
-      });
-    const outcome = {
-      ...(snapshot.status !== "active" && { status: snapshot.status }),
-      ...(snapshot.output !== undefined && { output: encode(snapshot.output, "output") }),
-      ...(snapshot.error !== undefined && { error: encode(snapshot.error, "error") }),
-    };
-    if (isMachineState(snapshot)) {
-      return {
-        value: snapshot.value as Json,
-        context: encode(snapshot.context, "context"),
-        ...outcome,
-        ...historyOf(snapshot),
-        ...this.#childrenOf(snapshot, reaches),
-      };
+  #recordText(ref: Ref, systemId: string | undefined, snap: string, reaches: Sid[]): string {
+    let text = "{";
+    if (ref !== this.root) {
+      if (ref._parent) reaches.push(ref._parent.sessionId);
+      const parent = ref._parent?.sessionId ?? rootSid;
+      text += `"id":${JSON.stringify(ref.id)},"src":${JSON.stringify(this.#source(ref))},"parent":"${parent}",`;
     }
-    const { status: _status, output: _output, error: _error, ...rest } = persisted(originalOf(ref.logic), snapshot);
-    const fields: Record<string, Json> = {};
-    for (const [field, value] of Object.entries(rest)) if (value !== undefined) fields[field] = encode(value, field);
-    return { ...outcome, ...fields };
+    if (systemId !== undefined) text += `"systemId":${JSON.stringify(systemId)},`;
+    if (ref._syncSnapshot) text += `"sync":true,`;
+    if (ref._processingStatus === notStarted) text += `"run":"idle",`;
+    else if (ref._processingStatus === stopped) text += `"run":"stopped",`;
+    return `${text}"snap":${snap}}`;
   }
 
-  #childrenOf(snapshot: MachineState, reaches: Sid[]): { children?: Json } {
-    const children: Record<string, Sid> = {};
-    let some = false;
-    for (const key in snapshot.children) {
-      const child = snapshot.children[key];
-      if (child === undefined) continue;
-      children[key] = child.sessionId;
-      reaches.push(child.sessionId);
-      some = true;
+  /** JSON text of an actor's snapshot. */
+  #snap(ref: Ref, reaches: Sid[]): string {
+    const snapshot = ref._snapshot;
+    const name = ref === this.root ? "" : `actors.${ref.id}.`;
+    const { live } = this.#options;
+    const refs = (object: object) => this.#tagOf(object, reaches);
+    const encode = (value: unknown, path: string): Json => encodeValue(value, { path: name + path, refs, ...(live && { live }) });
+    let text = "";
+    const add = (field: string, json: Json) => {
+      text += `${text === "" ? "" : ","}"${field}":${JSON.stringify(json)}`;
+    };
+    const isMachineSnapshot = isMachineState(snapshot);
+    if (isMachineSnapshot) {
+      add("value", snapshot.value as Json);
+      add("context", encode(snapshot.context, "context"));
     }
-    return some ? { children } : {};
+    if (snapshot.status !== "active") add("status", snapshot.status);
+    if (snapshot.output !== undefined) add("output", encode(snapshot.output, "output"));
+    if (snapshot.error !== undefined) add("error", encode(snapshot.error, "error"));
+    if (isMachineSnapshot) {
+      const history = historyOf(snapshot);
+      if (history !== undefined) add("history", history);
+      const children = childSidsOf(snapshot, reaches);
+      if (children !== undefined) add("children", children);
+      return `{${text}}`;
+    }
+    const { status: _status, output: _output, error: _error, ...rest } = persisted(originalOf(ref.logic), snapshot);
+    for (const [field, value] of Object.entries(rest)) if (value !== undefined) add(field, encode(value, field));
+    return `{${text}}`;
   }
 
   #source(ref: Ref): Json {
@@ -375,6 +368,12 @@ export class Tree {
       "spawned from inline logic, which has no name to find it by",
       "name the logic in setup({ actors }) and spawn it by that name",
     );
+  }
+
+  #timersText(): string {
+    let text = "";
+    for (const timer of this.system.timers.values()) text += text === "" ? this.#timerText(timer) : `,${this.#timerText(timer)}`;
+    return `{${text}}`;
   }
 
   #timerText(timer: Timer): string {
@@ -593,14 +592,26 @@ function isMachineState(snapshot: AnySnapshot): snapshot is MachineState {
   return "machine" in snapshot && "value" in snapshot;
 }
 
-function historyOf(snapshot: MachineState): { history?: Json } {
-  const history: Record<string, string[]> = {};
-  let some = false;
+function historyOf(snapshot: MachineState): Json | undefined {
+  let history: Record<string, string[]> | undefined;
   for (const node in snapshot.historyValue) {
+    history ??= {};
     history[node] = (snapshot.historyValue[node] ?? []).map((state) => state.id);
-    some = true;
   }
-  return some ? { history } : {};
+  return history;
+}
+
+/** The numbers of the children by the keys under which the machine knows them. */
+function childSidsOf(snapshot: MachineState, reaches: Sid[]): Json | undefined {
+  let children: Record<string, Sid> | undefined;
+  for (const key in snapshot.children) {
+    const child = snapshot.children[key];
+    if (child === undefined) continue;
+    children ??= {};
+    children[key] = child.sessionId;
+    reaches.push(child.sessionId);
+  }
+  return children;
 }
 
 function sidNumber(sid: Sid): number {
