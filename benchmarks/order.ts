@@ -41,7 +41,9 @@ export const orderMachine = setup({
 });
 
 /** Event number `index` of an endless, legal life of one order. */
-export function orderEvent(index: number): { type: "ADD"; sku: string; price: number } | { type: "PAY" | "PACK" | "REOPEN" } {
+export function orderEvent(
+  index: number,
+): { type: "ADD"; sku: string; price: number } | { type: "PAY" | "PACK" | "REOPEN" } {
   switch (index % 4) {
     case 0:
       return { type: "ADD", sku: `sku-${index % 97}`, price: 5 };

@@ -7,6 +7,7 @@ import type { ActorDefinition } from "./definition.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { type Cause, type Document, readDocument } from "./document.ts";
 import { errorOf, IncompatibleError, MovedError, NotFoundError, OutcomeUnknownError, ParkedError, StoppedError, WaitEndedError } from "./errors.ts";
+import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
 import { type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
@@ -234,18 +235,30 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   // ---- requests ----
 
-  async #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
-    const key = this.#keyOf(request, options);
-    try {
-      const answer = await this.#repeat(
-        () => this.#env.host.request(this.key, { ...request, key } as Input),
-        () => encodeRequest(this.key, request, key),
-        options?.timeoutMs ?? this.#env.requestTimeoutMs,
-      );
-      return { revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate };
-    } finally {
-      this.#env.sequences.close(this.key, key);
-    }
+  #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
+    return new Promise((resolve, reject) => {
+      const { host, sequences } = this.#env;
+      const key = this.#keyOf(request, options);
+      const timeoutMs = options?.timeoutMs ?? this.#env.requestTimeoutMs;
+      const ask = (answer: Answering) => host.request(this.key, { ...request, key } as Input, answer);
+      const end = (answer: Answer) => {
+        sequences.close(this.key, key);
+        if (answer.kind === "receipt") resolve({ revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate });
+        else reject(answer.kind === "failed" ? answer.error : new OutcomeUnknownError(`no answer for ${this.key}`));
+      };
+      const insist = (mayHaveLanded: boolean) => {
+        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded).then(end, (error: unknown) =>
+          end({ kind: "failed", error: error as Error }),
+        );
+      };
+      // Nearly always the owner is here and answers: one turn, without the machinery of repetition.
+      if (!host.owns(this.key)) return insist(false);
+      this.#local(ask, timeoutMs, (answer) => {
+        if (answer.kind === "receipt" || answer.kind === "failed") end(answer);
+        else if (answer.kind === "timeout") end({ kind: "failed", error: unknownOutcome(this.key, timeoutMs) });
+        else insist(answer.kind === "unknown");
+      });
+    });
   }
 
   #keyOf(request: Request, options: SendOptions | undefined): Key {
@@ -257,59 +270,46 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     return { kind: "caller", key: options.key };
   }
 
-  async #ask(body: RequestBody, local: () => ReturnType<Host["request"]>): Promise<void> {
-    await this.#repeat(local, () => JSON.stringify(body), this.#env.requestTimeoutMs);
+  async #ask(body: RequestBody, local: () => Promise<Outcome>): Promise<void> {
+    const ask = (answer: Answering) => {
+      local().then(answer, (error: Error) => answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }));
+    };
+    await this.#repeat(ask, () => JSON.stringify(body), this.#env.requestTimeoutMs, false);
   }
 
-  /** Asks the owner, here or over the bus, until there is an answer or the deadline passes. */
-  async #repeat(
-    local: () => ReturnType<Host["request"]>,
-    remote: () => string,
-    timeoutMs: number,
-  ): Promise<Extract<RequestAnswer, { kind: "receipt" }>> {
+  /** Asks the owner, here or over the bus, under the same key until there is an answer or the deadline passes. */
+  async #repeat(ask: Ask, remote: () => string, timeoutMs: number, landed: boolean): Promise<Extract<Answer, { kind: "receipt" }>> {
     const { host, clock } = this.#env;
     const startedMs = clock.monotonic();
-    let mayHaveLanded = false;
+    let mayHaveLanded = landed;
     for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
       if (leftMs <= 0) break;
       if (host.failure !== undefined) throw host.failure;
-      if (this.#env.isStopped()) {
-        if (mayHaveLanded) break;
-        throw new StoppedError(`the runtime has stopped: nothing was done for ${this.key}`);
-      }
-      const answer = host.owns(this.key) ? await this.#local(local, leftMs) : await this.#remote(remote(), leftMs);
+      const answer = host.owns(this.key)
+        ? await new Promise<Answer>((resolve) => this.#local(ask, leftMs, resolve))
+        : await this.#remote(remote(), leftMs);
       if (answer.kind === "receipt") return answer;
       if (answer.kind === "failed") throw answer.error;
-      if (answer.kind === "timeout") {
-        mayHaveLanded = true;
-        break;
-      }
+      if (answer.kind === "timeout") throw unknownOutcome(this.key, timeoutMs);
       if (answer.kind === "unknown") mayHaveLanded = true;
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
-    if (mayHaveLanded) {
-      const why = this.#env.isStopped() ? "before the runtime stopped" : `within ${timeoutMs} ms`;
-      throw new OutcomeUnknownError(`no answer for ${this.key} ${why}: it may have been done; send again under the same key`);
-    }
+    if (mayHaveLanded) throw unknownOutcome(this.key, timeoutMs);
     throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
   }
 
-  #local(ask: () => ReturnType<Host["request"]>, leftMs: number): Promise<Answer> {
-    return new Promise((resolve) => {
-      const { deadlines } = this.#env;
-      deadlines.set(resolve, leftMs, () => resolve({ kind: "timeout" }));
-      ask().then(
-        (outcome) => {
-          deadlines.clear(resolve);
-          resolve(fromOutcome(outcome));
-        },
-        (error: unknown) => {
-          deadlines.clear(resolve);
-          resolve({ kind: "failed", error: error as Error });
-        },
-      );
-    });
+  #local(ask: Ask, leftMs: number, answer: (answer: Answer) => void): void {
+    const { deadlines } = this.#env;
+    let answered = false;
+    const once = (given: Answer) => {
+      if (answered) return;
+      answered = true;
+      deadlines.clear(once);
+      answer(given);
+    };
+    deadlines.set(once, leftMs, () => once({ kind: "timeout" }));
+    ask((outcome) => once(fromOutcome(outcome)));
   }
 
   async #remote(body: string, leftMs: number): Promise<Answer> {
@@ -323,12 +323,19 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
   }
 }
 
+type Answering = (outcome: Outcome) => void;
+type Ask = (answer: Answering) => void;
+
+function unknownOutcome(actor: string, timeoutMs: number): OutcomeUnknownError {
+  return new OutcomeUnknownError(`no answer for ${actor} within ${timeoutMs} ms: it may have been done; send again under the same key`);
+}
+
 type Answer =
   | Extract<RequestAnswer, { kind: "receipt" | "moved" | "unknown" }>
   | { readonly kind: "timeout" }
   | { readonly kind: "failed"; readonly error: Error };
 
-function fromOutcome(outcome: Awaited<ReturnType<Host["request"]>>): Answer {
+function fromOutcome(outcome: Outcome): Answer {
   switch (outcome.kind) {
     case "moved":
     case "unknown":

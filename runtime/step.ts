@@ -151,6 +151,9 @@ export type Actor = {
   readonly name: ActorName;
   readonly definition: ActorDefinition;
   readonly options: SystemOptions & Pick<TreeOptions, "live"> & { readonly handle?: Tree };
+  /** How its documents begin, and what they say of the machine. */
+  readonly prefix: string;
+  readonly stamp: string;
   /** The committed document; undefined: there is none. */
   base: string | undefined;
   head: Head | undefined;
@@ -173,6 +176,8 @@ export function load(
     name,
     definition,
     options,
+    prefix: `{"id":${JSON.stringify(name.id)},"type":"${name.type}","state":`,
+    stamp: `","machine":{"version":${definition.version},"hash":"${definition.hash}"}`,
     base,
     head: undefined,
     tree: undefined,
@@ -377,7 +382,8 @@ class Run {
     const { actor } = this;
     const body = this.#encodeEvent(input.event);
     const text = JSON.stringify(body);
-    const hash = givenHash ?? hashText(text);
+    // Automatic keys are never used for another body.
+    const hash = input.key.kind === "auto" ? "" : (givenHash ?? hashText(text));
     const known = this.#known(input.key, hash);
     if (known !== undefined) return known;
     if (actor.head === undefined || actor.head.status === "deleted") return this.#missing();
@@ -410,6 +416,8 @@ class Run {
         return { kind: "receipt", receipt: found.receipt, duplicate: true };
       case "reused":
         return refuse("KeyReused", `key ${describeKey(key)} of ${nameOf(this.actor)} was used for another body`);
+      case "malformed":
+        return refuse("InvalidRequest", `the name of a client is 1 to 64 letters, digits, ".", "-" and "_"`);
       case "tooManyGaps":
         return refuse("Overloaded", `${found.gaps} earlier requests of this client to ${nameOf(this.actor)} have no outcome yet`);
     }
@@ -672,7 +680,7 @@ class Run {
 
   #write(head: Head): string {
     const { actor, context } = this;
-    const { name, definition, tree } = actor;
+    const { definition, tree } = actor;
     head.seq = this.#seq;
     head.atMs = this.#nowMs;
     head.token = context.token;
@@ -691,10 +699,9 @@ class Run {
     const tags = snapshot?.tags as Set<string> | undefined;
     const inbox = actor.inbox.text();
     const text =
-      `{"id":${JSON.stringify(name.id)},"type":"${name.type}","state":${JSON.stringify(head.status === "deleted" ? "" : stateText(snapshot?.value))}` +
+      `${actor.prefix}${JSON.stringify(head.status === "deleted" ? "" : stateText(snapshot?.value))}` +
       `,"status":"${head.status}","at":"${new Date(head.atMs).toISOString()}","seq":${head.seq},"format":${formatVersion}` +
-      `,"causes":[${this.#causes.join()}],"born":"${head.born}","token":[${head.token}],"commit":"${context.commit}"` +
-      `,"machine":{"version":${definition.version},"hash":"${definition.hash}"}` +
+      `,"causes":[${this.#causes.join()}],"born":"${head.born}","token":[${head.token}],"commit":"${context.commit}${actor.stamp}` +
       (tags === undefined || tags.size === 0 ? "" : `,"tags":${JSON.stringify([...tags])}`) +
       `,"actors":${encoded?.actors ?? "{}"},"timers":${encoded?.timers ?? "{}"},"outbox":[${items}]` +
       `,"seen":${actor.window.text()},"next":${encoded?.next ?? "[0,0]"}` +
@@ -723,7 +730,8 @@ class Run {
   #noteText(text: string, cause: Cause, key: Key): void {
     if (this.actor.definition.redact !== undefined) return this.#note(cause, key);
     this.#commits = true;
-    this.#causes.push(`${text.slice(0, -1)},"key":${JSON.stringify(describeKey(key))}}`);
+    const described = key.kind === "auto" ? `"${describeKey(key)}"` : JSON.stringify(key.key);
+    this.#causes.push(`${text.slice(0, -1)},"key":${described}}`);
   }
 
   #note(cause: Cause, key?: Key): void {

@@ -18,6 +18,8 @@ export type Lookup =
   | { readonly kind: "known"; readonly receipt: Receipt }
   /** The same key with another body. */
   | { readonly kind: "reused" }
+  /** The client's name cannot stand in a document. */
+  | { readonly kind: "malformed" }
   /** Too many of the client's earlier numbers are missing: it must wait for their outcome first. */
   | { readonly kind: "tooManyGaps"; readonly gaps: number };
 
@@ -76,6 +78,7 @@ export class Window {
     }
     const mark = this.#clients.get(key.client);
     if (mark === undefined) {
+      if (!/^[\w.-]{1,64}$/.test(key.client) || !Number.isSafeInteger(key.number) || !Number.isSafeInteger(key.low)) return { kind: "malformed" };
       const gaps = key.number - Math.min(key.low, key.number);
       return gaps > limits.clientGaps ? { kind: "tooManyGaps", gaps } : { kind: "new" };
     }
@@ -118,6 +121,7 @@ export class Window {
   }
 
   #prune(nowMs: number, limits: Limits): void {
+    if (this.#keys.size === 0 && this.#clients.size <= 1) return;
     for (const [key, mark] of this.#keys) {
       const expired = mark.atMs + limits.keyWindowMs < nowMs;
       if (!expired && this.#keys.size <= limits.keys) break;

@@ -128,17 +128,15 @@ export class Cell {
 
   // ---- the mailbox ----
 
-  /** A request from a caller or another actor. Resolves when its outcome is known; never rejects. */
-  offer(input: Input): Promise<Outcome> {
-    if (this.#closed) return Promise.resolve({ kind: "moved" });
+  /** A request from a caller or another actor. Answers once, when its outcome is known. */
+  offer(input: Input, answer: (outcome: Outcome) => void): void {
+    if (this.#closed) return answer({ kind: "moved" });
     const { mailbox } = this.definition.limits;
     if (this.#callers.length >= mailbox) {
-      return Promise.resolve(failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`));
+      return answer(failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`));
     }
-    return new Promise((answer) => {
-      this.#callers.push({ input, answer, token: undefined });
-      this.#kick();
-    });
+    this.#callers.push({ input, answer, token: undefined });
+    this.#kick();
   }
 
   /** An input of the actor's own. The lane is bounded by what the actor has pending. */

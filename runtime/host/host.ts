@@ -171,12 +171,17 @@ export class Host {
 
   // ---- requests ----
 
-  /** One request for one actor, answered by this node or with `moved`. Never rejects. */
-  request(key: string, input: Input): Promise<Outcome> {
-    if (this.#failure !== undefined) return Promise.resolve({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
-    if (this.#state !== "running") return Promise.resolve({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
+  /** One request for one actor, answered once by this node, with its outcome or with `moved`. */
+  request(key: string, input: Input, answer: (outcome: Outcome) => void): void {
+    if (this.#failure !== undefined) return answer({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
+    if (this.#state !== "running") return answer({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
     const cell = this.#cell(key);
-    return cell === undefined ? Promise.resolve({ kind: "moved" }) : cell.offer(input);
+    if (cell === undefined) answer({ kind: "moved" });
+    else cell.offer(input, answer);
+  }
+
+  #asked(key: string, input: Input): Promise<Outcome> {
+    return new Promise((resolve) => this.request(key, input, resolve));
   }
 
   /** Whether this node runs the actor now. */
@@ -367,7 +372,7 @@ export class Host {
       case "resume":
         return answer(toAnswer(await this.resume(body.actor, body.mode)));
       default:
-        return answer(toAnswer(await this.request(body.actor, this.#inputOf(body))));
+        return answer(toAnswer(await this.#asked(body.actor, this.#inputOf(body))));
     }
   }
 
@@ -401,7 +406,7 @@ export class Host {
     const codec = Tree.codec({});
     const items = body.items.map(({ n, event }) => ({ n, event: codec.decodeValue(event) as Event }));
     const sender = { ...body.sender, partition: this.partitionOf(body.sender.key) };
-    const outcome = await cell.offer({ kind: "message", sender, number: body.number, items });
+    const outcome = await offered(cell, { kind: "message", sender, number: body.number, items });
     if (outcome.kind !== "reply") return { kind: "later" };
     const { reply } = outcome;
     return reply.kind === "message" || reply.kind === "renumber" ? reply : { kind: "later" };
@@ -432,7 +437,7 @@ export class Host {
       partition = this.partitionOf(sender.key);
       const cell = this.#cell(sender.key);
       if (cell === undefined) continue;
-      const outcome = await cell.offer({ kind: "claim" });
+      const outcome = await offered(cell, { kind: "claim" });
       if (outcome.kind !== "reply") continue;
       const lowest = cell.born === sender.born ? cell.lowestOutstanding(body.actor) : undefined;
       if (lowest === undefined || lowest > sender.upTo) settled.push(sender);
@@ -504,6 +509,10 @@ function toAnswer(outcome: Outcome): RequestAnswer {
       return { kind: "receipt", revision: 0, changed: false, duplicate: false };
     }
   }
+}
+
+function offered(cell: Cell, input: Input): Promise<Outcome> {
+  return new Promise((resolve) => cell.offer(input, resolve));
 }
 
 function answer(value: RequestAnswer): string {

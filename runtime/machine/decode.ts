@@ -18,10 +18,12 @@ export type DecodeOptions = {
 export class DamagedValueError extends Error {
   override readonly name = "DamagedValueError";
   readonly path: string;
+  readonly what: string;
 
   constructor(path: string, what: string, options?: ErrorOptions) {
     super(`${path} is damaged: ${what}; restore it from the actor's history`, options);
     this.path = path;
+    this.what = what;
   }
 }
 

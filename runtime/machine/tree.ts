@@ -91,6 +91,9 @@ function tagOfStored(object: object): RefTag | undefined {
   return object instanceof Address ? { "@address": [object.type, object.id] } : undefined;
 }
 
+/** The JSON of a context, by identity: XState replaces a context that `assign` changes, and never changes one. */
+type ContextText = { readonly text: string; readonly reaches: readonly Sid[] };
+
 type Remembered = {
   readonly snapshot: AnySnapshot;
   readonly run: number;
@@ -105,6 +108,7 @@ export class Tree {
   root!: Ref;
   readonly #options: TreeOptions;
   #remembered = new WeakMap<Ref, Remembered>();
+  #contexts = new WeakMap<object, ContextText>();
 
   private constructor(logic: Logic, options: TreeOptions) {
     this.logic = logic;
@@ -141,6 +145,7 @@ export class Tree {
     this.system.timers.clear();
     for (const ref of all.values()) this.system._unregister(ref);
     this.#remembered = new WeakMap();
+    this.#contexts = new WeakMap();
     this.#rebuild(stored, this.#options.keep === "root" ? new Map([[rootSid, this.root]]) : all);
   }
 
@@ -342,8 +347,9 @@ export class Tree {
     };
     const isMachineSnapshot = isMachineState(snapshot);
     if (isMachineSnapshot) {
-      add("value", snapshot.value as Json);
-      add("context", encode(snapshot.context, "context"));
+      const { text: context, reaches: others } = this.#contextText(snapshot.context, encode, reaches);
+      for (const sid of others) reaches.push(sid);
+      text = `"value":${JSON.stringify(snapshot.value)},"context":${context}`;
     }
     if (snapshot.status !== "active") add("status", snapshot.status);
     if (snapshot.output !== undefined) add("output", encode(snapshot.output, "output"));
@@ -358,6 +364,16 @@ export class Tree {
     const { status: _status, output: _output, error: _error, ...rest } = persisted(originalOf(ref.logic), snapshot);
     for (const [field, value] of Object.entries(rest)) if (value !== undefined) add(field, encode(value, field));
     return `{${text}}`;
+  }
+
+  #contextText(context: object, encode: (value: unknown, path: string) => Json, reaches: Sid[]): ContextText {
+    const known = this.#contexts.get(context);
+    if (known !== undefined) return known;
+    const before = reaches.length;
+    const text = JSON.stringify(encode(context, "context"));
+    const made = { text, reaches: reaches.splice(before) };
+    this.#contexts.set(context, made);
+    return made;
   }
 
   #source(ref: Ref): Json {

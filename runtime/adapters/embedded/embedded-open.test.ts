@@ -52,7 +52,7 @@ describe("one host at a time", () => {
     const directory = freshDirectory();
     await (await EmbeddedStore.open(directory)).close();
     const file = await LmdbFile.open(directory, false);
-    file.takeOver(undefined, { id: "gone", pid: process.pid }, "unused");
+    file.takeOver(undefined, { id: "gone", pid: process.pid }, { newIdentity: "", historyDepth: 1 });
     await file.close();
     await (await EmbeddedStore.open(directory, { readOnly: true })).close();
     const next = await EmbeddedStore.open(directory);
@@ -64,7 +64,7 @@ describe("one host at a time", () => {
     const directory = freshDirectory();
     const store = await EmbeddedStore.open(directory);
     const file = await LmdbFile.open(directory, false);
-    file.takeOver(file.host(), { id: "other", pid: 1 }, "unused");
+    file.takeOver(file.host(), { id: "other", pid: 1 }, { newIdentity: "", historyDepth: 1 });
     const write = { key: "order.a", value: "1", header: { commit: "c", hash: "h" }, expect: 0 };
     const outcome = await store.write({ ...write, token: [store.epoch, 0] });
     assert.equal(outcome.kind === "refused" && outcome.reason, "fenced");

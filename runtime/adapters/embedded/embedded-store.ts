@@ -6,7 +6,6 @@
  * E3 Nothing is acknowledged, told to watchers or readable before it is on the disk.
  * E4 What a failed commit left behind is known before anyone is answered, or the answer is `unknown`.
  */
-import { randomUUID } from "node:crypto";
 import { constants } from "node:os";
 import type {
   ActorStore,
@@ -20,10 +19,11 @@ import type {
   Token,
   WriteOutcome,
 } from "../../ports/store.ts";
-import { encodeKey, encodeRecord, MAX_KEY_LENGTH } from "./entry-codec.ts";
-import { DiskFull, StoreInUse, StoreNotFound } from "./errors.ts";
-import { HostBeacon, isLit, removeBeacon } from "./host-beacon.ts";
-import { codeOf, type HostRecord, type KeyChange, LmdbFile } from "./lmdb-file.ts";
+import { encodeRecord, MAX_KEY_LENGTH, type RecordKey, recordKeyOf } from "./entry-codec.ts";
+import { assertUnhosted, becomeHost, type Hosting } from "./hosting.ts";
+import { type KeyChange, LmdbFile } from "./lmdb-file.ts";
+import { codeOf } from "./lmdb-open.ts";
+import { latestSlot, slotsForWrite, usedSlots } from "./slots.ts";
 
 export type EmbeddedStoreOptions = {
   /** Default 1 MiB. */
@@ -56,26 +56,24 @@ type Pending = {
 };
 
 /** A pending change that became part of a batch. */
-type Staged = {
-  readonly pending: Pending;
-  readonly known: KeptRevisions;
-  readonly revision: Revision;
-  readonly change: KeyChange;
+type Staged = KeyChange & { readonly pending: Pending; readonly known: Known; readonly revision: Revision };
+
+/** What is in the store of a key. */
+type Known = {
+  readonly recordKey: RecordKey;
+  /** By slot; 0: empty. */
+  revisions: Revision[];
+  /** Slot of the latest; -1: there is none. */
+  latest: number;
 };
 
-/** The revisions of a key that are in the store, newest first. */
-type KeptRevisions = { readonly encodedKey: Buffer; revisions: readonly Revision[] };
-
 type Watcher = { readonly prefix: string; readonly onChange: (change: StoreChange) => void };
-
-/** How this opening has the store; a reader has no epoch. */
-type Hosting = { readonly epoch: number; readonly record: HostRecord; readonly beacon: HostBeacon };
 
 export class EmbeddedStore implements ActorStore {
   readonly info: StoreInfo;
   readonly #file: LmdbFile;
   readonly #hosting: Hosting | undefined;
-  readonly #remembered = new Map<string, KeptRevisions>();
+  readonly #remembered = new Map<string, Known>();
   readonly #watchers = new Set<Watcher>();
   #queue: Pending[] = [];
   /** The batch under way, or the turn that collects it. */
@@ -109,7 +107,9 @@ export class EmbeddedStore implements ActorStore {
       throw new RangeError(`historyDepth is ${historyDepth}: choose 1 to 64`);
     const file = await openFile(directory, readOnly);
     try {
-      return new EmbeddedStore(file, readOnly ? await assertUnhosted(file) : await becomeHost(file), options);
+      if (readOnly) await assertUnhosted(file);
+      const hosting = readOnly ? undefined : await becomeHost(file, historyDepth);
+      return new EmbeddedStore(file, hosting, options);
     } catch (error) {
       await file.close();
       throw error;
@@ -123,21 +123,28 @@ export class EmbeddedStore implements ActorStore {
 
   async read(key: string): Promise<StoredEntry | undefined> {
     await this.#readable();
-    return this.#file.read(key);
+    return this.#latest(key);
   }
 
   async list({ prefix, after, limit = 1_000 }: ListOptions): Promise<readonly StoredEntry[]> {
     await this.#readable();
-    return this.#file.list(prefix, after, limit);
+    return this.#file.keys(prefix, after, limit).flatMap((key) => this.#latest(key) ?? []);
   }
 
   async history(key: string): Promise<readonly StoredEntry[]> {
     await this.#readable();
-    return this.#file.history(key, this.info.historyDepth).reverse();
+    const recordKey = recordKeyOf(key);
+    const revisions = this.#file.revisions(recordKey);
+    return usedSlots(revisions)
+      .sort((a, b) => revisions[a]! - revisions[b]!)
+      .slice(-this.info.historyDepth)
+      .map((slot) => this.#file.entry(key, recordKey, slot)!);
   }
 
   write(write: StoreWrite): Promise<WriteOutcome> {
-    const sizeBytes = Buffer.byteLength(write.value);
+    const { length } = write.value;
+    // Only a text that might be too large is measured: a UTF-16 unit takes at most three bytes.
+    const sizeBytes = length * 3 > this.info.maxValueBytes ? Buffer.byteLength(write.value) : length;
     if (sizeBytes > this.info.maxValueBytes) {
       const detail = `the value of ${write.key} has ${sizeBytes} bytes, at most ${this.info.maxValueBytes}`;
       return Promise.resolve(refused("tooLarge", detail));
@@ -218,9 +225,10 @@ export class EmbeddedStore implements ActorStore {
     if (this.#doubtful && !(await this.#settleDoubt(epoch, this.#doubtful))) return;
     let batch = this.#takeBatch();
     try {
-      if (!(await this.#file.takeRoom(batch.map(changeOf)))) batch = await this.#withoutWrites(batch);
+      const hasRoom = this.#file.takeRoom(batch);
+      if (hasRoom !== true && !(await hasRoom)) batch = await this.#withoutWrites(batch);
       if (batch.length === 0) return;
-      const isCurrent = await this.#file.commit(epoch, lastRevisionOf(batch), batch.map(changeOf));
+      const isCurrent = await this.#file.commit(epoch, lastRevisionOf(batch), batch);
       if (isCurrent) this.#accept(batch);
       else answer(batch, refused("fenced", `epoch ${epoch} is over: another host has opened the store`));
     } catch (error) {
@@ -243,8 +251,8 @@ export class EmbeddedStore implements ActorStore {
         continue;
       }
       try {
-        const known = this.#revisionsOf(pending.key);
-        if ((known.revisions[0] ?? 0) !== pending.expect) {
+        const known = this.#remembered.get(pending.key) ?? this.#lookUp(pending.key);
+        if ((known.revisions[known.latest] ?? 0) !== pending.expect) {
           pending.settle({ kind: "conflict" });
           continue;
         }
@@ -261,15 +269,13 @@ export class EmbeddedStore implements ActorStore {
     return batch;
   }
 
-  #stage(pending: Pending, known: KeptRevisions, revision: Revision): Staged {
-    const { encodedKey, revisions } = known;
+  #stage(pending: Pending, known: Known, revision: Revision): Staged {
+    const { recordKey, revisions } = known;
     const { write } = pending;
     if (!write)
-      return { pending, known, revision, change: { encodedKey, put: undefined, kept: [], removed: revisions } };
-    const put = { revision, record: encodeRecord(write.value, write.header) };
-    const stays = this.info.historyDepth - 1;
-    const kept = [revision, ...revisions.slice(0, stays)];
-    return { pending, known, revision, change: { encodedKey, put, kept, removed: revisions.slice(stays) } };
+      return { recordKey, slot: -1, record: undefined, removed: usedSlots(revisions), pending, known, revision };
+    const record = encodeRecord(write.value, revision, write.header);
+    return { recordKey, record, ...slotsForWrite(revisions, this.info.historyDepth), pending, known, revision };
   }
 
   /** On a full disk only purges go on. */
@@ -280,18 +286,27 @@ export class EmbeddedStore implements ActorStore {
       refused("full", detail),
     );
     const purges = batch.filter(({ pending }) => !pending.write);
-    if (purges.length === 0 || (await this.#file.takeRoom(purges.map(changeOf)))) return purges;
+    if (purges.length === 0 || (await this.#file.takeRoom(purges))) return purges;
     answer(purges, refused("full", detail));
     return [];
   }
 
   #accept(batch: readonly Staged[]): void {
     if (this.#watchers.size > 0) for (const staged of batch) this.#tell(staged);
-    for (const { pending, known, revision, change } of batch) {
+    for (const { pending, known, revision, slot, record, removed } of batch) {
       this.#lastRevision = revision;
-      known.revisions = change.kept;
+      for (const empty of removed) known.revisions[empty] = 0;
+      if (record) known.revisions[slot] = revision;
+      else known.revisions = [];
+      known.latest = slot;
+      if (!this.#remembered.has(pending.key)) this.#remember(pending.key, known);
       pending.settle({ kind: "written", revision });
     }
+  }
+
+  #remember(key: string, known: Known): void {
+    if (this.#remembered.size >= REMEMBERED_KEYS) this.#remembered.delete(this.#remembered.keys().next().value!);
+    this.#remembered.set(key, known);
   }
 
   #tell({ pending: { key, write }, revision }: Staged): void {
@@ -336,50 +351,22 @@ export class EmbeddedStore implements ActorStore {
     }
   }
 
-  #revisionsOf(key: string): KeptRevisions {
-    const remembered = this.#remembered.get(key);
-    if (remembered) return remembered;
-    if (this.#remembered.size >= REMEMBERED_KEYS) this.#remembered.delete(this.#remembered.keys().next().value!);
-    const encodedKey = encodeKey(key);
-    const read = { encodedKey, revisions: this.#file.revisions(encodedKey) };
-    this.#remembered.set(key, read);
-    return read;
+  #latest(key: string): StoredEntry | undefined {
+    // What is remembered is what was acknowledged; the disk may be one commit ahead, in another slot or in this.
+    const known = this.#remembered.get(key) ?? this.#lookUp(key);
+    return known.latest < 0 ? undefined : this.#file.entry(key, known.recordKey, known.latest);
+  }
+
+  #lookUp(key: string): Known {
+    const recordKey = recordKeyOf(key);
+    const revisions = this.#file.revisions(recordKey);
+    return { recordKey, revisions, latest: latestSlot(revisions) };
   }
 
   async #readable(): Promise<void> {
     if (this.#closing) throw new Error("the store is closed");
     await this.#file.ready;
   }
-}
-
-async function assertUnhosted(file: LmdbFile): Promise<undefined> {
-  const host = file.host();
-  if (host && (await isLit(file.directory, host.id))) throw new StoreInUse(file.directory, host.pid);
-  if (file.identity() === undefined) throw new StoreNotFound(file.directory);
-}
-
-/** A host's name may be replaced once its beacon is out; that nobody else replaced it first, the transaction checks. */
-async function becomeHost(file: LmdbFile): Promise<Hosting> {
-  for (;;) {
-    const replaced = file.host();
-    if (replaced && (await isLit(file.directory, replaced.id))) throw new StoreInUse(file.directory, replaced.pid);
-    const record: HostRecord = { id: randomUUID().slice(0, 13), pid: process.pid };
-    const beacon = await HostBeacon.light(file.directory, record.id);
-    if (!(await file.takeRoom([]))) {
-      await beacon.extinguish();
-      throw new DiskFull(file.directory);
-    }
-    const epoch = file.takeOver(replaced, record, randomUUID());
-    if (epoch !== undefined) {
-      if (replaced) removeBeacon(file.directory, replaced.id);
-      return { epoch, record, beacon };
-    }
-    await beacon.extinguish();
-  }
-}
-
-function changeOf(staged: Staged): KeyChange {
-  return staged.change;
 }
 
 function lastRevisionOf(batch: readonly Staged[]): Revision {

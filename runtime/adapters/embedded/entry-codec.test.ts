@@ -4,13 +4,12 @@ import { test } from "vitest";
 import {
   afterKey,
   afterPrefix,
-  decodeKey,
   decodeRecord,
-  decodeRevisions,
-  encodeKey,
   encodeRecord,
-  encodeRevisions,
+  keyOfRecord,
   MAX_KEY_LENGTH,
+  recordKeyOf,
+  revisionOfRecord,
 } from "./entry-codec.ts";
 
 // Units at every boundary of the encoding, lone surrogates among them.
@@ -20,8 +19,8 @@ const key = fc.array(unit, { maxLength: 6 }).map((units) => String.fromCharCode(
 test("encoded keys sort as the text does, and decode to it", () => {
   fc.assert(
     fc.property(key, key, (a, b) => {
-      assert.equal(Math.sign(Buffer.compare(encodeKey(a), encodeKey(b))), a < b ? -1 : a > b ? 1 : 0);
-      assert.equal(decodeKey(encodeKey(a)), a);
+      assert.equal(Math.sign(Buffer.compare(recordKeyOf(a), recordKeyOf(b))), a < b ? -1 : a > b ? 1 : 0);
+      assert.equal(keyOfRecord(recordKeyOf(a)), a);
     }),
   );
 });
@@ -29,9 +28,9 @@ test("encoded keys sort as the text does, and decode to it", () => {
 test("what comes after a key or a prefix is bounded by them", () => {
   fc.assert(
     fc.property(key, key, (a, b) => {
-      assert.equal(Buffer.compare(encodeKey(b), afterKey(a)) >= 0, b > a);
+      assert.equal(Buffer.compare(recordKeyOf(b), afterKey(a)) >= 0, b > a);
       const isWithin =
-        Buffer.compare(encodeKey(b), encodeKey(a)) >= 0 && Buffer.compare(encodeKey(b), afterPrefix(a)) < 0;
+        Buffer.compare(recordKeyOf(b), recordKeyOf(a)) >= 0 && Buffer.compare(recordKeyOf(b), afterPrefix(a)) < 0;
       assert.equal(isWithin, b.startsWith(a));
     }),
   );
@@ -41,19 +40,28 @@ test("the longest key fits into LMDB's", () => {
   assert.ok(afterKey("\uffff".repeat(MAX_KEY_LENGTH)).length <= 1_978);
 });
 
-test("revisions are kept up to the largest", () => {
-  const revisions = [2 ** 48 - 1, 2 ** 32, 2 ** 32 - 1, 256, 1];
-  assert.deepEqual(decodeRevisions(encodeRevisions(revisions)), revisions);
-  assert.deepEqual(decodeRevisions(encodeRevisions([])), []);
-});
-
 test("a record is its header and its value", () => {
   const text = fc.string({ unit: "binary" }); // any code point
   fc.assert(
-    fc.property(text, text, text, fc.option(text, { nil: undefined }), (value, commit, hash, trace) => {
-      const header = { commit, hash, ...(trace === undefined ? {} : { trace }) };
-      const entry = decodeRecord("order.a", 7, encodeRecord(value, header));
-      assert.deepEqual(entry, { key: "order.a", value, revision: 7, header });
-    }),
+    fc.property(
+      text,
+      text,
+      text,
+      fc.option(text, { nil: undefined }),
+      fc.maxSafeNat(),
+      (value, commit, hash, trace, revision) => {
+        const header = { commit, hash, ...(trace === undefined ? {} : { trace }) };
+        const record = encodeRecord(value, revision, header);
+        assert.deepEqual(decodeRecord("order.a", record), { key: "order.a", value, revision, header });
+        assert.equal(revisionOfRecord(record), revision);
+      },
+    ),
   );
+});
+
+test("bytes that are not a record are refused", () => {
+  for (const bytes of ["", "{}\n{}", '["c","h"]\n{}', "\0\0\0\0"]) {
+    assert.throws(() => decodeRecord("order.a", Buffer.from(bytes)));
+    assert.throws(() => revisionOfRecord(Buffer.from(bytes)));
+  }
 });

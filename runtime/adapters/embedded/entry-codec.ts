@@ -1,16 +1,27 @@
 /**
- * How entries lie in LMDB. The log has one record per revision, in order, so that a batch is appended to a few pages; the
- * index has one small record per key, with the revisions that are kept of it.
+ * How entries lie in LMDB. A key has as many slots as its history is deep, and each write goes into the slot of its oldest
+ * revision: one put, no delete, no index. Slots come first in a record's key, so that what is written together lies
+ * together. A record says its own revision.
  */
 import type { EntryHeader, Revision, StoredEntry } from "../../ports/store.ts";
 
 /** What LMDB takes with pages of 4 KiB is 1,978 bytes; a UTF-16 unit takes at most three. */
 export const MAX_KEY_LENGTH = 650;
 
-/** Bytes that sort as the text does by UTF-16 code units: each unit becomes one to three bytes, 0 becomes (0, 1). */
-export function encodeKey(key: string): Buffer {
-  const bytes = Buffer.allocUnsafe(key.length * 3);
-  let end = 0;
+/** A record's key with room for the slot in front; see `inSlot`. */
+export type RecordKey = Buffer;
+
+/** Sets the slot, in place: LMDB's functions copy the key before they return. */
+export function inSlot(recordKey: RecordKey, slot: number): Buffer {
+  recordKey[0] = slot;
+  return recordKey;
+}
+
+/** In slot 0. Sorts as the text does by UTF-16 code units: each becomes one to three bytes, 0 becomes (0, 1). */
+export function recordKeyOf(key: string): RecordKey {
+  const bytes = Buffer.allocUnsafe(1 + key.length * 3);
+  bytes[0] = 0;
+  let end = 1;
   for (let index = 0; index < key.length; index++) {
     const unit = key.charCodeAt(index);
     if (unit > 0 && unit < 0x80) {
@@ -30,9 +41,9 @@ export function encodeKey(key: string): Buffer {
   return bytes.subarray(0, end);
 }
 
-export function decodeKey(bytes: Uint8Array): string {
+export function keyOfRecord(bytes: Uint8Array): string {
   let key = "";
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 1; at < bytes.length; ) {
     const byte = bytes[at]!;
     if (byte === 0) {
       key += "\0";
@@ -51,47 +62,37 @@ export function decodeKey(bytes: Uint8Array): string {
   return key;
 }
 
-/** The first place after a key: below every longer key, since no encoded key goes on with a single 0. */
+/** The first place in slot 0 after a key: below every longer key, since no key goes on with a single 0. */
 export function afterKey(key: string): Buffer {
-  return Buffer.concat([encodeKey(key), Buffer.of(0)]);
+  return Buffer.concat([recordKeyOf(key), Buffer.of(0)]);
 }
 
-/** The first place after all keys with this prefix, since no encoded key has the byte 255. */
+/** The first place in slot 0 after all keys with this prefix, since no key has the byte 255. */
 export function afterPrefix(prefix: string): Buffer {
-  return Buffer.concat([encodeKey(prefix), Buffer.of(0xff)]);
+  return Buffer.concat([recordKeyOf(prefix), Buffer.of(0xff)]);
 }
 
-const REVISION_BYTES = 6;
-
-/** Newest first. */
-export function encodeRevisions(revisions: readonly Revision[]): Buffer {
-  const bytes = Buffer.allocUnsafe(revisions.length * REVISION_BYTES);
-  for (let index = 0; index < revisions.length; index++)
-    bytes.writeUIntBE(revisions[index]!, index * REVISION_BYTES, REVISION_BYTES);
-  return bytes;
+/** A line with the revision and the header, then the document: `strings` shows what is there. */
+export function encodeRecord(value: string, revision: Revision, { commit, hash, trace }: EntryHeader): Buffer {
+  const line = trace === undefined ? [revision, commit, hash] : [revision, commit, hash, trace];
+  // JSON has no line break of its own, so the first one ends the line.
+  return Buffer.from(`${JSON.stringify(line)}\n${value}`);
 }
 
-export function decodeRevisions(bytes: Buffer): Revision[] {
-  const revisions: Revision[] = [];
-  for (let at = 0; at < bytes.length; at += REVISION_BYTES) revisions.push(bytes.readUIntBE(at, REVISION_BYTES));
-  return revisions;
-}
-
-/** A line with the header, then the document: `strings` shows what is there. */
-export function encodeRecord(value: string, { commit, hash, trace }: EntryHeader): Buffer {
-  // JSON has no line break of its own, so the first one ends the header.
-  return Buffer.from(`${JSON.stringify(trace === undefined ? [commit, hash] : [commit, hash, trace])}\n${value}`);
-}
-
-export function decodeRecord(key: string, revision: Revision, record: Buffer): StoredEntry {
+/** Throws when the bytes are not a record. */
+export function decodeRecord(key: string, record: Buffer): StoredEntry {
   const end = record.indexOf(0x0a);
-  const header: unknown = JSON.parse(record.toString("utf8", 0, end));
-  return { key, value: record.toString("utf8", end + 1), revision, header: asHeader(header) };
+  const line: unknown = JSON.parse(record.toString("utf8", 0, end));
+  const [revision, commit, hash, trace] = Array.isArray(line) ? (line as readonly unknown[]) : [];
+  if (typeof revision !== "number" || typeof commit !== "string" || typeof hash !== "string")
+    throw new TypeError("the first line is not a revision and a header");
+  const header = typeof trace === "string" ? { commit, hash, trace } : { commit, hash };
+  return { key, value: record.toString("utf8", end + 1), revision, header };
 }
 
-function asHeader(fields: unknown): EntryHeader | undefined {
-  if (!Array.isArray(fields)) return undefined;
-  const [commit, hash, trace] = fields as readonly unknown[];
-  if (typeof commit !== "string" || typeof hash !== "string") return undefined;
-  return typeof trace === "string" ? { commit, hash, trace } : { commit, hash };
+/** Only the revision, without making a text of the document. */
+export function revisionOfRecord(record: Buffer): Revision {
+  const revision = Number.parseInt(record.toString("latin1", 1, 20), 10);
+  if (record[0] !== 0x5b || !Number.isSafeInteger(revision)) throw new TypeError("it does not begin with a revision");
+  return revision;
 }

@@ -8,7 +8,7 @@ import type { KeyChange } from "./lmdb-file.ts";
 
 /** What writes must leave over for purges, which are the way out of a full disk. */
 const PURGE_RESERVE_PAGES = 256;
-const MIN_CHUNK_PAGES = 256;
+const MIN_CHUNK_PAGES = 512;
 const MAX_CHUNK_PAGES = 4_096;
 /** Paths to the leaves, the list of free pages, the meta record: once per transaction. */
 const TRANSACTION_PAGES = 64;
@@ -24,8 +24,13 @@ export type PageUse = {
   unusedPages(): number;
 };
 
-/** In pages; records of more than one page need them side by side. */
-type Need = { pages: number; adjacentPages: number };
+type Need = {
+  readonly pages: number;
+  /** Of them, pages of large records, which must lie side by side. */
+  readonly adjacentPages: number;
+  /** With what must be left over. */
+  readonly withReserve: number;
+};
 
 export class FileRoom {
   readonly #descriptor: number;
@@ -42,16 +47,20 @@ export class FileRoom {
   }
 
   /** Whether a transaction of these changes will find room. If so, it counts as taken. */
-  async take(changes: readonly KeyChange[]): Promise<boolean> {
+  take(changes: readonly KeyChange[]): boolean | Promise<boolean> {
     const need = this.#needOf(changes);
-    const reserve = changes.some(({ put }) => put) ? PURGE_RESERVE_PAGES : 0;
-    const wanted = { ...need, pages: need.pages + reserve };
-    if (this.#tailPages < wanted.pages && !this.#hasRoom(wanted)) {
-      await this.#extend(wanted.pages - this.#tailPages);
-      if (!this.#hasRoom(wanted)) return false;
-    }
-    this.#tailPages -= need.pages;
-    this.#recentPages = [need.pages, this.#recentPages[0]];
+    const hasRoom = this.#tailPages >= need.withReserve || this.#hasRoom(need);
+    return hasRoom ? this.#taken(need) : this.#takeAfterExtending(need);
+  }
+
+  async #takeAfterExtending(need: Need): Promise<boolean> {
+    await this.#extend(need.withReserve - this.#tailPages);
+    return this.#hasRoom(need) && this.#taken(need);
+  }
+
+  #taken({ pages }: Need): true {
+    this.#tailPages -= pages;
+    this.#recentPages = [pages, this.#recentPages[0]];
     return true;
   }
 
@@ -60,23 +69,26 @@ export class FileRoom {
   }
 
   #needOf(changes: readonly KeyChange[]): Need {
-    const need: Need = { pages: TRANSACTION_PAGES, adjacentPages: 0 };
-    for (const { put, removed } of changes) {
-      need.pages += 2 + 2 * removed.length;
-      if (!put) continue;
-      const recordPages = Math.ceil((put.record.length + PAGE_HEADER_BYTES) / this.#pageUse.pageBytes);
-      need.pages += recordPages;
-      if (recordPages > 1) need.adjacentPages += recordPages;
+    let pages = TRANSACTION_PAGES;
+    let adjacentPages = 0;
+    let reserve = 0;
+    for (const { record, removed } of changes) {
+      pages += 1 + 2 * removed.length;
+      if (!record) continue;
+      reserve = PURGE_RESERVE_PAGES;
+      const recordPages = Math.ceil((record.length + PAGE_HEADER_BYTES) / this.#pageUse.pageBytes);
+      pages += recordPages;
+      if (recordPages > 1) adjacentPages += recordPages;
     }
-    return need;
+    return { pages, adjacentPages, withReserve: pages + reserve };
   }
 
-  #hasRoom({ pages, adjacentPages }: Need): boolean {
+  #hasRoom({ withReserve, adjacentPages }: Need): boolean {
     this.#tailPages =
       Math.floor(fstatSync(this.#descriptor).size / this.#pageUse.pageBytes) - (this.#pageUse.lastPage() + 1);
-    if (this.#tailPages >= pages) return true;
+    if (this.#tailPages >= withReserve) return true;
     const reusable = Math.max(0, this.#pageUse.unusedPages() - this.#recentPages[0] - this.#recentPages[1]);
-    return adjacentPages <= this.#tailPages && pages <= this.#tailPages + reusable;
+    return adjacentPages <= this.#tailPages && withReserve <= this.#tailPages + reusable;
   }
 
   /** May be cut short or fail; what counts is how long the file is afterwards. */

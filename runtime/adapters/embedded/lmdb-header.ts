@@ -3,7 +3,6 @@
  * its own or is shorter than it says (it maps the file, and touching a page behind the end is a bus error).
  */
 import { appendFileSync, closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { endianness } from "node:os";
 
 const MAGIC = 0xbeefc0de;
 /** Offsets in a meta page of data version 2, the one that lmdb 3 writes on 64-bit machines. */
@@ -15,7 +14,7 @@ const MAX_UNWRITTEN_PAGES = 16;
 
 /** What is wrong with the file; undefined if LMDB may open it. An empty or missing file is for LMDB to fill. */
 export function damageOf(path: string): string | undefined {
-  if (endianness() !== "LE") return undefined; // other offsets, untried
+  if (process.arch !== "x64" && process.arch !== "arm64") return undefined; // other offsets, untried
   let descriptor: number;
   try {
     descriptor = openSync(path, "r");

@@ -1,0 +1,82 @@
+/**
+ * `npm run bench`: every figure that we claim, beside the raw substrate, in one run. `-- --json` prints one JSON object,
+ * `-- --quick` shortens every loop. Machines differ and are shared: compare ratios, not absolutes.
+ */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { benchEmbedded, type EmbeddedFigures } from "./embedded.ts";
+import { benchMemory } from "./memory.ts";
+import { benchRecovery, benchStart } from "./start.ts";
+import { benchStep } from "./step.ts";
+
+const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } });
+const quick = values.quick ?? false;
+const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
+
+say(`node ${process.version}, ${cpuName()}; medians of ${quick ? 1 : 3} rounds, ours and the raw substrate by turns\n`);
+
+say("durable events/s on the embedded store, no effects; raw: flushed lmdb puts of the same bytes");
+say(
+  `${"callers".padStart(8)}${"events/s".padStart(11)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}${"raw/s".padStart(11)}${"raw p50".padStart(9)}${"raw p99".padStart(9)}${"ratio".padStart(8)}${"B/event".padStart(10)}${"raw B/put".padStart(11)}`,
+);
+const embedded: EmbeddedFigures[] = [];
+for (const callers of [1, 64, 256]) {
+  const row = await benchEmbedded(callers, quick ? 1 : 3, quick ? 500 : 2_000);
+  embedded.push(row);
+  const { holdfast, raw } = row;
+  say(
+    `${String(callers).padStart(8)}${count(holdfast.perSecond).padStart(11)}${ms(holdfast.p50Ms).padStart(9)}${ms(holdfast.p99Ms).padStart(9)}` +
+      `${count(raw.perSecond).padStart(11)}${ms(raw.p50Ms).padStart(9)}${ms(raw.p99Ms).padStart(9)}${row.ratio.toFixed(2).padStart(8)}${bytes(row.bytesPerEvent).padStart(10)}${bytes(row.rawBytesPerPut).padStart(11)}`,
+  );
+}
+say("aim: 0.5 of raw or better at 64 callers\n");
+
+const stepped = benchStep(quick ? 3 : 9, quick ? 10_000 : 40_000);
+say(
+  `step, event to document text   ${stepped.stepUs.toFixed(1)} us; live XState send ${stepped.liveUs.toFixed(1)} us; ratio ${stepped.ratio.toFixed(2)} (aim: 2.5)`,
+);
+
+const memoryFigures = await benchMemory(quick ? 1_000 : 5_000);
+say(
+  `memory per hot actor           ${count(memoryFigures.hotBytes)} B, live XState actor ${count(memoryFigures.liveBytes)} B: ` +
+    `${count(memoryFigures.beyondBytes)} B beyond it (aim: 4,096); idle actors in memory: ${memoryFigures.idleActorsInMemory}`,
+);
+
+const start = await benchStart(quick ? 3 : 7);
+say(`process start to first event   ${start.firstEventMs} ms (aim: 400)`);
+
+const idle = quick ? 5_000 : 100_000;
+const recovery = await benchRecovery(idle, quick ? 100 : 1_000, (made) => {
+  if (process.stderr.isTTY) process.stderr.write(`\rcreating actors ${count(made)}   `);
+});
+if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+say(
+  `recovery                       ${count(recovery.pending)} pending among ${count(recovery.idle)} idle: ${recovery.recoveredMs.toFixed(0)} ms ` +
+    `from opening the store (aim: 1,000), ${recovery.openMs.toFixed(0)} ms of it to be ready`,
+);
+
+if (values.json)
+  process.stdout.write(
+    `${JSON.stringify({ node: process.version, embedded, step: stepped, memory: memoryFigures, start, recovery })}\n`,
+  );
+
+function count(value: number): string {
+  return Math.round(value).toLocaleString("en");
+}
+
+function bytes(value: number | undefined): string {
+  return value === undefined ? "-" : count(value);
+}
+
+function ms(value: number): string {
+  return value.toFixed(2);
+}
+
+function cpuName(): string {
+  try {
+    const info = readFileSync("/proc/cpuinfo", "utf8");
+    return `${info.match(/^processor/gm)?.length} cores of ${/model name\s*: (.*)/.exec(info)?.[1]}`;
+  } catch {
+    return process.arch;
+  }
+}

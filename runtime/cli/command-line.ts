@@ -1,0 +1,152 @@
+/**
+ * The command line without its process: arguments in, text and an exit code out. 0 done, 1 refused or failed, 2 called
+ * in a wrong way. With `--json` the output is one JSON value, and an error is one JSON value on the error output.
+ */
+import { parseArgs } from "node:util";
+import { codeOf } from "../control/errors.ts";
+import { backup } from "./backup.ts";
+import {
+  type Call,
+  type Command,
+  commonOptions,
+  type OptionName,
+  options,
+  type Shown,
+  ShownFailure,
+  UsageError,
+} from "./command.ts";
+import { create } from "./create.ts";
+import { get } from "./get.ts";
+import { graph } from "./graph.ts";
+import { history } from "./history.ts";
+import { info } from "./info.ts";
+import { ls } from "./ls.ts";
+import { parked } from "./parked.ts";
+import { resume } from "./resume.ts";
+import { send } from "./send.ts";
+import { openSession, type Session } from "./session.ts";
+
+export type Terminal = {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+};
+
+const commands: Readonly<Record<string, Command>> = {
+  ls,
+  get,
+  history,
+  send,
+  create,
+  parked,
+  resume,
+  graph,
+  backup,
+  info,
+};
+
+export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {
+  // Also for a command line that cannot be read: who asked for JSON can read nothing else.
+  const isJson = argv.slice(0, endOf(argv)).includes("--json");
+  try {
+    const shown = await run(argv, terminal);
+    terminal.out(isJson ? `${JSON.stringify(shown.json)}\n` : shown.text);
+    if (!isJson) for (const note of shown.notes ?? []) terminal.err(`${note}\n`);
+    return 0;
+  } catch (error) {
+    return fail(error, isJson, terminal);
+  }
+}
+
+async function run(argv: readonly string[], { env }: Terminal): Promise<Shown> {
+  const { values, positionals } = parsed(argv);
+  const [name, ...args] = positionals;
+  if (name === undefined && values.help !== true) throw new UsageError(`it needs a command\n\n${overview()}`);
+  if (name === undefined) return { json: helpJson(), text: overview() };
+  if (name === "help") return helpFor(args[0]);
+  const command = commandOf(name);
+  if (values.help === true) return helpFor(name);
+  for (const option of Object.keys(values) as OptionName[]) {
+    if (![...commonOptions, ...command.options].includes(option)) throw inCommand(command, `it takes no --${option}`);
+  }
+  const directory = values.data ?? (env.HOLDFAST_DATA || "./data");
+  if (directory === "") throw inCommand(command, "--data is empty");
+  const sessions: Session[] = [];
+  const session = async () => {
+    const opened = await openSession(directory);
+    sessions.push(opened);
+    return opened;
+  };
+  try {
+    return await command.run({ args, options: values as Call["options"], directory, session });
+  } catch (error) {
+    throw error instanceof UsageError ? inCommand(command, error.message) : error;
+  } finally {
+    for (const opened of sessions) await opened.close();
+  }
+}
+
+function parsed(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
+function commandOf(name: string): Command {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) throw new UsageError(`there is no command ${JSON.stringify(name)}; see \`holdfast help\``);
+  return command;
+}
+
+function inCommand(command: Command, message: string): UsageError {
+  return new UsageError(`${message}\nusage: holdfast ${command.usage}`);
+}
+
+function fail(error: unknown, isJson: boolean, { out, err }: Terminal): number {
+  const code =
+    error instanceof UsageError ? "Usage" : error instanceof ShownFailure ? error.code : (codeOf(error) ?? "Failed");
+  const message = error instanceof Error ? error.message : String(error);
+  if (isJson) err(`${JSON.stringify({ error: { code, message } })}\n`);
+  else {
+    if (error instanceof ShownFailure) out(error.text);
+    err(`holdfast: ${message}\n`);
+  }
+  return code === "Usage" ? 2 : 1;
+}
+
+function endOf(argv: readonly string[]): number {
+  const end = argv.indexOf("--");
+  return end < 0 ? argv.length : end;
+}
+
+// ---- help ----
+
+function overview(): string {
+  const all = [...Object.values(commands), { usage: "help [command]", summary: "show this, or more of one command" }];
+  const width = Math.max(...all.map(({ usage }) => usage.length));
+  const lines = all.map(({ usage, summary }) => `  ${usage.padEnd(width)}  ${summary}\n`);
+  return `usage: holdfast <command>
+
+${lines.join("")}
+  --data <dir>  the store's directory: ./data if not given, or what HOLDFAST_DATA says
+  --json        one JSON value on the output; an error is one on the error output
+
+An actor may be written as <type>.<id>, too. After -- nothing is an option: holdfast get order -- -5
+Exit code: 0 done, 1 refused or failed, 2 called in a wrong way.
+`;
+}
+
+function helpFor(name: string | undefined): Shown {
+  if (name === undefined || name === "help") return { json: helpJson(), text: overview() };
+  const { usage, summary, details } = commandOf(name);
+  return {
+    json: { usage, summary },
+    text: `usage: holdfast ${usage}\n\n${summary}\n${details === undefined ? "" : `\n${details}\n`}`,
+  };
+}
+
+function helpJson(): unknown {
+  return Object.fromEntries(Object.entries(commands).map(([name, { usage, summary }]) => [name, { usage, summary }]));
+}

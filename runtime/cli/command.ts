@@ -1,0 +1,119 @@
+/** What every command of the command line is: its place in the help, the options it takes, and how it runs. */
+import type { DocumentStatus } from "../document.ts";
+import type { Session } from "./session.ts";
+
+/** Every option there is, as `parseArgs` wants it. A command names those that it takes. */
+export const options = {
+  data: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  state: { type: "string" },
+  tag: { type: "string" },
+  status: { type: "string" },
+  limit: { type: "string" },
+  key: { type: "string" },
+  accept: { type: "boolean" },
+  discard: { type: "boolean" },
+  machine: { type: "string" },
+} as const;
+
+export type OptionName = keyof typeof options;
+
+/** Those that every command takes. */
+export const commonOptions: readonly OptionName[] = ["data", "json", "help"];
+
+export type OptionValues = {
+  readonly state?: string;
+  readonly tag?: string;
+  readonly status?: string;
+  readonly limit?: string;
+  readonly key?: string;
+  readonly accept?: boolean;
+  readonly discard?: boolean;
+  readonly machine?: string;
+};
+
+export type Call = {
+  /** What stands after the command's name. */
+  readonly args: readonly string[];
+  readonly options: OptionValues;
+  readonly directory: string;
+  /** Finds the host or, when none runs, opens the directory for reading. Closed by the caller of `run`. */
+  readonly session: () => Promise<Session>;
+};
+
+/** One answer in both forms: `json` for `--json`, `text` for people, with `notes` beside it. */
+export type Shown = { readonly json: unknown; readonly text: string; readonly notes?: readonly string[] };
+
+export type Command = {
+  /** "get <type> <id>" */
+  readonly usage: string;
+  readonly summary: string;
+  readonly options: readonly OptionName[];
+  /** More lines for `holdfast help <command>`. */
+  readonly details?: string;
+  run(call: Call): Promise<Shown>;
+};
+
+/** The command was called in a way that it cannot be: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Something was found and can be shown, and yet the command failed. `text` goes to the output for people. */
+export class ShownFailure extends Error {
+  override readonly name = "ShownFailure";
+  readonly code: string;
+  readonly text: string;
+
+  constructor(code: string, message: string, text: string) {
+    super(message);
+    this.code = code;
+    this.text = text;
+  }
+}
+
+/** An actor named as `<type> <id>` or `<type>.<id>`, and what stands after it. A type has no dot, so both are clear. */
+export function actorIn(args: readonly string[]): {
+  readonly type: string;
+  readonly id: string;
+  readonly rest: readonly string[];
+} {
+  const [first, second] = args;
+  if (first === undefined) throw new UsageError("it needs an actor: <type> <id>, or <type>.<id>");
+  const dot = first.indexOf(".");
+  if (dot > 0) return { type: first.slice(0, dot), id: first.slice(dot + 1), rest: args.slice(1) };
+  if (second === undefined) throw new UsageError(`it needs the id of a ${first}: <type> <id>, or <type>.<id>`);
+  return { type: first, id: second, rest: args.slice(2) };
+}
+
+export function nothingMore(rest: readonly string[]): void {
+  if (rest.length > 0)
+    throw new UsageError(`it takes no more arguments: ${rest.map((text) => JSON.stringify(text)).join(" ")}`);
+}
+
+export function jsonIn(text: string, what: string, example: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new UsageError(`the ${what} is not JSON (${(error as Error).message}); write it like '${example}'`);
+  }
+}
+
+export function limitIn(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  const limit = Number(given);
+  if (!Number.isSafeInteger(limit) || limit < 1)
+    throw new UsageError(`--limit is ${JSON.stringify(given)}; it must be 1 or more`);
+  return limit;
+}
+
+const statuses: readonly DocumentStatus[] = ["active", "done", "error", "stopped", "deleted"];
+
+export function statusIn(given: string | undefined): DocumentStatus | undefined {
+  const status = statuses.find((known) => known === given);
+  if (given !== undefined && status === undefined) {
+    throw new UsageError(`--status is ${JSON.stringify(given)}; it must be one of ${statuses.join(", ")}`);
+  }
+  return status;
+}

@@ -1,0 +1,33 @@
+import type { ParkedRow } from "../control/verbs.ts";
+import { type Command, nothingMore } from "./command.ts";
+import { clipped, readable, table } from "./readable.ts";
+
+export const parked: Command = {
+  usage: "parked",
+  summary: "list actors that are set aside, and why",
+  options: [],
+  details: `Mend the reason, then \`holdfast resume\`:
+threw         the machine threw on an event of the actor's own: deploy a machine that does not
+action        a custom action failed after all its attempts
+missing       a pending action is not in the machine any more: deploy a machine that has it
+foreign       a person wrote the document: resume --accept takes it, --discard puts the last good one back
+damaged       the document cannot be read: resume --discard puts the last good one back
+incompatible  the stored state is not in the machine any more: deploy one with \`migrate\`, or the older one`,
+
+  async run({ args, session }) {
+    nothingMore(args);
+    const rows = await (await session()).ask("parked", {});
+    return {
+      json: rows,
+      text:
+        rows.length === 0
+          ? "nothing is parked\n"
+          : table(["TYPE", "ID", "SINCE", "REASON", "MESSAGE"], rows.map(cells)),
+    };
+  },
+};
+
+function cells({ type, id, at, reason, message, input }: ParkedRow): readonly string[] {
+  const during = input === undefined ? "" : ` (during ${input})`;
+  return [type, readable(id), at, reason, clipped(readable(message + during), 300)];
+}

@@ -1,0 +1,38 @@
+/** How a failure travels between a host and the command line: a code to decide on, a message to read. */
+import { DamagedDocumentError, NewerDocumentError } from "../document.ts";
+import { HoldfastError } from "../errors.ts";
+import { InvalidKeyError } from "../keys.ts";
+import { NotStorableError } from "../machine/codec.ts";
+
+/** A question that was refused or failed. `code` is that of the error classes of the public API, or one of our own. */
+export class ControlError extends Error {
+  override readonly name = "ControlError";
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Names of the store's errors, which the adapters keep to themselves. */
+const storeErrors = new Set([
+  "DiskFull",
+  "ForeignDirectory",
+  "LmdbMissing",
+  "StoreDamaged",
+  "StoreInUse",
+  "StoreNotFound",
+  "StoreTooNew",
+]);
+
+/** What a failure is called in an answer; undefined for one that nobody foresaw. */
+export function codeOf(error: unknown): string | undefined {
+  if (error instanceof ControlError || error instanceof HoldfastError) return error.code;
+  if (error instanceof InvalidKeyError) return "InvalidKey";
+  if (error instanceof DamagedDocumentError) return "Damaged";
+  if (error instanceof NewerDocumentError) return "Newer";
+  if (error instanceof NotStorableError) return "NotStorable";
+  if (error instanceof Error && storeErrors.has(error.name)) return error.name;
+  return undefined;
+}
