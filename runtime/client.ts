@@ -11,7 +11,7 @@ import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
 import { type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
-import { actorKey } from "./keys.ts";
+import { actorKey, parkedKey } from "./keys.ts";
 import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
 import { Tree } from "./machine/tree.ts";
@@ -203,8 +203,16 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
           end(() => reject(error as Error));
         }
       };
-      const stop = watcher.watch(this.key, look);
+      const lookParked = () => {
+        const parked = this.#env.host.parking.get(this.key);
+        if (parked !== undefined) end(() => reject(new ParkedError(`${this.key} is parked: ${parked.reason}: ${parked.message}`)));
+      };
+      const stops = [watcher.watch(this.key, look), watcher.watch(parkedKey(this.key), lookParked)];
+      const stop = () => {
+        for (const one of stops) one();
+      };
       deadlines.set(stop, timeoutMs, () => end(() => reject(new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`))));
+      lookParked();
       this.#read().then(look, (error: unknown) => end(() => reject(error as Error)));
     });
   }
@@ -286,6 +294,10 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
       if (leftMs <= 0) break;
       if (host.failure !== undefined) throw host.failure;
+      if (this.#env.isStopped()) {
+        if (mayHaveLanded) throw new OutcomeUnknownError(`the runtime stopped before it answered for ${this.key}: it may have been done; send again under the same key`);
+        throw new StoppedError(`the runtime has stopped: nothing was done for ${this.key}`);
+      }
       const answer = host.owns(this.key)
         ? await new Promise<Answer>((resolve) => this.#local(ask, leftMs, resolve))
         : await this.#remote(remote(), leftMs);

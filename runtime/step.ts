@@ -461,12 +461,12 @@ class Run {
     let upTo = actor.inbox.appliedUpTo(sender);
     const dead: { n: number; reason: string }[] = [];
     for (const { n, event } of input.items) {
+      // Said again in every repetition: the first answer may not have been heard.
+      const unusable = reserved(event.type) || !actor.definition.handles(event.type);
+      if (unusable) dead.push({ n, reason: `no state of ${actor.name.type} ever handles "${event.type}"` });
       if (n <= upTo) continue;
       upTo = n;
-      if (reserved(event.type) || !actor.definition.handles(event.type)) {
-        dead.push({ n, reason: `no state of ${actor.name.type} ever handles "${event.type}"` });
-        continue;
-      }
+      if (unusable) continue;
       this.#note({ ...this.#encodeEvent(event), from: sender.key });
       this.#inTree((tree) => tree.send(event, this.#nowMs));
     }

@@ -1,5 +1,4 @@
 /** One watch of the store for the whole process, shared by everything that follows single actors. */
-import { isOwnKey } from "./keys.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
 
 type Listener = (entry: StoredEntry | undefined) => void;
@@ -20,7 +19,6 @@ export class Watcher {
     listeners.add(listener);
     this.#stop ??= this.#store.watch("", (change) => {
       const changed = change.kind === "put" ? change.entry.key : change.key;
-      if (isOwnKey(changed)) return;
       for (const told of this.#listeners.get(changed) ?? []) told(change.kind === "put" ? change.entry : undefined);
     });
     return () => {

@@ -56,7 +56,9 @@ export class Window {
 
   static read(record: WindowRecord): Window {
     const window = new Window();
-    for (const [key, [hash, revision, changed, atSeconds]] of Object.entries(record.keys ?? {})) {
+    // An object gives keys that look like numbers first: the order of use is that of the revisions.
+    const keys = Object.entries(record.keys ?? {}).sort(([, a], [, b]) => a[1] - b[1]);
+    for (const [key, [hash, revision, changed, atSeconds]] of keys) {
       window.#keys.set(key, keyMark(key, hash, { revision, changed: changed === 1 }, atSeconds * 1000));
     }
     for (const [client, [high, atSeconds, gaps, recent]] of Object.entries(record.clients ?? {})) {

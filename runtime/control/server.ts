@@ -34,8 +34,8 @@ export class ControlServer {
   readonly #options: ControlServerOptions;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #conversations = new Set<Promise<void>>();
-  readonly #busy = new Set<Socket>();
+  /** Requests under way, by their connections. */
+  readonly #answering = new Map<Socket, Promise<string>>();
   #isStopping = false;
 
   private constructor(options: ControlServerOptions) {
@@ -57,8 +57,8 @@ export class ControlServer {
     this.#isStopping = true;
     rmSync(this.path, { force: true });
     this.#server.close();
-    for (const socket of this.#sockets) if (!this.#busy.has(socket)) socket.destroy();
-    await Promise.all(this.#conversations);
+    for (const socket of this.#sockets) if (!this.#answering.has(socket)) socket.destroySoon();
+    await Promise.all(this.#answering.values());
   }
 
   async #listen(): Promise<void> {
@@ -87,16 +87,12 @@ export class ControlServer {
   #onConnection(socket: Socket): void {
     this.#sockets.add(socket);
     socket.unref();
-    const conversation = this.#converse(socket)
+    this.#converse(socket)
       .catch((error: unknown) => {
         this.#options.logger.warn("a conversation over the control socket failed", { error });
         socket.destroy();
       })
-      .finally(() => {
-        this.#sockets.delete(socket);
-        this.#conversations.delete(conversation);
-      });
-    this.#conversations.add(conversation);
+      .finally(() => this.#sockets.delete(socket));
   }
 
   async #converse(socket: Socket): Promise<void> {
@@ -109,9 +105,10 @@ export class ControlServer {
       const line = await lines.next();
       cancel();
       if (line === undefined || this.#isStopping) break;
-      this.#busy.add(socket);
-      const answer = await this.#answer(line);
-      this.#busy.delete(socket);
+      const answering = this.#answer(line);
+      this.#answering.set(socket, answering);
+      const answer = await answering;
+      this.#answering.delete(socket);
       if (socket.writable) socket.write(`${answer}\n`);
       if (this.#isStopping) break;
     }

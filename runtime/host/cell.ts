@@ -22,13 +22,13 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
-import { type Actor, dueMs, type Input, load, type Reply, step } from "../step.ts";
+import { type Actor, dueMs, type Input, load, type Reply, type Step, step } from "../step.ts";
 import { type CommitPorts, type CommitResult, commit, isOurs, pause } from "./commit.ts";
 import { Effects } from "./effects.ts";
 import type { Gate } from "./gate.ts";
 import type { Messenger } from "./messenger.ts";
 import type { ParkReason, Parking } from "./parking.ts";
-import type { PendingSlot } from "./pending-index.ts";
+import type { PendingEntry, PendingSlot } from "./pending-index.ts";
 import type { HostSettings } from "./settings.ts";
 
 /** How a request ended. */
@@ -97,6 +97,12 @@ export class Cell {
   #closed = false;
   #recover = false;
   #recovered: (() => void)[] = [];
+  /** Effects want the actor set aside; the loop sees to it. */
+  #toPark: { readonly reason: ParkReason; readonly error: unknown } | undefined;
+  /** A writer with this token has been met: with a lower one this node may not run the actor (R3). */
+  #deposedBy: Token = [0, 0];
+  /** Since when, by the monotonic clock, the actor is known not to exist. */
+  #missingSinceMs: number | undefined;
 
   constructor(env: CellEnv, key: string, name: ActorName, definition: ActorDefinition, slot: PendingSlot) {
     this.#env = env;
@@ -118,7 +124,10 @@ export class Cell {
       tell: (input) => this.tell(input),
       publish: async (event, id) => env.bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id),
       send: (item) => this.#send(item),
-      park: (reason, error) => void this.#park(reason, error),
+      park: (reason, error) => {
+        this.#toPark = { reason, error };
+        this.#kick(true);
+      },
     });
   }
 
@@ -172,7 +181,19 @@ export class Cell {
   leaseChanged(): void {
     this.#unload();
     this.#own = [];
+    // What ran, or waits for its time, is the next owner's to go on with; that may be this node again.
+    if (this.#slot.exists && this.#env.token(this.partition) !== undefined) this.#recover = true;
     this.#kick();
+  }
+
+  /** The index shows an entry. One of an earlier owner may belong to a commit that is still under way. */
+  pendingSeen(entry: PendingEntry): void {
+    this.#slot.observe(entry);
+    const token = this.#env.token(this.partition);
+    if (token === undefined || compareTokens(entry.token, token) >= 0) return;
+    if (this.#actor !== undefined && this.#claimed(this.#actor, token)) return;
+    if (!this.#looping && this.#actor?.head === undefined) this.#unload();
+    this.recover();
   }
 
   /** Somebody parked or resumed the actor, here or elsewhere. */
@@ -187,6 +208,11 @@ export class Cell {
   /** What is queued or runs. */
   get idle(): boolean {
     return !this.#looping && this.#callers.length === 0 && this.#own.length === 0 && this.#later.length === 0 && !this.#effects.busy && !this.#recover;
+  }
+
+  /** Whether it looks after its own timers and effects. */
+  get isLoaded(): boolean {
+    return this.#actor !== undefined;
   }
 
   get effectsBusy(): boolean {
@@ -229,6 +255,8 @@ export class Cell {
   }
 
   async #loop(): Promise<void> {
+    // A step changes the actor before its commit: whoever began the loop must be through with it first.
+    await undefined;
     try {
       while (!this.#closed && (await this.#turn())) {
         // Everything happens in the turn.
@@ -239,6 +267,7 @@ export class Cell {
       this.#unload();
       this.#own = [];
       this.#answerAll({ kind: "unknown" });
+      this.#env.clock.after(this.#env.settings.settleMaxMs, () => this.recover(), { background: true });
     } finally {
       this.#looping = false;
       for (const done of this.#recovered.splice(0)) done();
@@ -252,8 +281,10 @@ export class Cell {
     if (token === undefined) return this.#giveUp({ kind: "moved" });
     if (this.#parkedWhy !== undefined) return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
     if (this.#actor === undefined || this.#token === undefined || compareTokens(this.#token, token) !== 0) {
-      if (!(await this.#load(token))) return this.#more();
+      const loaded = await this.#load(token);
+      if (loaded !== "loaded") return loaded === "again" || this.#more();
     }
+    if (this.#toPark !== undefined) return this.#parkAsWished(token);
     const batch = this.#take();
     if (batch.length === 0) return this.#rest(token);
     this.#leaving = false;
@@ -286,18 +317,17 @@ export class Cell {
   async #process(batch: Waiting[], token: Token): Promise<boolean> {
     const actor = this.#actor as Actor;
     const live = batch.filter(({ token: arose }) => arose === undefined || compareTokens(arose, token) === 0);
-    if (live.length === 0) return this.#more();
     const id = this.#env.random.id();
-    const result = step(
-      actor,
-      live.map(({ input }) => input),
-      { nowMs: this.#env.clock.now(), token, commit: id, born: id },
-    );
+    const result = this.#step(actor, live, token, id);
     this.#actor = result.actor;
     const taken = live.slice(0, result.taken);
     this.#putBack(live.slice(result.taken));
     if (result.actor !== actor) this.#effects.loaded(result.actor, false);
-    const ended = result.purge ? await this.#purge(token) : await this.#commit(result.actor, result.text, token, id);
+    const ended = result.purge
+      ? await this.#purge(token)
+      : result.text === undefined
+        ? await this.#unchanged(result, taken, token)
+        : await this.#commit(result.actor, result.text, token, id);
     if (this.#closed) {
       this.#answer(taken, { kind: "unknown" });
       return false;
@@ -323,10 +353,31 @@ export class Cell {
     return actor.head !== undefined && actor.base !== undefined && compareTokens(actor.head.token, token) === 0;
   }
 
+  #step(actor: Actor, live: readonly Waiting[], token: Token, id: string): Step {
+    try {
+      const inputs = live.map(({ input }) => input);
+      return step(actor, inputs, { nowMs: this.#env.clock.now(), token, commit: id, born: id });
+    } catch (error) {
+      this.#answer(live, { kind: "unknown" });
+      throw error;
+    }
+  }
+
   // ---- commit ----
 
-  async #commit(actor: Actor, text: string | undefined, token: Token, id: string): Promise<CommitResult> {
-    if (text === undefined) return { kind: "written", revision: this.#revision };
+  /** Nothing to write. What was concluded from the actor as we know it is true only if it is still the latest. */
+  async #unchanged(result: Step, taken: readonly Waiting[], token: Token): Promise<CommitResult> {
+    const needsProof = result.replies.some((reply, index) => isConclusion(reply, taken[index] as Waiting));
+    return needsProof ? this.#prove(token) : { kind: "written", revision: this.#revision };
+  }
+
+  async #prove(token: Token): Promise<CommitResult> {
+    const entry = await this.#read(token);
+    if (entry === "abandoned") return { kind: "abandoned" };
+    return (entry?.revision ?? 0) === this.#revision ? { kind: "written", revision: this.#revision } : { kind: "superseded" };
+  }
+
+  async #commit(actor: Actor, text: string, token: Token, id: string): Promise<CommitResult> {
     const ports = this.#ports(token);
     const due = dueMs(actor);
     if (due !== undefined) {
@@ -378,6 +429,7 @@ export class Cell {
     switch (result.kind) {
       case "superseded":
       case "steppedDown":
+        if (result.kind === "steppedDown") this.#deposedBy = result.by;
         // Loading again decides: keys that the new document holds are answered from it.
         this.#env.count("conflicts");
         this.#putBack(taken);
@@ -415,27 +467,30 @@ export class Cell {
 
   // ---- load and unload ----
 
-  async #load(token: Token): Promise<boolean> {
+  /** "again": the right to run the actor changed meanwhile. "not": it cannot be run here now; callers were told. */
+  async #load(token: Token): Promise<"loaded" | "not" | "again"> {
     this.#unload();
     const entry = await this.#read(token);
-    if (entry === "abandoned") return true;
+    if (entry === "abandoned" || !this.#ports(token).mayAct()) return "again";
     this.#token = token;
     this.#revision = entry?.revision ?? 0;
     if (entry !== undefined && !isOurs(entry)) {
       await this.#park("foreign", new Error(`revision ${entry.revision} was not written by a runtime`));
-      return false;
+      return "not";
     }
     let actor: Actor;
     try {
       actor = load(this.name, this.definition, { onOutside: (event) => this.#outside(event) }, entry?.value);
     } catch (thrown) {
       await this.#unreadable(thrown);
-      return false;
+      return "not";
     }
-    if (actor.head !== undefined && compareTokens(actor.head.token, token) > 0) {
+    const newest = actor.head !== undefined && compareTokens(actor.head.token, this.#deposedBy) > 0 ? actor.head.token : this.#deposedBy;
+    if (compareTokens(newest, token) > 0) {
       this.#stepDown(actor);
-      return false;
+      return "not";
     }
+    this.#missingSinceMs = actor.head === undefined ? (this.#missingSinceMs ?? this.#env.clock.monotonic()) : undefined;
     this.#actor = actor;
     this.#effects.loaded(actor, true);
     if (this.#claimed(actor, token)) {
@@ -445,7 +500,7 @@ export class Cell {
     } else if (dueMs(actor) !== undefined) {
       this.#recover = true;
     }
-    return true;
+    return "loaded";
   }
 
   async #read(token: Token): Promise<StoredEntry | undefined | "abandoned"> {
@@ -491,6 +546,7 @@ export class Cell {
       );
     }
     this.#own = [];
+    this.#later = [];
     this.#recover = false;
     this.#unload();
   }
@@ -504,6 +560,7 @@ export class Cell {
     }
     this.#actor = undefined;
     this.#token = undefined;
+    this.#toPark = undefined;
   }
 
   /** Nothing to do: go to rest, and leave memory when asked to. */
@@ -517,14 +574,29 @@ export class Cell {
     const soon = due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
     this.#leaving = false;
     if (soon || this.#effects.busy) return false;
+    if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token))) return this.#more() || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
       await this.#slot.relax(this.#ports(token), due, token, this.#env.random.id());
     }
-    if (this.#more() || this.#later.length > 0) return true;
+    if (this.#more() || this.#later.length > 0 || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
+      this.#arm();
+      return true;
+    }
     this.#unload();
     this.#closed = true;
     this.#env.left(this, due);
     return false;
+  }
+
+  /** What does not exist cannot be claimed: a creation that its owner gave up may still land, and needs its entry. */
+  async #isMissingForGood(token: Token): Promise<boolean> {
+    const found = await this.#prove(token);
+    if (found.kind !== "written") {
+      this.#unload();
+      this.#recover = true;
+      return false;
+    }
+    return this.#env.clock.monotonic() - (this.#missingSinceMs ?? 0) > this.#env.settings.orphanMs;
   }
 
   // ---- waking ----
@@ -596,17 +668,21 @@ export class Cell {
     });
   }
 
-  /** The lowest message that is still outstanding to this receiver, for its owner's question. Undefined: none. */
-  lowestOutstanding(receiver: string): number | undefined {
-    let lowest: number | undefined;
-    for (const item of this.#actor?.outbox.values() ?? []) {
-      if (item.kind === "send" && item.to.sessionId === receiver && (lowest === undefined || item.n < lowest)) lowest = item.n;
-    }
-    return lowest;
+  /**
+   * Whether the removal of all messages to this receiver up to `upTo` is committed. The actor is claimed first, so that
+   * nobody with a lower token can still send them; the answer is taken in the moment of that commit.
+   */
+  askSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.offer({ kind: "claim" }, (outcome) => resolve(outcome.kind === "reply" && this.#isSettled(receiver, sender)));
+    });
   }
 
-  get born(): string | undefined {
-    return this.#actor?.head?.born;
+  #isSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): boolean {
+    if (this.#actor === undefined) return false;
+    const { head, outbox } = this.#actor;
+    if (head?.born !== sender.born) return true;
+    return ![...outbox.values()].some((item) => item.kind === "send" && item.to.sessionId === receiver && item.n <= sender.upTo);
   }
 
   // ---- answers ----
@@ -647,6 +723,20 @@ export class Cell {
     this.#later = [...waiting.filter(({ input }) => input.kind === "settled"), ...this.#later];
   }
 
+  /** Only what is known to be the latest is set aside: a picture of yesterday may fail for reasons of yesterday. */
+  async #parkAsWished(token: Token): Promise<boolean> {
+    const wish = this.#toPark;
+    const proof = await this.#prove(token);
+    if (this.#toPark === undefined || wish === undefined) return true;
+    if (proof.kind === "written") {
+      await this.#park(wish.reason, wish.error);
+    } else {
+      this.#unload();
+      this.#recover = true;
+    }
+    return true;
+  }
+
   async #park(reason: ParkReason, error: unknown, input?: Input): Promise<void> {
     const message = error instanceof Error ? error.message : String(error);
     this.#parkedWhy = `${reason}: ${message}`;
@@ -661,6 +751,22 @@ export class Cell {
 /** Whether somebody outside waits for the outcome; `delivered` has an answer too, for our own messenger. */
 function isCallers({ input, answer }: Waiting): boolean {
   return answer !== undefined && input.kind !== "delivered";
+}
+
+/** Whether an answer rests on the whole state of the actor, so that a later commit could make it wrong. */
+function isConclusion(reply: Reply, { input, answer }: Waiting): boolean {
+  switch (reply.kind) {
+    case "refused":
+      return reply.error.code !== "UnknownEvent" && reply.error.code !== "KeyReused" && reply.error.code !== "Overloaded";
+    case "message":
+      return reply.dead.length > 0;
+    case "park":
+      return true;
+    case "done":
+      return input.kind === "claim" && answer !== undefined;
+    default:
+      return false;
+  }
 }
 
 function upToOf(answer: { readonly upTo: number; readonly dead: readonly { readonly n: number }[] }): number {

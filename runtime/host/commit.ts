@@ -11,7 +11,7 @@ export type CommitResult =
   | { readonly kind: "written"; readonly revision: Revision }
   /** Another valid write stands there: load it and do the inputs again; keys that it holds are answered from it. */
   | { readonly kind: "superseded" }
-  /** A writer with a higher token stands there: stop running this actor (R3). */
+  /** A writer with a higher token has been here: stop running this actor (R3). */
   | { readonly kind: "steppedDown"; readonly by: Token }
   /** Somebody wrote without a header of ours: a person. */
   | { readonly kind: "foreign"; readonly entry: StoredEntry }
@@ -29,19 +29,24 @@ export type CommitPorts = {
 
 export async function commit(ports: CommitPorts, write: StoreWrite): Promise<CommitResult> {
   let waitMs = ports.settings.settleFirstMs;
+  // An attempt without an answer may still be under way: from then on a refusal says nothing of the write as a whole.
+  let mayLand = false;
   for (;;) {
     const outcome = await ports.store.write(write);
     switch (outcome.kind) {
       case "written":
         return outcome;
       case "refused":
-        return outcome;
+        if (!mayLand) return outcome;
+        if (outcome.reason === "fenced" || outcome.reason === "closed") return { kind: "abandoned" };
+        break;
       case "conflict": {
         const found = await readBack(ports, write);
         if (found !== "again") return found;
         break;
       }
       case "unknown":
+        mayLand = true;
         break;
     }
     if (!ports.mayAct()) return { kind: "abandoned" };

@@ -61,6 +61,8 @@ export class Effects {
   #generation = 0;
   /** Outbox numbers at load: what another owner may have begun. */
   #inherited = new Set<number>();
+  /** Items from this number on are not committed yet: a step is under way, whose outcome nobody knows. */
+  #uncommittedFrom = 0;
 
   constructor(env: EffectsEnv) {
     this.#env = env;
@@ -78,12 +80,19 @@ export class Effects {
   loaded(actor: Actor, fresh: boolean): void {
     for (const n of [...this.#running.keys()]) if (!actor.outbox.has(n)) this.#end(n);
     this.#forgetCommitted(actor);
-    if (fresh) this.#inherited = new Set(actor.outbox.keys());
+    if (!fresh) return;
+    this.#inherited = new Set(actor.outbox.keys());
+    this.#allCommitted(actor);
+  }
+
+  #allCommitted(actor: Actor): void {
+    for (const n of actor.outbox.keys()) if (n >= this.#uncommittedFrom) this.#uncommittedFrom = n + 1;
   }
 
   /** After a commit under our token: the orders of the step, then whatever else is due. */
   apply(actor: Actor, orders: readonly Order[]): void {
     this.#forgetCommitted(actor);
+    this.#allCommitted(actor);
     for (const order of orders) {
       switch (order.kind) {
         case "outbox":
@@ -126,7 +135,7 @@ export class Effects {
     if (actor.outbox.size > 0) {
       const nowMs = this.#env.clock.now();
       for (const item of actor.outbox.values()) {
-        if (item.kind !== "action" && (item.dueMs ?? 0) <= nowMs) this.#start(actor, item);
+        if (item.kind !== "action" && (item.dueMs ?? 0) <= nowMs && item.n < this.#uncommittedFrom) this.#start(actor, item);
       }
       this.#runActions();
     }
@@ -152,6 +161,7 @@ export class Effects {
     this.#told.clear();
     this.#done.clear();
     this.#actionRuns = false;
+    this.#uncommittedFrom = 0;
   }
 
   #start(actor: Actor, item: OutboxItem): void {
@@ -256,6 +266,8 @@ export class Effects {
   #nextAction(actor: Actor): ActionItem | undefined {
     for (const item of actor.outbox.values()) {
       if (item.kind !== "action") continue;
+      // An action that ends while a commit is under way meets an outbox that is ahead of the document.
+      if (item.n >= this.#uncommittedFrom) return undefined;
       if (this.#told.has(item.n)) {
         // Done, or waiting for its retry to be committed; only what is done lets the next one begin.
         if (this.#done.has(item.n)) continue;

@@ -17,7 +17,7 @@ import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
 import type { Input } from "../step.ts";
 import { Cell, type CellEnv, type Outcome } from "./cell.ts";
-import { tokenOf } from "./commit.ts";
+import { pause, tokenOf } from "./commit.ts";
 import { Gate } from "./gate.ts";
 import { Messenger } from "./messenger.ts";
 import { Parking } from "./parking.ts";
@@ -268,7 +268,12 @@ export class Host {
 
   #left(cell: Cell, dueMs: number | undefined): void {
     if (this.#cells.get(cell.key) === cell) this.#cells.delete(cell.key);
+    // What the cell wrote may be known here before the watch tells of it.
+    const { exists, known } = cell.slot;
+    if (!exists) this.#pending.delete(cell.key);
+    else if (known !== undefined) this.#pending.set(cell.key, known);
     if (dueMs !== undefined) this.#wakeBy(dueMs);
+    else if (exists) this.#wakeBy(this.#ports.clock.now() + this.#settings.idleMs);
   }
 
   #armSweep(): void {
@@ -301,11 +306,17 @@ export class Host {
 
   async #listPending(): Promise<void> {
     let after: string | undefined;
-    for (;;) {
-      const page = await this.#ports.store.list({ prefix: pendingPrefix, limit: 1_000, ...(after !== undefined && { after }) });
-      for (const entry of page) this.#seePending(entry);
-      if (page.length < 1_000) return;
-      after = page.at(-1)?.key;
+    for (let waitMs = this.#settings.settleFirstMs; this.#state === "running"; ) {
+      try {
+        const page = await this.#ports.store.list({ prefix: pendingPrefix, limit: 1_000, ...(after !== undefined && { after }) });
+        for (const entry of page) this.#seePending(entry);
+        if (page.length < 1_000) return;
+        after = page.at(-1)?.key;
+      } catch (error) {
+        this.#ports.logger.warn("the index of pending work could not be listed; trying again", { error });
+        await pause(this.#ports.clock, waitMs);
+        waitMs = Math.min(waitMs * 2, this.#settings.settleMaxMs);
+      }
     }
   }
 
@@ -315,11 +326,11 @@ export class Host {
     const known = this.#pending.get(actor);
     if (known !== undefined && known.revision >= pending.revision) return;
     this.#pending.set(actor, pending);
-    this.#cells.get(actor)?.slot.observe(pending);
+    this.#cells.get(actor)?.pendingSeen(pending);
     this.#wakeBy(pending.dueMs);
   }
 
-  /** Looks at every actor that is due and not in memory. */
+  /** Looks at every actor that is due and not looked after in memory. */
   #recoverDue(): void {
     if (this.#state !== "running") return;
     this.#wake?.();
@@ -328,7 +339,7 @@ export class Host {
     const now = this.#ports.clock.now();
     const due: [string, PendingEntry][] = [];
     for (const [actor, entry] of this.#pending) {
-      if (this.#cells.has(actor)) continue;
+      if (this.#cells.get(actor)?.isLoaded) continue;
       if (entry.dueMs <= now) due.push([actor, entry]);
       else this.#wakeBy(entry.dueMs);
     }
@@ -437,10 +448,7 @@ export class Host {
       partition = this.partitionOf(sender.key);
       const cell = this.#cell(sender.key);
       if (cell === undefined) continue;
-      const outcome = await offered(cell, { kind: "claim" });
-      if (outcome.kind !== "reply") continue;
-      const lowest = cell.born === sender.born ? cell.lowestOutstanding(body.actor) : undefined;
-      if (lowest === undefined || lowest > sender.upTo) settled.push(sender);
+      if (await cell.askSettled(body.actor, sender)) settled.push(sender);
     }
     return partition === undefined ? undefined : this.#messenger.settlement(partition, body.actor, settled);
   }

@@ -19,6 +19,11 @@ export type HostSettings = {
   readonly settlementMs: number;
   /** A receiver asks about marks older than this. */
   readonly askAfterMs: number;
+  /**
+   * How long an index entry of an actor that does not exist is kept and looked at again: a creation that its owner gave
+   * up may still be under way to the store. Longer than any write can be.
+   */
+  readonly orphanMs: number;
   /** How long `stop` waits for effects before it aborts them. */
   readonly drainMs: number;
 };
@@ -35,5 +40,6 @@ export const defaultSettings: HostSettings = {
   messageRetryMaxMs: 10_000,
   settlementMs: 200,
   askAfterMs: 60_000,
+  orphanMs: 600_000,
   drainMs: 10_000,
 };

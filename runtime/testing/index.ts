@@ -1,2 +1,3 @@
 /** `holdfast/testing`: XState's `createActor` with a durable actor behind it. Swap the import and run your own tests. */
 export { createActor, createActorWith, type DropInModes } from "./drop-in.ts";
+export { ManualClock } from "./manual-clock.ts";

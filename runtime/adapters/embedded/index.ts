@@ -1,6 +1,6 @@
 /** The store provider for one machine: `createRuntime({ store: embedded("./data") })`. Needs the package lmdb. */
 import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
-import { SingleNodeLeases } from "../memory/single-node-leases.ts";
+import { SingleNodeLeases } from "../single-node-leases.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
 
 export { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";

@@ -2,8 +2,8 @@
  * Leases for a store that one process has to itself: every partition is granted from the start, under the epoch of
  * this opening, until it is given back. Nothing here expires, since nobody else could take over.
  */
-import type { LeaseChange, Leases } from "../../ports/leases.ts";
-import type { Token } from "../../ports/store.ts";
+import type { LeaseChange, Leases } from "../ports/leases.ts";
+import type { Token } from "../ports/store.ts";
 
 /** The number of partitions of a store that no other node shares. */
 export const SINGLE_NODE_PARTITIONS = 64;

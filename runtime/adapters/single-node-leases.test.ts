@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import type { LeaseChange } from "../../ports/leases.ts";
+import type { LeaseChange } from "../ports/leases.ts";
 import { SingleNodeLeases } from "./single-node-leases.ts";
 
 test("every partition is held under the epoch until it is released, which is told once", async () => {
