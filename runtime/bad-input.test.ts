@@ -1,0 +1,312 @@
+/** Everything that users get wrong, and people do to stores by hand: a clear error each, and nothing lost. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assign, fromPromise, setup } from "xstate";
+import { afterAll, describe, expect, test } from "vitest";
+import { embedded } from "./adapters/embedded/index.ts";
+import { type ActorStore, createRuntime, defineActor, type Logger, memory, type StoreProvider, type WriteOutcome } from "./index.ts";
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+type Anything = { type: "SET"; value: unknown } | { type: "RUN" } | { type: "SPAWN" };
+
+const box = setup({
+  types: { context: {} as { value: unknown }, events: {} as Anything },
+  actors: { giveFunction: fromPromise(async () => () => 1), inline: fromPromise(async () => 1) },
+}).createMachine({
+  context: { value: 0 },
+  initial: "idle",
+  states: {
+    idle: {
+      on: {
+        SET: { actions: assign({ value: ({ event }) => event.value }) },
+        RUN: "running",
+        SPAWN: { actions: assign({ value: ({ spawn }) => spawn(fromPromise(async () => 1)) }) },
+      },
+    },
+    running: {
+      invoke: {
+        src: "giveFunction",
+        onDone: "idle",
+        onError: { target: "idle", actions: assign({ value: ({ event }) => String(event.error) }) },
+      },
+    },
+  },
+});
+
+class Cart {
+  readonly items = 3;
+}
+
+const directories: string[] = [];
+afterAll(() => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+function freshEmbedded(): StoreProvider {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-bad-"));
+  directories.push(directory);
+  return embedded(join(directory, "data"));
+}
+
+describe.each([
+  ["memory", () => memory() as StoreProvider],
+  ["embedded", freshEmbedded],
+])("on the %s store", (_name, provide) => {
+  const start = () => createRuntime({ actors: { box }, store: provide(), logger: silent });
+
+  test("an unknown type, an unknown id", async () => {
+    const runtime = await start();
+    expect(() => runtime.actor("bxo" as "box", "b")).toThrow(/no actor type "bxo"; this runtime has box/);
+    await expect(runtime.actor("box", "nobody").send({ type: "RUN" })).rejects.toMatchObject({ code: "NotFound" });
+    expect(await runtime.actor("box", "nobody").state()).toBeUndefined();
+    await runtime.stop();
+  });
+
+  const unstorable: [string, unknown, RegExp][] = [
+    ["a function", { deep: { fn: () => 1 } }, /deep\.fn.*a function/],
+    ["a class instance", { cart: new Cart() }, /cart.*instance of class Cart/],
+    ["a key __proto__", JSON.parse('{"__proto__":{"admin":true}}'), /__proto__/],
+    ["a promise", Promise.resolve(1), /Promise/],
+    ["a symbol", Symbol("s"), /symbol/],
+  ];
+
+  test.each(unstorable)("%s in an event is refused with its path, and nothing is lost", async (_what, value, message) => {
+    const runtime = await start();
+    const b = runtime.actor("box", "b");
+    await b.create();
+    await b.send({ type: "SET", value: "kept" });
+    await expect(b.send({ type: "SET", value })).rejects.toMatchObject({ code: "NotStorable", message: expect.stringMatching(message) });
+    expect((await b.state())?.context.value).toBe("kept");
+    expect(await b.send({ type: "SET", value: "on" })).toMatchObject({ revision: 3, changed: true });
+    expect(({} as { admin?: boolean }).admin).toBeUndefined();
+    await runtime.stop();
+  });
+
+  test("a function made by the machine itself is refused before the commit, naming the place", async () => {
+    const machine = setup({ types: { context: {} as { f: unknown } } }).createMachine({
+      context: { f: 0 },
+      on: { MAKE: { actions: assign({ f: () => () => 1 }) } },
+    });
+    const runtime = await createRuntime({ actors: { machine }, store: provide(), logger: silent });
+    const m = runtime.actor("machine", "m");
+    await m.create();
+    await expect(m.send({ type: "MAKE" })).rejects.toMatchObject({ code: "NotStorable", message: expect.stringMatching(/context\.f/) });
+    expect((await m.state())?.context.f).toBe(0);
+    await runtime.stop();
+  });
+
+  test("logic that is spawned inline is refused before the commit, saying what to do", async () => {
+    const runtime = await start();
+    const b = runtime.actor("box", "b");
+    await b.create();
+    await expect(b.send({ type: "SPAWN" })).rejects.toThrow(/name the logic in setup\(\{ actors \}\)/);
+    expect((await b.state())?.context.value).toBe(0);
+    await runtime.stop();
+  });
+
+  test("a result that cannot be stored is a recorded rejection", async () => {
+    const runtime = await start();
+    const b = runtime.actor("box", "b");
+    await b.create();
+    await b.send({ type: "RUN" });
+    const state = await b.waitFor((one) => one.matches("idle"));
+    expect(state.context.value).toMatch(/NotStorableError.*a function/);
+    await runtime.stop();
+  });
+
+  test("a context of 2 MiB is refused with both sizes", async () => {
+    const runtime = await start();
+    const b = runtime.actor("box", "b");
+    await b.create();
+    await expect(b.send({ type: "SET", value: "x".repeat(2 * 1024 * 1024) })).rejects.toMatchObject({
+      code: "TooLarge",
+      message: expect.stringMatching(/\d{7} bytes; at most 1048576/),
+    });
+    expect((await b.state())?.context.value).toBe(0);
+    await b.send({ type: "SET", value: 1 });
+    expect((await b.state())?.context.value).toBe(1);
+    await runtime.stop();
+  });
+
+  test("an id of 10 kB is refused; ids with odd characters work and are listed readably", async () => {
+    const runtime = await start();
+    expect(() => runtime.actor("box", "i".repeat(10_000))).toThrow(/at most 200 are allowed/);
+    expect(() => runtime.actor("box", "")).toThrow(/at least one character/);
+    const ids = ["*", "a b", "..", ".", "a..b", "größe/日本", ">", "=2A", "a=b", "x.y.z", "\n", "emoji-🙂", "__proto__"];
+    for (const id of ids) await runtime.actor("box", id).createAndSend(undefined, { type: "SET", value: id });
+    const listed = await runtime.list("box");
+    expect(listed.map(({ id }) => id).sort()).toEqual([...ids].sort());
+    for (const id of ids) expect((await runtime.actor("box", id).state())?.context.value).toBe(id);
+    await runtime.stop();
+  });
+
+  test("an event that no state ever handles, a reserved one, one without a type", async () => {
+    const runtime = await start();
+    const b = runtime.actor("box", "b");
+    await b.create();
+    const refused: [unknown, string, RegExp][] = [
+      [{ type: "NOPE" }, "UnknownEvent", /no state of box ever handles "NOPE"/],
+      [{ type: "xstate.done.actor.x" }, "UnknownEvent", /reserved/],
+      [{ type: "holdfast.delete" }, "UnknownEvent", /reserved/],
+      [{}, "InvalidRequest", /type/],
+      [null, "InvalidRequest", /type/],
+      [{ type: "x".repeat(201) }, "InvalidRequest", /200/],
+    ];
+    for (const [event, code, message] of refused) {
+      const sent = Promise.resolve().then(() => b.send(event as Anything));
+      await expect(sent).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    }
+    expect((await b.document())?.seq).toBe(1);
+    await expect(b.send({ type: "RUN" }, { key: "" })).rejects.toMatchObject({ code: "InvalidRequest" });
+    await expect(b.send({ type: "RUN" }, { key: "k".repeat(201) })).rejects.toMatchObject({ code: "InvalidRequest" });
+    await runtime.stop();
+  });
+});
+
+test("a machine whose state vanished parks the actor, untouched; it resumes once a migration is supplied", async () => {
+  const store = memory();
+  const v1 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({ initial: "old", context: { n: 7 }, states: { old: {}, other: {} }, on: { GO: ".other" } });
+  const v2 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({ initial: "fresh", context: { n: 7 }, states: { fresh: {}, other: {} }, on: { GO: ".other" } });
+  const first = await createRuntime({ actors: { m: defineActor(v1, { version: 1 }) }, store, logger: silent });
+  await first.actor("m", "a").create();
+  const before = await first.actor("m", "a").document();
+  await first.stop();
+
+  const second = await createRuntime({ actors: { m: defineActor(v2, { version: 2 }) }, store, logger: silent });
+  await expect(second.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({ code: "Parked", message: expect.stringMatching(/old/) });
+  expect(second.parked()).toMatchObject([{ actor: "m.a", reason: "incompatible" }]);
+  expect(await second.actor("m", "a").document()).toEqual(before);
+  await second.stop();
+
+  const migrate = ({ value, context }: { value: unknown; context: Record<string, unknown> }) => ({ value: value === "old" ? "fresh" : value, context });
+  const third = await createRuntime({ actors: { m: defineActor(v2, { version: 2, migrate }) }, store, logger: silent });
+  await third.actor("m", "a").resume();
+  expect(await third.actor("m", "a").send({ type: "GO" })).toMatchObject({ changed: true });
+  expect((await third.actor("m", "a").state())?.context).toEqual({ n: 7 });
+  expect(third.parked()).toEqual([]);
+  await third.stop();
+
+  const older = await createRuntime({ actors: { m: defineActor(v1, { version: 1 }) }, store, logger: silent, requestTimeoutMs: 200 });
+  await expect(older.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({ code: "Moved" });
+  expect(older.parked()).toEqual([]);
+  await older.stop();
+});
+
+describe("a document that somebody touched", () => {
+  async function touched(edit: (text: string) => string) {
+    const provider = memory();
+    const first = await createRuntime({ actors: { box }, store: provider, logger: silent });
+    await first.actor("box", "b").create();
+    await first.actor("box", "b").send({ type: "SET", value: "good" });
+    await first.stop();
+    const opened = await provider.open();
+    const entry = await opened.store.read("box.b");
+    const value = edit(entry?.value ?? "");
+    const written = await opened.store.write({ key: "box.b", value, header: { commit: "hand", hash: "0" }, expect: entry?.revision ?? 0, token: [99, 0] });
+    expect(written.kind).toBe("written");
+    await opened.close();
+    return createRuntime({ actors: { box }, store: provider, logger: silent });
+  }
+
+  test("truncated: parked, left as it is; discarding puts the last good one back", async () => {
+    const runtime = await touched((text) => text.slice(0, 100));
+    const b = runtime.actor("box", "b");
+    await expect(b.send({ type: "SET", value: 1 })).rejects.toMatchObject({ code: "Parked" });
+    expect(runtime.parked()).toMatchObject([{ reason: "foreign" }]);
+    await expect(b.resume("accept")).rejects.toMatchObject({ code: "InvalidRequest" });
+    await b.resume("discard");
+    expect((await b.state())?.context.value).toBe("good");
+    await b.send({ type: "SET", value: "more" });
+    expect((await b.state())?.context.value).toBe("more");
+    await runtime.stop();
+  });
+
+  test("edited by hand: noticed; accepting takes it", async () => {
+    const runtime = await touched((text) => text.replace('"value":"good"}', '"value":"edited"}'));
+    const b = runtime.actor("box", "b");
+    await expect(b.send({ type: "SET", value: 1 })).rejects.toMatchObject({ code: "Parked", message: expect.stringMatching(/not written by a runtime/) });
+    await b.resume("accept");
+    expect((await b.state())?.context.value).toBe("edited");
+    await b.send({ type: "SET", value: 2 });
+    expect((await b.state())?.context.value).toBe(2);
+    await runtime.stop();
+  });
+});
+
+describe("a store that misbehaves", () => {
+  /** A memory store with one write answered by somebody else. */
+  function scripted(answer: (key: string, write: () => Promise<WriteOutcome>) => Promise<WriteOutcome> | undefined): StoreProvider {
+    const inner = memory();
+    return {
+      async open() {
+        const opened = await inner.open();
+        const store = new Proxy(opened.store as ActorStore, {
+          get(target, property) {
+            if (property === "write") {
+              return (write: Parameters<ActorStore["write"]>[0]) => answer(write.key, () => target.write(write)) ?? target.write(write);
+            }
+            const value = Reflect.get(target, property) as unknown;
+            return typeof value === "function" ? value.bind(target) : value;
+          },
+        });
+        return { ...opened, store };
+      },
+    };
+  }
+
+  test("full: the commit is refused, nothing is lost, it goes on when there is room", async () => {
+    let full = false;
+    const store = scripted(() => (full ? Promise.resolve({ kind: "refused", reason: "full", detail: "no room" }) : undefined));
+    const runtime = await createRuntime({ actors: { box }, store, logger: silent });
+    const b = runtime.actor("box", "b");
+    await b.create();
+    full = true;
+    await expect(b.send({ type: "SET", value: "lost?" }, { key: "k" })).rejects.toMatchObject({ code: "StoreFull" });
+    full = false;
+    expect((await b.state())?.context.value).toBe(0);
+    expect(await b.send({ type: "SET", value: "there" }, { key: "k" })).toMatchObject({ duplicate: false, revision: 2 });
+    expect((await b.state())?.context.value).toBe("there");
+    await runtime.stop();
+  });
+
+  test("went back: a confirmed revision that does not grow stops the runtime", async () => {
+    let back = false;
+    const store = scripted(() => (back ? Promise.resolve({ kind: "written", revision: 1 }) : undefined));
+    const runtime = await createRuntime({ actors: { box }, store, logger: silent });
+    const b = runtime.actor("box", "b");
+    await b.create();
+    await b.send({ type: "SET", value: 1 });
+    back = true;
+    await expect(b.send({ type: "SET", value: 2 })).rejects.toBeInstanceOf(Error);
+    await expect(b.send({ type: "SET", value: 3 })).rejects.toMatchObject({ code: "StoreWentBack" });
+    await runtime.stop();
+  });
+
+  test("an unknown outcome that was applied is found by its commit id, and counts once", async () => {
+    let once = true;
+    const store = scripted((key, write) => {
+      if (!key.startsWith("box.") || !once) return undefined;
+      once = false;
+      return write().then(() => ({ kind: "unknown" }));
+    });
+    const runtime = await createRuntime({ actors: { box }, store, logger: silent });
+    const b = runtime.actor("box", "b");
+    expect(await b.create()).toMatchObject({ revision: 1, duplicate: false });
+    expect((await b.history()).length).toBe(1);
+    await runtime.stop();
+  });
+});
+
+test("defineActor names every option that is not usable", () => {
+  expect(() => defineActor({} as never)).toThrow(/no transition/);
+  expect(() =>
+    defineActor(box, {
+      version: 1.5,
+      effects: { x: { timeoutMs: -1, retry: { attempts: 0, factor: Number.NaN } } },
+      retain: { done: "soon" as "1s" },
+      limits: { mailbox: 0 },
+    }),
+  ).toThrow(/version is 1\.5.*effects\.x\.timeoutMs is -1.*attempts is 0.*factor is NaN.*retain\.done.*limits\.mailbox is 0/);
+});
