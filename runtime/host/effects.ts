@@ -96,7 +96,8 @@ export class Effects {
     for (const order of orders) {
       switch (order.kind) {
         case "outbox":
-          this.#start(actor, order.item);
+          // Messages go in the order of the outbox, in which older ones may still wait to be begun.
+          if (order.item.kind !== "send") this.#start(actor, order.item);
           break;
         case "begin":
           this.#beginVolatile(actor, order.sid);

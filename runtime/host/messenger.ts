@@ -138,10 +138,10 @@ export class Messenger {
     if (this.#stopped || this.#pairs.get(name) !== pair) return;
     if (answer?.kind === "message") {
       pair.retryMs = this.#env.settings.messageRetryFirstMs;
-      for (const { item } of batch) {
-        if (item.n > answer.upTo) continue;
-        pair.outstanding.delete(item.n);
-        pair.acked.add(item.n);
+      for (const n of [...pair.outstanding.keys()]) {
+        if (n > answer.upTo) continue;
+        pair.outstanding.delete(n);
+        pair.acked.add(n);
       }
       for (const { n } of answer.dead) {
         pair.outstanding.delete(n);

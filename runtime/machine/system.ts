@@ -294,7 +294,14 @@ export class DurableSystem implements System {
       const onError = observer ? observer.error?.bind(observer) : args[1];
       const onComplete = observer ? observer.complete?.bind(observer) : args[2];
       let active = true;
-      const told = (snapshot: never) => afterStep(() => active && next?.(snapshot));
+      const tell = (snapshot: never) => {
+        try {
+          if (active) next?.(snapshot);
+        } catch (error) {
+          reportUnhandled(error);
+        }
+      };
+      const told = (snapshot: never) => afterStep(() => tell(snapshot));
       const inner = subscribe.call(ref, { next: next && told, error: onError, complete: onComplete });
       return {
         unsubscribe: () => {
@@ -317,6 +324,13 @@ const refusingClock = {
   },
   clearTimeout: () => {},
 };
+
+/** An observer's error is nobody's but the process's: it may not reach who sent the event. XState does the same. */
+function reportUnhandled(error: unknown): void {
+  setTimeout(() => {
+    throw error;
+  });
+}
 
 function toCollected(action: CustomAction): CollectedAction {
   return {

@@ -159,8 +159,8 @@ class DropIn {
 
   #take(input: Input): void {
     if (input.kind !== "create" && this.#actor.base !== undefined) {
-      if (this.#modes.crash) this.#crash();
-      else if (this.#modes.rebuild) this.#reload();
+      if (this.#modes.crash && !ofThisProcess(input)) this.#crash();
+      else if (this.#modes.crash || this.#modes.rebuild) this.#reload();
     }
     this.#step(input);
     if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer")) this.#again(input);
@@ -380,6 +380,14 @@ class DropIn {
   get document(): Document | undefined {
     return this.#actor.base === undefined ? undefined : (JSON.parse(this.#actor.base) as Document);
   }
+}
+
+/**
+ * What a callback or observable of this process says would be lost with it: a crash before it makes another one say
+ * it anew, and one that speaks as it begins would do so for ever.
+ */
+function ofThisProcess(input: Input): boolean {
+  return (input.kind === "relay" && input.source !== undefined) || input.kind === "failed";
 }
 
 /** A pending timer in a persisted snapshot. */

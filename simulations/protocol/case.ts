@@ -2,6 +2,8 @@
  * One run as data (machines, workload, troubles), and how it is run: troubles first, then everything heals and must
  * come to rest, then whatever was still under way arrives, and at the end the judge looks.
  */
+
+import type { Document } from "../../runtime/document.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { PublishFault, RequestFault } from "../world/bus-model.ts";
 import type { FaultRates } from "../world/fault-plan.ts";
@@ -194,6 +196,10 @@ async function workload(world: World, given: Case, keys: readonly string[], atte
 }
 
 function whatIsLeft(world: World, isDone: boolean): string {
-  const left = world.store.peekAll().map(({ key, value }) => `${key} ${value}`);
+  const left = world.store.peekAll().map(({ key, value }) => {
+    if (key.startsWith("_")) return `${key} ${value}`;
+    const { outbox, timers, inbox } = JSON.parse(value) as Document;
+    return `${key} ${JSON.stringify({ outbox, timers, inbox })}`;
+  });
   return `${isDone ? "the clients are done" : "clients are waiting"}; ${left.join("; ")}`;
 }

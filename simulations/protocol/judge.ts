@@ -34,7 +34,7 @@ export function judge(run: Run): readonly Violation[] {
   return [
     ...story.violations,
     ...judgeEvents(run, documents),
-    ...judgeMessages(documents),
+    ...judgeMessages(documents, story),
     ...judgeEffects(run, story),
     ...judgeTimers(run, story),
     ...judgeRevisions(run, story),
@@ -178,7 +178,7 @@ function readOutbox(story: Story, before: Document | undefined, document: Docume
 // ---- the rules ----
 
 function contextOf(document: Document): Context {
-  return (document.actors.s0?.snap as { context: Context }).context;
+  return (document.actors.s0 as unknown as { snap: { context: Context } }).snap.context;
 }
 
 function judgeEvents({ attempts }: Run, documents: ReadonlyMap<string, Document>): readonly Violation[] {
@@ -222,22 +222,36 @@ function judgeEvents({ attempts }: Run, documents: ReadonlyMap<string, Document>
   return violations;
 }
 
-function judgeMessages(documents: ReadonlyMap<string, Document>): readonly Violation[] {
+function judgeMessages(documents: ReadonlyMap<string, Document>, story: Story): readonly Violation[] {
   const sent: { sender: string; receiver: string; message: string }[] = [];
   const applied: { sender: string; receiver: string; message: string }[] = [];
   const violations: Violation[] = [];
   for (const [actor, document] of documents) {
+    const dead = new Set<string>();
+    for (const letter of document.dead?.last ?? []) {
+      const receiver = letter.to.join(".");
+      dead.add(`${receiver} ${String((letter.event as { k?: unknown }).k)}`);
+      if (wasMissing(story, actor, receiver, letter.n)) continue;
+      violations.push({ rule: "dead-letter", detail: `${actor}: ${JSON.stringify(letter)}` });
+    }
     for (const [receiver, count] of Object.entries(contextOf(document).sent)) {
-      for (let k = 1; k <= count; k++) sent.push({ sender: actor, receiver, message: String(k) });
+      for (let k = 1; k <= count; k++) {
+        if (!dead.has(`${receiver} ${k}`)) sent.push({ sender: actor, receiver, message: String(k) });
+      }
     }
     for (const entry of contextOf(document).log) {
       const [kind, sender = "", message = ""] = entry.split(":");
       if (kind === "m") applied.push({ sender, receiver: actor, message });
     }
-    if (document.dead !== undefined)
-      violations.push({ rule: "dead-letter", detail: `${actor}: ${JSON.stringify(document.dead.last)}` });
   }
   return [...violations, ...checkOrder({ sent, applied, isComplete: true })];
+}
+
+/** Whether the receiver did not exist at some moment after the message was committed. */
+function wasMissing(story: Story, sender: string, receiver: string, n: number): boolean {
+  const sent = story.versions.get(sender)?.find(({ document }) => document?.outbox.some((item) => item.n === n));
+  const created = story.versions.get(receiver)?.[0];
+  return sent !== undefined && created !== undefined && created.atMs > sent.atMs;
 }
 
 function judgeEffects({ performed }: Run, story: Story): readonly Violation[] {
@@ -327,8 +341,7 @@ export function isAtRest(world: World): boolean {
   if (world.store.peekAll(pendingPrefix).length > 0) return false;
   for (const { key, value } of world.store.peekAll()) {
     if (key.startsWith("_")) continue;
-    const document = JSON.parse(value) as Document;
-    if (needOf(document) !== undefined || Object.keys(document.inbox?.marks ?? {}).length > 0) return false;
+    if (needOf(JSON.parse(value) as Document) !== undefined) return false;
   }
   return true;
 }

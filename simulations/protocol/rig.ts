@@ -21,7 +21,7 @@ export const rigSettings: Partial<HostSettings> = {
   messageRetryFirstMs: 20,
   messageRetryMaxMs: 1_000,
   settlementMs: 50,
-  askAfterMs: 3_000,
+  askAfterMs: 1_000,
 };
 
 export type Definitions = (ports: NodePorts) => Readonly<Record<string, ActorDefinition>>;

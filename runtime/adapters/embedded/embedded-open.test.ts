@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open as openLmdb } from "lmdb";
@@ -19,6 +19,12 @@ const scratch = mkdtempSync(join(tmpdir(), "holdfast-open-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 let made = 0;
 const freshDirectory = () => join(scratch, String(++made));
+
+test("a directory that is made can be looked into by its user only", async () => {
+  const directory = freshDirectory();
+  await (await EmbeddedStore.open(directory)).close();
+  assert.equal(statSync(directory).mode & 0o777, 0o700);
+});
 
 describe("one host at a time", () => {
   test("a second opening is refused, naming the process and the directory, until the first is closed", async () => {

@@ -71,8 +71,9 @@ export function assertOurs(directory: string, isReadOnly: boolean): void {
   makeDirectory(directory);
 }
 
+/** Documents are nobody else's business: only the user who hosts them may look into a directory that we make. */
 export function makeDirectory(directory: string): void {
-  const firstMade = mkdirSync(directory, { recursive: true });
+  const firstMade = mkdirSync(directory, { recursive: true, mode: 0o700 });
   if (firstMade !== undefined) syncToDisk(dirname(firstMade));
 }
 
