@@ -35,17 +35,28 @@ export type Settlement = {
   readonly senders: readonly { readonly key: string; readonly born: string; readonly upTo: number }[];
 };
 
+/** Most actors never get a message from another: they share these, which are never written. */
+const noFloors: Map<number, RequestNumber> = new Map();
+const noMarks: Map<string, Mark> = new Map();
+
 export class Inbox {
-  readonly #floors = new Map<number, RequestNumber>();
-  readonly #marks = new Map<string, Mark>();
+  #floors = noFloors;
+  #marks = noMarks;
 
   static read(record: InboxRecord | undefined): Inbox {
     const inbox = new Inbox();
-    for (const [partition, floor] of Object.entries(record?.floors ?? {})) inbox.#floors.set(Number(partition), floor);
-    for (const [key, [born, upTo, epoch, index, counter, atSeconds]] of Object.entries(record?.marks ?? {})) {
+    if (record === undefined) return inbox;
+    inbox.#own();
+    for (const [partition, floor] of Object.entries(record.floors ?? {})) inbox.#floors.set(Number(partition), floor);
+    for (const [key, [born, upTo, epoch, index, counter, atSeconds]] of Object.entries(record.marks ?? {})) {
       inbox.#marks.set(key, { born, upTo, number: [epoch, index, counter], atMs: atSeconds * 1000 });
     }
     return inbox;
+  }
+
+  #own(): void {
+    if (this.#floors === noFloors) this.#floors = new Map();
+    if (this.#marks === noMarks) this.#marks = new Map();
   }
 
   /** Whether a request under this number may still be looked at. Refused means "send again under a new number". */
@@ -65,6 +76,7 @@ export class Inbox {
   }
 
   mark(sender: Sender, upTo: number, number: RequestNumber, nowMs: number): void {
+    this.#own();
     const known = this.#marks.get(sender.key);
     const same = known !== undefined && known.born === sender.born;
     this.#marks.delete(sender.key);
@@ -78,6 +90,7 @@ export class Inbox {
 
   /** Drops what is settled and raises the floor. Answers whether anything changed. */
   settle(settlement: Settlement): boolean {
+    this.#own();
     const floor = this.#floors.get(settlement.partition);
     let changed = false;
     if (floor === undefined || compareNumbers(settlement.floor, floor) > 0) {

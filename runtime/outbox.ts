@@ -5,7 +5,7 @@
 import { Address } from "./address.ts";
 import type { OutboxRecord } from "./document.ts";
 import { addressBookOf, type CollectCall } from "./machine/addresses.ts";
-import type { Event } from "./machine/internals.ts";
+import { type Event, isMachine, type MachineState } from "./machine/internals.ts";
 import type { CollectedAction, Sid } from "./machine/system.ts";
 import { rootSid, Tree, type ValueCodec } from "./machine/tree.ts";
 
@@ -92,12 +92,22 @@ function actionText(item: ActionItem, tree: Tree): string {
     ...(action.address !== undefined && { at: action.address }),
     ...(item.calls !== undefined && { calls: tree.encodeValue(item.calls, `${where}.calls`) }),
     ...(action.params !== undefined && { params: tree.encodeValue(action.params, `${where}.params`) }),
-    event: tree.encodeValue(action.event, `${where}.event`),
+    event: tree.encodeValue(withoutMachine(action.event), `${where}.event`),
   });
   // Nearly always the action's context is still the actor's, which stands in the document anyway.
   if (action.context === contextOf(tree, item.sid)) return item.text;
   item.contextText ??= JSON.stringify(tree.encodeValue(action.context, `${where}.context`));
   return `${item.text.slice(0, -1)},"context":${item.contextText}}`;
+}
+
+/** `onSnapshot` of a child machine gives its snapshot: another process gets its data, without the machine's methods. */
+function withoutMachine(event: Event): Event {
+  const snapshot: unknown = event.snapshot;
+  if (typeof snapshot !== "object" || snapshot === null || !("machine" in snapshot && isMachine(snapshot.machine))) return event;
+  const { status, output, error, value, context, children, historyValue, tags } = snapshot as MachineState & { tags: Iterable<string> };
+  const history: Record<string, { id: string }[]> = {};
+  for (const node in historyValue) history[node] = (historyValue[node] ?? []).map(({ id }) => ({ id }));
+  return { ...event, snapshot: { status, output, error, value, context, children, historyValue: history, tags: [...tags] } };
 }
 
 function withAttempt(text: string, item: Pending): string {

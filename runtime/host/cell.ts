@@ -52,6 +52,8 @@ export type CellEnv = {
   readonly parking: Parking;
   readonly token: (partition: number) => Token | undefined;
   readonly partition: (key: string) => number;
+  /** A new identity of a commit: of this host's life, and a running number. */
+  readonly commitId: () => string;
   /** A write was confirmed: the host watches that revisions only grow. Answers whether they do. */
   readonly confirmed: (sentAbove: Revision, revision: Revision) => boolean;
   readonly highestConfirmed: () => Revision;
@@ -79,7 +81,8 @@ export class Cell {
   readonly partition: number;
   readonly #env: CellEnv;
   readonly #slot: PendingSlot;
-  readonly #effects: Effects;
+  /** Made when the actor has its first effect; most actors at rest have none. */
+  #effects: Effects | undefined;
   #callers: Waiting[] = [];
   #own: Waiting[] = [];
   /** Settlements: they ride with the next commit, or make one when there are many or time has passed. */
@@ -112,23 +115,6 @@ export class Cell {
     this.partition = env.partition(key);
     this.#slot = slot;
     this.#lastUsedMs = env.clock.monotonic();
-    this.#effects = new Effects({
-      key,
-      definition,
-      clock: env.clock,
-      random: env.random,
-      logger: env.logger,
-      gate: env.effectGate,
-      actor: () => this.#actor,
-      token: () => this.#token,
-      tell: (input) => this.tell(input),
-      publish: async (event, id) => env.bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id),
-      send: (item) => this.#send(item),
-      park: (reason, error) => {
-        this.#toPark = { reason, error };
-        this.#kick(true);
-      },
-    });
   }
 
   get slot(): PendingSlot {
@@ -207,7 +193,7 @@ export class Cell {
 
   /** What is queued or runs. */
   get idle(): boolean {
-    return !this.#looping && this.#callers.length === 0 && this.#own.length === 0 && this.#later.length === 0 && !this.#effects.busy && !this.#recover;
+    return !this.#looping && this.#callers.length === 0 && this.#own.length === 0 && this.#later.length === 0 && !this.effectsBusy && !this.#recover;
   }
 
   /** Whether it looks after its own timers and effects. */
@@ -216,7 +202,7 @@ export class Cell {
   }
 
   get effectsBusy(): boolean {
-    return this.#effects.busy;
+    return this.#effects?.busy ?? false;
   }
 
   get lastUsedMs(): number {
@@ -317,12 +303,12 @@ export class Cell {
   async #process(batch: Waiting[], token: Token): Promise<boolean> {
     const actor = this.#actor as Actor;
     const live = batch.filter(({ token: arose }) => arose === undefined || compareTokens(arose, token) === 0);
-    const id = this.#env.random.id();
+    const id = this.#env.commitId();
     const result = this.#step(actor, live, token, id);
     this.#actor = result.actor;
     const taken = live.slice(0, result.taken);
     this.#putBack(live.slice(result.taken));
-    if (result.actor !== actor) this.#effects.loaded(result.actor, false);
+    if (result.actor !== actor) this.#effects?.loaded(result.actor, false);
     const ended = result.purge
       ? await this.#purge(token)
       : result.text === undefined
@@ -344,9 +330,35 @@ export class Cell {
       return this.#more();
     }
     if (this.#actor === undefined) return this.#more();
-    if (this.#claimed(this.#actor, token)) this.#effects.apply(this.#actor, result.orders);
+    if (this.#claimed(this.#actor, token)) this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
     this.#arm();
     return this.#more();
+  }
+
+  /** What runs this actor's effects, once there are any. */
+  #effectsOf(actor: Actor, orders: number): Effects | undefined {
+    if (this.#effects !== undefined) return this.#effects;
+    if (orders === 0 && actor.outbox.size === 0 && (actor.tree?.volatileSids().length ?? 0) === 0) return undefined;
+    const { key, definition } = this;
+    const { clock, random, logger, bus, effectGate: gate } = this.#env;
+    this.#effects = new Effects({
+      key,
+      definition,
+      clock,
+      random,
+      logger,
+      gate,
+      actor: () => this.#actor,
+      token: () => this.#token,
+      tell: (input) => this.tell(input),
+      publish: async (event, id) => bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id),
+      send: (item) => this.#send(item),
+      park: (reason, error) => {
+        this.#toPark = { reason, error };
+        this.#kick(true);
+      },
+    });
+    return this.#effects;
   }
 
   #claimed(actor: Actor, token: Token): boolean {
@@ -407,7 +419,7 @@ export class Cell {
     if (outcome.kind === "written") {
       this.#env.count("expired");
       this.#unload();
-      await this.#slot.relax(ports, undefined, token, this.#env.random.id());
+      await this.#slot.relax(ports, undefined, token, this.#env.commitId());
       return outcome;
     }
     if (outcome.kind === "refused") return outcome;
@@ -492,10 +504,11 @@ export class Cell {
     }
     this.#missingSinceMs = actor.head === undefined ? (this.#missingSinceMs ?? this.#env.clock.monotonic()) : undefined;
     this.#actor = actor;
-    this.#effects.loaded(actor, true);
+    const effects = this.#effectsOf(actor, 0);
+    effects?.loaded(actor, true);
     if (this.#claimed(actor, token)) {
       // What waits in the own lane may be the result of something that would be begun again here.
-      if (this.#own.length === 0) this.#effects.startDue(actor);
+      if (this.#own.length === 0) effects?.startDue(actor);
       this.#arm();
     } else if (dueMs(actor) !== undefined) {
       this.#recover = true;
@@ -555,7 +568,7 @@ export class Cell {
     this.#wake?.();
     this.#wake = undefined;
     if (this.#actor !== undefined || this.#token !== undefined) {
-      this.#effects.abort();
+      this.#effects?.abort();
       this.#env.messenger.forget(this.key);
     }
     this.#actor = undefined;
@@ -573,10 +586,10 @@ export class Cell {
     const due = dueMs(actor);
     const soon = due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
     this.#leaving = false;
-    if (soon || this.#effects.busy) return false;
+    if (soon || this.effectsBusy) return false;
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token))) return this.#more() || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
-      await this.#slot.relax(this.#ports(token), due, token, this.#env.random.id());
+      await this.#slot.relax(this.#ports(token), due, token, this.#env.commitId());
     }
     if (this.#more() || this.#later.length > 0 || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
       this.#arm();
@@ -612,7 +625,7 @@ export class Cell {
       if (ms !== undefined && (next === undefined || ms < next)) next = ms;
     };
     if (actor.head.status === "active") consider(actor.tree?.nextDueMs);
-    consider(this.#effects.nextDueMs(actor));
+    consider(this.#effects?.nextDueMs(actor));
     if (actor.inbox.size > 0) consider(now + this.#env.settings.askAfterMs);
     if (next === undefined) return;
     this.#wake = this.#env.clock.after(Math.max(0, next - now), () => this.#woken());
@@ -629,7 +642,7 @@ export class Cell {
     const timer = actor.head.status === "active" ? actor.tree?.nextDueMs : undefined;
     if (timer !== undefined && timer <= now) this.tell({ kind: "timers" });
     if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) this.tell({ kind: "expire" });
-    this.#effects.startDue(actor);
+    this.#effects?.startDue(actor);
     const old = actor.inbox.olderThan(now - this.#env.settings.askAfterMs);
     if (old.length > 0) this.#env.ask(this, old);
     if (!this.#looping) this.#arm();

@@ -69,11 +69,15 @@ export class Host {
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #sweep: Cancel | undefined;
   #highest: Revision = 0;
+  /** Identity of this host's life; with a running number, of its commits. */
+  readonly #life: string;
+  #commits = 1;
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #failure: HoldfastError | undefined;
 
   constructor(ports: HostPorts, definitions: Readonly<Record<string, ActorDefinition>>, settings: Partial<HostSettings> = {}) {
     this.#ports = ports;
+    this.#life = ports.random.id().slice(0, 12);
     this.#settings = { ...defaultSettings, ...settings };
     this.#definitions = bounded(definitions, ports.store.info.maxValueBytes);
     this.#recoveryGate = new Gate(this.#settings.recoveries);
@@ -101,6 +105,7 @@ export class Host {
       parking: this.#parking,
       token,
       partition: partitionOf,
+      commitId: () => `${this.#life}.${this.#commits++}`,
       confirmed: (sentAbove, revision) => this.#confirmed(sentAbove, revision),
       highestConfirmed: () => this.#highest,
       fenced: (detail) => this.#fail(errorOf("Stopped", `another host has opened this store: ${detail}`)),

@@ -61,7 +61,9 @@ export type Mailbox = { _active: boolean; start(): void; clear(): void; enqueue(
 export type Ref = {
   logic: Logic;
   id: string;
+  /** What XState and users see; our own number of it is `sid`, put there when the actor becomes ours. */
   sessionId: string;
+  sid: string;
   src: unknown;
   systemId: string | undefined;
   system: System;

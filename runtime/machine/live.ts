@@ -48,6 +48,27 @@ export type Live = {
   readonly deliver: (event: Event) => void;
 };
 
+/** The actors that the stand-ins of their attempts stand for. */
+const standIns = new WeakMap<object, Ref>();
+
+/** A value that user code passes on, with the actors themselves in it: what an attempt knows as `self` stands for one. */
+function withActors<T>(value: T, seen = new Set<unknown>()): T {
+  if (typeof value !== "object" || value === null) return value;
+  const actor = standIns.get(value);
+  if (actor !== undefined) return actor as T;
+  const isData = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
+  if (!isData || seen.has(value)) return value;
+  seen.add(value);
+  let copy: Record<string, unknown> | undefined;
+  for (const [key, { value: member }] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
+    const actual: unknown = withActors(member, seen);
+    if (actual === member) continue;
+    copy ??= (Array.isArray(value) ? [...value] : { ...value }) as Record<string, unknown>;
+    copy[key] = actual;
+  }
+  return (copy ?? value) as T;
+}
+
 /** Begins the work of an actor. Never throws: what goes wrong is told to `events`. */
 export function begin(ref: Ref, info: EffectInfo, events: LiveEvents): Live {
   const logic = originalOf(ref.logic);
@@ -56,13 +77,17 @@ export function begin(ref: Ref, info: EffectInfo, events: LiveEvents): Live {
   let settled = false;
   // A stand-in of its own for each attempt: XState keeps an attempt's abort controller and receivers by it.
   const self = Object.create(ref) as Ref;
+  standIns.set(self, ref);
   self.getSnapshot = () => (over ? { ...ref._snapshot, status: "stopped" } : ref._snapshot);
   const system = Object.create(ref.system) as typeof ref.system;
-  system._relay = (source, target, event) => {
+  system._relay = (from, to, sent) => {
     if (over) return;
-    if (!promise || target !== self || (event.type !== promiseResolved && event.type !== promiseRejected)) {
-      if (isOwn(source, target, self, ref)) events.relayed(target === self ? ref : target, event);
-      else ref.system._relay(source === self ? ref : source, target, event);
+    const source = from === self ? ref : from;
+    const target = withActors(to);
+    const event = withActors(sent);
+    if (!promise || target !== ref || (event.type !== promiseResolved && event.type !== promiseRejected)) {
+      if (isOwn(source, target, ref)) events.relayed(target, event);
+      else ref.system._relay(source, target, event);
       return;
     }
     if (settled) return;
@@ -72,7 +97,7 @@ export function begin(ref: Ref, info: EffectInfo, events: LiveEvents): Live {
   infos.set(system, info);
   Object.defineProperty(self, "system", { value: system });
   const emit = (event: Event) => {
-    if (!over) events.emitted(event);
+    if (!over) events.emitted(withActors(event));
   };
   const scope: Scope = { ...ref._actorScope, self, system, emit };
   const snapshot = { ...ref._snapshot };
@@ -99,8 +124,8 @@ export function begin(ref: Ref, info: EffectInfo, events: LiveEvents): Live {
   };
 }
 
-function isOwn(source: Ref | undefined, target: Ref, self: Ref, ref: Ref): boolean {
-  return source === self && (target === self || target === ref._parent || target.system === ref.system);
+function isOwn(source: Ref | undefined, target: Ref, ref: Ref): boolean {
+  return source === ref && (target === ref || target === ref._parent || target.system === ref.system);
 }
 
 /** Runs a custom action as XState would have, with references to the live tree. May return a promise. */

@@ -48,7 +48,7 @@ function makeStub(logic: Logic): Logic {
             record(scope, "stop");
             return { ...snapshot, status: "stopped", error: undefined };
           }
-          systemOf(scope).collect({ kind: "deliver", sid: scope.sessionId, event });
+          systemOf(scope).collect({ kind: "deliver", sid: scope.self.sid, event });
           return snapshot;
         },
       };
@@ -83,7 +83,7 @@ function stoppedObservable(snapshot: AnySnapshot): AnySnapshot {
 }
 
 function record(scope: Scope, kind: "start" | "stop"): void {
-  systemOf(scope).collect({ kind, sid: scope.sessionId });
+  systemOf(scope).collect({ kind, sid: scope.self.sid });
 }
 
 function systemOf(scope: Scope): DurableSystem {

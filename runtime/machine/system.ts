@@ -63,6 +63,8 @@ export type OutsideEvent = { readonly source: Sid | undefined; readonly target: 
 
 export type SystemOptions = {
   readonly onOutside: (event: OutsideEvent) => void;
+  /** Given only by a drop-in: what `sessionId` shall be. Default: the id in the document. */
+  readonly nameSession?: () => string;
   /** A drop-in in one process tells observers after the step, and may send to actors of other systems. */
   readonly inProcess?: { readonly clock: unknown; readonly logger: (...args: unknown[]) => void };
 };
@@ -100,6 +102,9 @@ export class DurableSystem implements System {
   readonly #named = new Map<string, Ref>();
   readonly #nameOf = new WeakMap<Ref, string>();
   readonly #inspectors = new Set<Observer>();
+  readonly #sessions = new Map<Sid, string>();
+  /** The actor that is under construction. */
+  #booked: Sid = "s0";
 
   constructor(options: SystemOptions) {
     this.options = options;
@@ -109,12 +114,13 @@ export class DurableSystem implements System {
       schedule: (source, target, event, delay, id) => this.#schedule(source, target, event, delay, id),
       cancel: (source, id) => this.#cancel(source, id),
       cancelAll: (ref) => {
-        for (const timer of this.timers.values()) if (timer.source === ref.sessionId) this.timers.delete(timer.n);
+        for (const timer of this.timers.values()) if (timer.source === ref.sid) this.timers.delete(timer.n);
       },
     };
     this._relay = this._relay.bind(this);
     this.get = this.get.bind(this);
     this.getAll = this.getAll.bind(this);
+    this.inspect = this.inspect.bind(this);
   }
 
   collect(item: Collected): void {
@@ -123,14 +129,26 @@ export class DurableSystem implements System {
 
   // ---- what XState's actors call ----
 
-  _bookId(): Sid {
-    const sid = this.rebuilding ?? `s${this.nextSid++}`;
+  /** XState asks at the head of an actor's constructor, and tells of the actor (see `#adopt`) before it makes another. */
+  _bookId(): string {
+    this.#booked = this.rebuilding ?? `s${this.nextSid++}`;
     this.rebuilding = undefined;
-    return sid;
+    return this.#sessionOf(this.#booked);
   }
 
-  _register(sessionId: Sid, ref: Ref): Sid {
-    this.refs.set(sessionId, ref);
+  #sessionOf(sid: Sid): string {
+    const { nameSession } = this.options;
+    if (nameSession === undefined) return sid;
+    let session = this.#sessions.get(sid);
+    if (session === undefined) {
+      session = nameSession();
+      this.#sessions.set(sid, session);
+    }
+    return session;
+  }
+
+  _register(sessionId: string, ref: Ref): string {
+    this.refs.set(ref.sid, ref);
     return sessionId;
   }
 
@@ -183,7 +201,7 @@ export class DurableSystem implements System {
     // XState tells of a new actor inside its constructor, before its first snapshot: the moment to make it ours.
     if (event.type === "@xstate.actor" && event.actorRef !== undefined) this.#adopt(event.actorRef);
     if (this.#inspectors.size === 0) return;
-    const resolved = { ...event, rootId: "s0" };
+    const resolved = { ...event, rootId: this.#sessionOf("s0") };
     const tell = () => {
       for (const inspector of this.#inspectors) inspector.next?.(resolved as never);
     };
@@ -194,11 +212,11 @@ export class DurableSystem implements System {
   _relay(source: Ref | undefined, target: Ref | Address, event: Event): void {
     if (target instanceof Address) {
       if (this.depth === 0) throw new Error(`sending to ${target.sessionId} from outside a step does nothing durable`);
-      this.collect({ kind: "send", sid: source?.sessionId ?? "s0", to: target, event });
+      this.collect({ kind: "send", sid: source?.sid ?? "s0", to: target, event });
       return;
     }
     if (this.depth === 0) {
-      this.options.onOutside({ source: source?.sessionId, target, event });
+      this.options.onOutside({ source: source?.sid, target, event });
       return;
     }
     this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
@@ -226,8 +244,8 @@ export class DurableSystem implements System {
     const finite = Number.isNaN(delay) ? 0 : Math.min(Math.max(delay, 0), longestDelayMs);
     this.timers.set(n, {
       n,
-      source: source.sessionId,
-      target: target instanceof Address ? target : target.sessionId,
+      source: source.sid,
+      target: target instanceof Address ? target : target.sid,
       id: id ?? `t${n}`,
       event,
       dueMs: this.nowMs + finite,
@@ -237,7 +255,7 @@ export class DurableSystem implements System {
   #cancel(source: Ref, id: string): void {
     let latest: Timer | undefined;
     for (const timer of this.timers.values()) {
-      if (timer.source === source.sessionId && timer.id === id) latest = timer;
+      if (timer.source === source.sid && timer.id === id) latest = timer;
     }
     if (latest !== undefined) this.timers.delete(latest.n);
   }
@@ -250,7 +268,8 @@ export class DurableSystem implements System {
       ref._parent = undefined;
       delete ref.options.parent;
     }
-    this.refs.set(ref.sessionId, ref);
+    ref.sid = this.#booked;
+    this.refs.set(ref.sid, ref);
     // The book must know the machine before its first step: see addresses.ts.
     if (isMachine(ref.logic)) addressBookOf(ref.logic);
     ref.logic = stubFor(ref.logic);
@@ -260,7 +279,7 @@ export class DurableSystem implements System {
 
   #adoptScope(scope: Scope, ref: Ref): void {
     const original = scope.actionExecutor;
-    const sid = ref.sessionId;
+    const { sid } = ref;
     // XState's own executor keeps an action that is met before the start until the start; so it decides when.
     scope.actionExecutor = (action) => {
       if (action.exec === undefined || builtIns.has(action.type)) return original(action);

@@ -323,8 +323,8 @@ export class Tree {
   #recordText(ref: Ref, systemId: string | undefined, snap: string, reaches: Sid[]): string {
     let text = "{";
     if (ref !== this.root) {
-      if (ref._parent) reaches.push(ref._parent.sessionId);
-      const parent = ref._parent?.sessionId ?? rootSid;
+      if (ref._parent) reaches.push(ref._parent.sid);
+      const parent = ref._parent?.sid ?? rootSid;
       text += `"id":${JSON.stringify(ref.id)},"src":${JSON.stringify(this.#source(ref))},"parent":"${parent}",`;
     }
     if (systemId !== undefined) text += `"systemId":${JSON.stringify(systemId)},`;
@@ -407,10 +407,10 @@ export class Tree {
   #tagOf(object: object, reaches?: Sid[]): RefTag | undefined {
     if (object instanceof Address) return { "@address": [object.type, object.id] };
     const ref = object as Partial<Ref>;
-    if (ref.system !== (this.system as unknown) || typeof ref.sessionId !== "string") return undefined;
-    if (ref.sessionId !== rootSid || ref._parent === undefined) this.system.refs.set(ref.sessionId, ref as Ref);
-    reaches?.push(ref.sessionId);
-    return { "@ref": ref.sessionId };
+    if (ref.system !== (this.system as unknown) || typeof ref.sid !== "string") return undefined;
+    if (ref.sid !== rootSid || ref._parent === undefined) this.system.refs.set(ref.sid, ref as Ref);
+    reaches?.push(ref.sid);
+    return { "@ref": ref.sid };
   }
 
   // ---- from JSON ----
@@ -494,7 +494,7 @@ export class Tree {
 
   #revive(ref: Ref, snap: Json): AnySnapshot {
     if (typeof snap !== "object" || snap === null || Array.isArray(snap)) {
-      throw new UnreadableTreeError(`actor ${ref.sessionId} has no snapshot`);
+      throw new UnreadableTreeError(`actor ${ref.sid} has no snapshot`);
     }
     const stored = snap as Record<string, Json>;
     const outcome = {
@@ -624,8 +624,8 @@ function childSidsOf(snapshot: MachineState, reaches: Sid[]): Json | undefined {
     const child = snapshot.children[key];
     if (child === undefined) continue;
     children ??= {};
-    children[key] = child.sessionId;
-    reaches.push(child.sessionId);
+    children[key] = child.sid;
+    reaches.push(child.sid);
   }
   return children;
 }

@@ -56,6 +56,9 @@ const systemClock: DropInClock = {
   clearTimeout: (id) => clearTimeout(id as ReturnType<typeof setTimeout>),
 };
 
+/** XState numbers the actors of all systems of a process together; tests that print ids see the same ones. */
+let nextSession = 0;
+
 class DropIn {
   readonly root: Ref;
   readonly #modes: DropInModes;
@@ -82,6 +85,7 @@ class DropIn {
     const treeOptions: TreeOptions = {
       onOutside: (event) => this.#outside(event),
       inProcess: { clock: this.#clock, logger: this.#logger },
+      nameSession: () => `x:${nextSession++}`,
       ...(!modes.strict && { live: new LiveTable() }),
       ...(id !== undefined && { rootId: id as string }),
       ...(inspect !== undefined && { inspect }),
@@ -129,13 +133,13 @@ class DropIn {
       target._send(event);
       return;
     }
-    if (target.sessionId === "s0" && source === undefined && !event.type.startsWith("xstate.")) {
+    if (target.sid === "s0" && source === undefined && !event.type.startsWith("xstate.")) {
       this.#offer({ kind: "event", event, key: this.#key() });
       return;
     }
-    const relay: Input = { kind: "relay", source, target: target.sessionId, event };
+    const relay: Input = { kind: "relay", source, target: target.sid, event };
     // An action that sends to a child has its answer before the next action runs, as in XState.
-    if (this.#draining && target.sessionId !== "s0") this.#take(relay);
+    if (this.#draining && target.sid !== "s0") this.#take(relay);
     else this.#offer(relay);
   }
 
@@ -288,7 +292,7 @@ class DropIn {
         this.#offer({ kind: "result", n, outcome });
       },
       failed: (error) => this.#offer({ kind: "failed", sid, error }),
-      relayed: (target, event) => this.#offer({ kind: "relay", source: sid, target: target.sessionId, event }),
+      relayed: (target, event) => this.#offer({ kind: "relay", source: sid, target: target.sid, event }),
       emitted: (event) => {
         this.#tree.system.depth++;
         ref._actorScope.emit(event);
@@ -365,7 +369,7 @@ class DropIn {
   #pathOf(sid: Sid): string[] | undefined {
     const ref = this.#tree.ref(sid);
     if (ref === undefined || ref === this.root) return ref && [];
-    const parent = ref._parent && this.#pathOf(ref._parent.sessionId);
+    const parent = ref._parent && this.#pathOf(ref._parent.sid);
     const entry = Object.entries(childrenOf(ref._parent)).find(([, child]) => child === ref);
     return parent && entry && [...parent, entry[0]];
   }
@@ -373,7 +377,7 @@ class DropIn {
   #sidAt(path: readonly string[]): Sid | undefined {
     let ref: Ref | undefined = this.root;
     for (const key of path) ref = childrenOf(ref)[key];
-    return ref?.sessionId;
+    return ref?.sid;
   }
 
   /** The last committed document, for tests of the drop-in itself. */

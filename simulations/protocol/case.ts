@@ -122,11 +122,13 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
     await world.run({ forMs: lateMs + 5_000 });
     violations.push(...(await settle()));
   }
+  const { request } = given.rates;
+  const rejectionsLast = (request.duplicate ?? 0) === 0 && (request["duplicate-late"] ?? 0) === 0;
   const clockAheadMs = Math.max(
     0,
     ...given.troubles.map((trouble) => (trouble.kind === "clock" ? trouble.offsetMs : 0)),
   );
-  return { world, violations: [...violations, ...judge({ world, attempts, performed, clockAheadMs })] };
+  return { world, violations: [...violations, ...judge({ world, attempts, performed, clockAheadMs, rejectionsLast })] };
 }
 
 function plan(world: World, trouble: Trouble): void {

@@ -22,6 +22,11 @@ export type Run = {
   readonly performed: readonly Performed[];
   /** How far a wall clock was ahead of true time at most. */
   readonly clockAheadMs: number;
+  /**
+   * The network makes no second copies of requests. Where it does, a copy of one that the machine rejected may come when
+   * the machine would take it: a rejection leaves no mark behind.
+   */
+  readonly rejectionsLast: boolean;
 };
 
 export function judge(run: Run): readonly Violation[] {
@@ -181,16 +186,19 @@ function contextOf(document: Document): Context {
   return (document.actors.s0 as unknown as { snap: { context: Context } }).snap.context;
 }
 
-function judgeEvents({ attempts }: Run, documents: ReadonlyMap<string, Document>): readonly Violation[] {
+function judgeEvents(
+  { attempts, rejectionsLast }: Run,
+  documents: ReadonlyMap<string, Document>,
+): readonly Violation[] {
   const events = attempts.filter(({ id }) => !id.startsWith("create") && !id.startsWith("barrier"));
   const applied = (document: Document): string[] =>
     contextOf(document).log.flatMap((entry) => (entry.startsWith("e:") ? [entry.slice(2)] : []));
   const violations = [
     ...checkExactlyOnce({
-      attempts: events.map(({ actor, id, outcome, receipt }) => ({
+      attempts: events.map(({ actor, id, code, receipt, outcome }) => ({
         actor,
         key: id,
-        outcome,
+        outcome: code === "Rejected" && !rejectionsLast ? "unknown" : outcome,
         ...(receipt !== undefined && { receipt }),
       })),
       documents,
@@ -227,6 +235,13 @@ function judgeMessages(documents: ReadonlyMap<string, Document>, story: Story): 
   const applied: { sender: string; receiver: string; message: string }[] = [];
   const violations: Violation[] = [];
   for (const [actor, document] of documents) {
+    for (const entry of contextOf(document).log) {
+      const [kind, sender = "", message = ""] = entry.split(":");
+      if (kind === "m") applied.push({ sender, receiver: actor, message });
+    }
+  }
+  const arrived = new Set(applied.map(({ sender, receiver, message }) => `${sender} ${receiver} ${message}`));
+  for (const [actor, document] of documents) {
     const dead = new Set<string>();
     for (const letter of document.dead?.last ?? []) {
       const receiver = letter.to.join(".");
@@ -236,12 +251,10 @@ function judgeMessages(documents: ReadonlyMap<string, Document>, story: Story): 
     }
     for (const [receiver, count] of Object.entries(contextOf(document).sent)) {
       for (let k = 1; k <= count; k++) {
-        if (!dead.has(`${receiver} ${k}`)) sent.push({ sender: actor, receiver, message: String(k) });
+        // A receiver that did not exist keeps no mark: a second copy may find it created meanwhile, and is applied then.
+        const isLost = dead.has(`${receiver} ${k}`) && !arrived.has(`${actor} ${receiver} ${k}`);
+        if (!isLost) sent.push({ sender: actor, receiver, message: String(k) });
       }
-    }
-    for (const entry of contextOf(document).log) {
-      const [kind, sender = "", message = ""] = entry.split(":");
-      if (kind === "m") applied.push({ sender, receiver: actor, message });
     }
   }
   return [...violations, ...checkOrder({ sent, applied, isComplete: true })];
