@@ -2,10 +2,18 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assign, fromPromise, setup } from "xstate";
 import { afterAll, describe, expect, test } from "vitest";
+import { assign, fromPromise, setup } from "xstate";
 import { embedded } from "./adapters/embedded/index.ts";
-import { type ActorStore, createRuntime, defineActor, type Logger, memory, type StoreProvider, type WriteOutcome } from "./index.ts";
+import {
+  type ActorStore,
+  createRuntime,
+  defineActor,
+  type Logger,
+  memory,
+  type StoreProvider,
+  type WriteOutcome,
+} from "./index.ts";
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -72,17 +80,23 @@ describe.each([
     ["a symbol", Symbol("s"), /symbol/],
   ];
 
-  test.each(unstorable)("%s in an event is refused with its path, and nothing is lost", async (_what, value, message) => {
-    const runtime = await start();
-    const b = runtime.actor("box", "b");
-    await b.create();
-    await b.send({ type: "SET", value: "kept" });
-    await expect(b.send({ type: "SET", value })).rejects.toMatchObject({ code: "NotStorable", message: expect.stringMatching(message) });
-    expect((await b.state())?.context.value).toBe("kept");
-    expect(await b.send({ type: "SET", value: "on" })).toMatchObject({ revision: 3, changed: true });
-    expect(({} as { admin?: boolean }).admin).toBeUndefined();
-    await runtime.stop();
-  });
+  test.each(unstorable)(
+    "%s in an event is refused with its path, and nothing is lost",
+    async (_what, value, message) => {
+      const runtime = await start();
+      const b = runtime.actor("box", "b");
+      await b.create();
+      await b.send({ type: "SET", value: "kept" });
+      await expect(b.send({ type: "SET", value })).rejects.toMatchObject({
+        code: "NotStorable",
+        message: expect.stringMatching(message),
+      });
+      expect((await b.state())?.context.value).toBe("kept");
+      expect(await b.send({ type: "SET", value: "on" })).toMatchObject({ revision: 3, changed: true });
+      expect(({} as { admin?: boolean }).admin).toBeUndefined();
+      await runtime.stop();
+    },
+  );
 
   test("a function made by the machine itself is refused before the commit, naming the place", async () => {
     const machine = setup({ types: { context: {} as { f: unknown } } }).createMachine({
@@ -92,7 +106,10 @@ describe.each([
     const runtime = await createRuntime({ actors: { machine }, store: provide(), logger: silent });
     const m = runtime.actor("machine", "m");
     await m.create();
-    await expect(m.send({ type: "MAKE" })).rejects.toMatchObject({ code: "NotStorable", message: expect.stringMatching(/context\.f/) });
+    await expect(m.send({ type: "MAKE" })).rejects.toMatchObject({
+      code: "NotStorable",
+      message: expect.stringMatching(/context\.f/),
+    });
     expect((await m.state())?.context.f).toBe(0);
     await runtime.stop();
   });
@@ -134,7 +151,21 @@ describe.each([
     const runtime = await start();
     expect(() => runtime.actor("box", "i".repeat(10_000))).toThrow(/at most 200 are allowed/);
     expect(() => runtime.actor("box", "")).toThrow(/at least one character/);
-    const ids = ["*", "a b", "..", ".", "a..b", "größe/日本", ">", "=2A", "a=b", "x.y.z", "\n", "emoji-🙂", "__proto__"];
+    const ids = [
+      "*",
+      "a b",
+      "..",
+      ".",
+      "a..b",
+      "größe/日本",
+      ">",
+      "=2A",
+      "a=b",
+      "x.y.z",
+      "\n",
+      "emoji-🙂",
+      "__proto__",
+    ];
     for (const id of ids) await runtime.actor("box", id).createAndSend(undefined, { type: "SET", value: id });
     const listed = await runtime.list("box");
     expect(listed.map(({ id }) => id).sort()).toEqual([...ids].sort());
@@ -167,20 +198,36 @@ describe.each([
 
 test("a machine whose state vanished parks the actor, untouched; it resumes once a migration is supplied", async () => {
   const store = memory();
-  const v1 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({ initial: "old", context: { n: 7 }, states: { old: {}, other: {} }, on: { GO: ".other" } });
-  const v2 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({ initial: "fresh", context: { n: 7 }, states: { fresh: {}, other: {} }, on: { GO: ".other" } });
+  const v1 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({
+    initial: "old",
+    context: { n: 7 },
+    states: { old: {}, other: {} },
+    on: { GO: ".other" },
+  });
+  const v2 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({
+    initial: "fresh",
+    context: { n: 7 },
+    states: { fresh: {}, other: {} },
+    on: { GO: ".other" },
+  });
   const first = await createRuntime({ actors: { m: defineActor(v1, { version: 1 }) }, store, logger: silent });
   await first.actor("m", "a").create();
   const before = await first.actor("m", "a").document();
   await first.stop();
 
   const second = await createRuntime({ actors: { m: defineActor(v2, { version: 2 }) }, store, logger: silent });
-  await expect(second.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({ code: "Parked", message: expect.stringMatching(/old/) });
+  await expect(second.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({
+    code: "Parked",
+    message: expect.stringMatching(/old/),
+  });
   expect(second.parked()).toMatchObject([{ actor: "m.a", reason: "incompatible" }]);
   expect(await second.actor("m", "a").document()).toEqual(before);
   await second.stop();
 
-  const migrate = ({ value, context }: { value: unknown; context: Record<string, unknown> }) => ({ value: value === "old" ? "fresh" : value, context });
+  const migrate = ({ value, context }: { value: unknown; context: Record<string, unknown> }) => ({
+    value: value === "old" ? "fresh" : value,
+    context,
+  });
   const third = await createRuntime({ actors: { m: defineActor(v2, { version: 2, migrate }) }, store, logger: silent });
   await third.actor("m", "a").resume();
   expect(await third.actor("m", "a").send({ type: "GO" })).toMatchObject({ changed: true });
@@ -188,7 +235,12 @@ test("a machine whose state vanished parks the actor, untouched; it resumes once
   expect(third.parked()).toEqual([]);
   await third.stop();
 
-  const older = await createRuntime({ actors: { m: defineActor(v1, { version: 1 }) }, store, logger: silent, requestTimeoutMs: 200 });
+  const older = await createRuntime({
+    actors: { m: defineActor(v1, { version: 1 }) },
+    store,
+    logger: silent,
+    requestTimeoutMs: 200,
+  });
   await expect(older.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({ code: "Moved" });
   expect(older.parked()).toEqual([]);
   await older.stop();
@@ -204,7 +256,13 @@ describe("a document that somebody touched", () => {
     const opened = await provider.open();
     const entry = await opened.store.read("box.b");
     const value = edit(entry?.value ?? "");
-    const written = await opened.store.write({ key: "box.b", value, header: { commit: "hand", hash: "0" }, expect: entry?.revision ?? 0, token: [99, 0] });
+    const written = await opened.store.write({
+      key: "box.b",
+      value,
+      header: { commit: "hand", hash: "0" },
+      expect: entry?.revision ?? 0,
+      token: [99, 0],
+    });
     expect(written.kind).toBe("written");
     await opened.close();
     return createRuntime({ actors: { box }, store: provider, logger: silent });
@@ -226,7 +284,10 @@ describe("a document that somebody touched", () => {
   test("edited by hand: noticed; accepting takes it", async () => {
     const runtime = await touched((text) => text.replace('"value":"good"}', '"value":"edited"}'));
     const b = runtime.actor("box", "b");
-    await expect(b.send({ type: "SET", value: 1 })).rejects.toMatchObject({ code: "Parked", message: expect.stringMatching(/not written by a runtime/) });
+    await expect(b.send({ type: "SET", value: 1 })).rejects.toMatchObject({
+      code: "Parked",
+      message: expect.stringMatching(/not written by a runtime/),
+    });
     await b.resume("accept");
     expect((await b.state())?.context.value).toBe("edited");
     await b.send({ type: "SET", value: 2 });
@@ -237,7 +298,9 @@ describe("a document that somebody touched", () => {
 
 describe("a store that misbehaves", () => {
   /** A memory store with one write answered by somebody else. */
-  function scripted(answer: (key: string, write: () => Promise<WriteOutcome>) => Promise<WriteOutcome> | undefined): StoreProvider {
+  function scripted(
+    answer: (key: string, write: () => Promise<WriteOutcome>) => Promise<WriteOutcome> | undefined,
+  ): StoreProvider {
     const inner = memory();
     return {
       async open() {
@@ -245,7 +308,8 @@ describe("a store that misbehaves", () => {
         const store = new Proxy(opened.store as ActorStore, {
           get(target, property) {
             if (property === "write") {
-              return (write: Parameters<ActorStore["write"]>[0]) => answer(write.key, () => target.write(write)) ?? target.write(write);
+              return (write: Parameters<ActorStore["write"]>[0]) =>
+                answer(write.key, () => target.write(write)) ?? target.write(write);
             }
             const value = Reflect.get(target, property) as unknown;
             return typeof value === "function" ? value.bind(target) : value;
@@ -258,7 +322,9 @@ describe("a store that misbehaves", () => {
 
   test("full: the commit is refused, nothing is lost, it goes on when there is room", async () => {
     let full = false;
-    const store = scripted(() => (full ? Promise.resolve({ kind: "refused", reason: "full", detail: "no room" }) : undefined));
+    const store = scripted(() =>
+      full ? Promise.resolve({ kind: "refused", reason: "full", detail: "no room" }) : undefined,
+    );
     const runtime = await createRuntime({ actors: { box }, store, logger: silent });
     const b = runtime.actor("box", "b");
     await b.create();
@@ -266,7 +332,10 @@ describe("a store that misbehaves", () => {
     await expect(b.send({ type: "SET", value: "lost?" }, { key: "k" })).rejects.toMatchObject({ code: "StoreFull" });
     full = false;
     expect((await b.state())?.context.value).toBe(0);
-    expect(await b.send({ type: "SET", value: "there" }, { key: "k" })).toMatchObject({ duplicate: false, revision: 2 });
+    expect(await b.send({ type: "SET", value: "there" }, { key: "k" })).toMatchObject({
+      duplicate: false,
+      revision: 2,
+    });
     expect((await b.state())?.context.value).toBe("there");
     await runtime.stop();
   });
@@ -308,5 +377,7 @@ test("defineActor names every option that is not usable", () => {
       retain: { done: "soon" as "1s" },
       limits: { mailbox: 0 },
     }),
-  ).toThrow(/version is 1\.5.*effects\.x\.timeoutMs is -1.*attempts is 0.*factor is NaN.*retain\.done.*limits\.mailbox is 0/);
+  ).toThrow(
+    /version is 1\.5.*effects\.x\.timeoutMs is -1.*attempts is 0.*factor is NaN.*retain\.done.*limits\.mailbox is 0/,
+  );
 });

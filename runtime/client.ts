@@ -3,10 +3,19 @@
  * key until an answer or the deadline; reads come from the store, and prove nothing (a `linearizable` one commits).
  */
 import type { AnyActorLogic, AnyMachineSnapshot, EmittedFrom, EventFromLogic, InputFrom, SnapshotFrom } from "xstate";
-import type { ActorDefinition } from "./definition.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { ActorDefinition } from "./definition.ts";
 import { type Cause, type Document, readDocument } from "./document.ts";
-import { errorOf, IncompatibleError, MovedError, NotFoundError, OutcomeUnknownError, ParkedError, StoppedError, WaitEndedError } from "./errors.ts";
+import {
+  errorOf,
+  IncompatibleError,
+  MovedError,
+  NotFoundError,
+  OutcomeUnknownError,
+  ParkedError,
+  StoppedError,
+  WaitEndedError,
+} from "./errors.ts";
 import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
@@ -48,9 +57,10 @@ export type ActorState<TLogic extends AnyActorLogic> = SnapshotFrom<TLogic> & {
 };
 
 type TagOf<TSnapshot> = TSnapshot extends AnyMachineSnapshot ? Parameters<TSnapshot["hasTag"]>[0] : never;
-type InputArgs<TLogic extends AnyActorLogic> = undefined extends InputFrom<TLogic>
-  ? [input?: InputFrom<TLogic>, options?: SendOptions]
-  : [input: InputFrom<TLogic>, options?: SendOptions];
+type InputArgs<TLogic extends AnyActorLogic> =
+  undefined extends InputFrom<TLogic>
+    ? [input?: InputFrom<TLogic>, options?: SendOptions]
+    : [input: InputFrom<TLogic>, options?: SendOptions];
 
 export type WaitCondition<TLogic extends AnyActorLogic> =
   | "done"
@@ -180,7 +190,10 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
   }
 
   /** Resolves with the first state that fulfils the condition: a predicate, a tag, or "done". */
-  async waitFor(condition: WaitCondition<TLogic>, options: { readonly timeoutMs?: number } = {}): Promise<ActorState<TLogic>> {
+  async waitFor(
+    condition: WaitCondition<TLogic>,
+    options: { readonly timeoutMs?: number } = {},
+  ): Promise<ActorState<TLogic>> {
     const holds = conditionOf(condition);
     const timeoutMs = options.timeoutMs ?? 60_000;
     const { watcher, deadlines } = this.#env;
@@ -205,13 +218,16 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       };
       const lookParked = () => {
         const parked = this.#env.host.parking.get(this.key);
-        if (parked !== undefined) end(() => reject(new ParkedError(`${this.key} is parked: ${parked.reason}: ${parked.message}`)));
+        if (parked !== undefined)
+          end(() => reject(new ParkedError(`${this.key} is parked: ${parked.reason}: ${parked.message}`)));
       };
       const stops = [watcher.watch(this.key, look), watcher.watch(parkedKey(this.key), lookParked)];
       const stop = () => {
         for (const one of stops) one();
       };
-      deadlines.set(stop, timeoutMs, () => end(() => reject(new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`))));
+      deadlines.set(stop, timeoutMs, () =>
+        end(() => reject(new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`))),
+      );
       lookParked();
       this.#read().then(look, (error: unknown) => end(() => reject(error as Error)));
     });
@@ -234,8 +250,14 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     const document = readDocument(entry.value);
     if (document.status === "deleted") return undefined;
     try {
-      const { tree } = restoreTree(document, this.#definition as ActorDefinition, { onOutside: refuseOutside, rootId: this.id });
-      return Object.assign(tree.snapshot, { revision: document.seq, at: new Date(document.at) }) as unknown as ActorState<TLogic>;
+      const { tree } = restoreTree(document, this.#definition as ActorDefinition, {
+        onOutside: refuseOutside,
+        rootId: this.id,
+      });
+      return Object.assign(tree.snapshot, {
+        revision: document.seq,
+        at: new Date(document.at),
+      }) as unknown as ActorState<TLogic>;
     } catch (error) {
       throw new IncompatibleError(`${this.key}: ${(error as Error).message}`, { cause: error });
     }
@@ -251,12 +273,14 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       const ask = (answer: Answering) => host.request(this.key, { ...request, key } as Input, answer);
       const end = (answer: Answer) => {
         sequences.close(this.key, key);
-        if (answer.kind === "receipt") resolve({ revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate });
+        if (answer.kind === "receipt")
+          resolve({ revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate });
         else reject(answer.kind === "failed" ? answer.error : new OutcomeUnknownError(`no answer for ${this.key}`));
       };
       const insist = (mayHaveLanded: boolean) => {
-        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded).then(end, (error: unknown) =>
-          end({ kind: "failed", error: error as Error }),
+        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded).then(
+          end,
+          (error: unknown) => end({ kind: "failed", error: error as Error }),
         );
       };
       // Nearly always the owner is here and answers: one turn, without the machinery of repetition.
@@ -280,13 +304,20 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   async #ask(body: RequestBody, local: () => Promise<Outcome>): Promise<void> {
     const ask = (answer: Answering) => {
-      local().then(answer, (error: Error) => answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }));
+      local().then(answer, (error: Error) =>
+        answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }),
+      );
     };
     await this.#repeat(ask, () => JSON.stringify(body), this.#env.requestTimeoutMs, false);
   }
 
   /** Asks the owner, here or over the bus, under the same key until there is an answer or the deadline passes. */
-  async #repeat(ask: Ask, remote: () => string, timeoutMs: number, landed: boolean): Promise<Extract<Answer, { kind: "receipt" }>> {
+  async #repeat(
+    ask: Ask,
+    remote: () => string,
+    timeoutMs: number,
+    landed: boolean,
+  ): Promise<Extract<Answer, { kind: "receipt" }>> {
     const { host, clock } = this.#env;
     const startedMs = clock.monotonic();
     let mayHaveLanded = landed;
@@ -295,7 +326,10 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       if (leftMs <= 0) break;
       if (host.failure !== undefined) throw host.failure;
       if (this.#env.isStopped()) {
-        if (mayHaveLanded) throw new OutcomeUnknownError(`the runtime stopped before it answered for ${this.key}: it may have been done; send again under the same key`);
+        if (mayHaveLanded)
+          throw new OutcomeUnknownError(
+            `the runtime stopped before it answered for ${this.key}: it may have been done; send again under the same key`,
+          );
         throw new StoppedError(`the runtime has stopped: nothing was done for ${this.key}`);
       }
       const answer = host.owns(this.key)
@@ -339,7 +373,9 @@ type Answering = (outcome: Outcome) => void;
 type Ask = (answer: Answering) => void;
 
 function unknownOutcome(actor: string, timeoutMs: number): OutcomeUnknownError {
-  return new OutcomeUnknownError(`no answer for ${actor} within ${timeoutMs} ms: it may have been done; send again under the same key`);
+  return new OutcomeUnknownError(
+    `no answer for ${actor} within ${timeoutMs} ms: it may have been done; send again under the same key`,
+  );
 }
 
 type Answer =
@@ -353,7 +389,15 @@ function fromOutcome(outcome: Outcome): Answer {
     case "unknown":
       return outcome;
     case "failed":
-      return { kind: "failed", error: outcome.code === "Parked" ? new ParkedError(outcome.message) : outcome.code === "Stopped" ? new StoppedError(outcome.message) : errorOf(outcome.code, outcome.message) };
+      return {
+        kind: "failed",
+        error:
+          outcome.code === "Parked"
+            ? new ParkedError(outcome.message)
+            : outcome.code === "Stopped"
+              ? new StoppedError(outcome.message)
+              : errorOf(outcome.code, outcome.message),
+      };
     case "reply": {
       const { reply } = outcome;
       if (reply.kind === "receipt") return { kind: "receipt", ...reply.receipt, duplicate: reply.duplicate };
@@ -394,12 +438,16 @@ function checkEvent<TEvent>(event: TEvent): TEvent & { readonly type: string } {
   return event as TEvent & { readonly type: string };
 }
 
-function conditionOf<TLogic extends AnyActorLogic>(condition: WaitCondition<TLogic>): (state: ActorState<TLogic>) => boolean {
+function conditionOf<TLogic extends AnyActorLogic>(
+  condition: WaitCondition<TLogic>,
+): (state: ActorState<TLogic>) => boolean {
   if (typeof condition === "function") return condition as (state: ActorState<TLogic>) => boolean;
   if (condition === "done") return (state) => (state as { status: string }).status === "done";
   return (state) => (state as unknown as AnyMachineSnapshot).hasTag(condition as never);
 }
 
 function refuseOutside(): void {
-  throw new Error("a state that was read is a picture: its actors take no events; use runtime.actor(type, id).send(event)");
+  throw new Error(
+    "a state that was read is a picture: its actors take no events; use runtime.actor(type, id).send(event)",
+  );
 }

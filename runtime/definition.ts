@@ -66,7 +66,9 @@ export function defineActor<TLogic extends AnyActorLogic>(
 ): ActorDefinition<TLogic> {
   const problems: string[] = [];
   if (typeof (logic as { transition?: unknown } | undefined)?.transition !== "function") {
-    throw new InvalidRequestError("defineActor takes an XState machine or other actor logic; what it got has no transition()");
+    throw new InvalidRequestError(
+      "defineActor takes an XState machine or other actor logic; what it got has no transition()",
+    );
   }
   const version = options.version ?? machineVersion(logic) ?? 1;
   if (!Number.isSafeInteger(version) || version < 0) {
@@ -75,7 +77,9 @@ export function defineActor<TLogic extends AnyActorLogic>(
   for (const [name, policy] of Object.entries(options.effects ?? {})) problems.push(...policyProblems(name, policy));
   const retainDoneMs = options.retain && durationMs(options.retain.done);
   if (options.retain !== undefined && retainDoneMs === undefined) {
-    problems.push(`retain.done is ${JSON.stringify(options.retain.done)}; write a duration such as "30d" or milliseconds`);
+    problems.push(
+      `retain.done is ${JSON.stringify(options.retain.done)}; write a duration such as "30d" or milliseconds`,
+    );
   }
   if (options.onError !== undefined && options.onError !== "reject" && options.onError !== "error") {
     problems.push(`onError is ${String(options.onError)}; it must be "reject" or "error"`);

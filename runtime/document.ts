@@ -120,13 +120,19 @@ const optional = (check: (value: unknown) => boolean) => (value: unknown) => val
 const statuses = new Set<unknown>(["active", "done", "error", "stopped", "deleted"]);
 
 const isOutboxItem = (item: unknown): boolean =>
-  isObject(item) && isCount(item.n) && isText(item.do) && optional(isInstant)(item.due) && optional(isCount)(item.attempt);
+  isObject(item) &&
+  isCount(item.n) &&
+  isText(item.do) &&
+  optional(isInstant)(item.due) &&
+  optional(isCount)(item.attempt);
 
-const isTimer = (timer: unknown): boolean => isObject(timer) && isInstant(timer.due) && isObject(timer.event) && isText(timer.id);
+const isTimer = (timer: unknown): boolean =>
+  isObject(timer) && isInstant(timer.due) && isObject(timer.event) && isText(timer.id);
 
 const isActor = (actor: unknown): boolean => isObject(actor) && isObject(actor.snap);
 
-const everyOf = (check: (value: unknown) => boolean) => (value: unknown) => isObject(value) && Object.values(value).every(check);
+const everyOf = (check: (value: unknown) => boolean) => (value: unknown) =>
+  isObject(value) && Object.values(value).every(check);
 
 const checks: Record<string, (value: unknown) => boolean> = {
   id: isText,

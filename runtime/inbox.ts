@@ -128,7 +128,10 @@ export class Inbox {
     if (this.#floors.size === 0 && this.#marks.size === 0) return "";
     const floors = [...this.#floors].map(([partition, floor]) => `"${partition}":[${floor}]`).join();
     const marks = [...this.#marks]
-      .map(([key, mark]) => `${JSON.stringify(key)}:["${mark.born}",${mark.upTo},${mark.number},${Math.floor(mark.atMs / 1000)}]`)
+      .map(
+        ([key, mark]) =>
+          `${JSON.stringify(key)}:["${mark.born}",${mark.upTo},${mark.number},${Math.floor(mark.atMs / 1000)}]`,
+      )
       .join();
     return `{"floors":{${floors}},"marks":{${marks}}}`;
   }

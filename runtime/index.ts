@@ -2,8 +2,21 @@
 export { consoleLogger, type LogLevel } from "./adapters/console-logger.ts";
 export { type MemoryStoreOptions, memory } from "./adapters/memory/index.ts";
 export { Address, address } from "./address.ts";
-export { ActorHandle, type ActorState, type HistoryEntry, type SendOptions, type SendResult, type WaitCondition } from "./client.ts";
-export { type ActorDefinition, type ActorOptions, defineActor, type MigratedState, type StoredState } from "./definition.ts";
+export {
+  ActorHandle,
+  type ActorState,
+  type HistoryEntry,
+  type SendOptions,
+  type SendResult,
+  type WaitCondition,
+} from "./client.ts";
+export {
+  type ActorDefinition,
+  type ActorOptions,
+  defineActor,
+  type MigratedState,
+  type StoredState,
+} from "./definition.ts";
 export type { Cause, DeadLetter, Document, DocumentStatus } from "./document.ts";
 export type { Duration } from "./duration.ts";
 export * from "./errors.ts";
@@ -23,4 +36,12 @@ export type { LogFields, Logger } from "./ports/logger.ts";
 export type { Random } from "./ports/random.ts";
 export type { ActorStore, StoredEntry, StoreInfo, StoreWrite, Token, WriteOutcome } from "./ports/store.ts";
 export type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
-export { type ActorSummary, type ActorTypes, createRuntime, type ListOptions, type Runtime, type RuntimeInfo, type RuntimeOptions } from "./runtime.ts";
+export {
+  type ActorSummary,
+  type ActorTypes,
+  createRuntime,
+  type ListOptions,
+  type Runtime,
+  type RuntimeInfo,
+  type RuntimeOptions,
+} from "./runtime.ts";

@@ -14,7 +14,8 @@ export type ActorName = { readonly type: string; readonly id: string };
 
 export function actorKey(type: string, id: string): string {
   checkType(type);
-  if (typeof id !== "string" || id.length === 0) throw new InvalidKeyError(`the id of a ${type} must be a text of at least one character`);
+  if (typeof id !== "string" || id.length === 0)
+    throw new InvalidKeyError(`the id of a ${type} must be a text of at least one character`);
   // Longer than this it cannot fit, escaped or not: refused before any work is done on it.
   if (id.length > maxKeyBytes) throw tooLong(type, id, id.length + type.length + 1);
   const key = `${type}.${escapeId(id)}`;
@@ -71,7 +72,9 @@ function escapeId(id: string): string {
 
 function escapeBytes(text: string, id: string): string {
   if (/^[\ud800-\udfff]$/.test(text)) {
-    throw new InvalidKeyError(`the id ${JSON.stringify(id.slice(0, 80))} holds half of a surrogate pair, which is no text`);
+    throw new InvalidKeyError(
+      `the id ${JSON.stringify(id.slice(0, 80))} holds half of a surrogate pair, which is no text`,
+    );
   }
   let escaped = "";
   for (const byte of new TextEncoder().encode(text)) escaped += `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;

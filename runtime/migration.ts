@@ -5,9 +5,9 @@
 import type { ActorDefinition, MigratedState } from "./definition.ts";
 import { type Document, NewerDocumentError } from "./document.ts";
 import type { Json } from "./machine/codec.ts";
-import { incompatibilities } from "./machine/tree-check.ts";
 import type { Event } from "./machine/internals.ts";
 import { type ActorRecord, rootSid, type StoredTree, Tree, type TreeOptions } from "./machine/tree.ts";
+import { incompatibilities } from "./machine/tree-check.ts";
 
 /** The stored state does not fit the machine, and nothing brings it over. The document stays as it is. */
 export class IncompatibleDocumentError extends Error {
@@ -17,10 +17,17 @@ export class IncompatibleDocumentError extends Error {
 export type RestoredTree = { readonly tree: Tree; readonly event: Event | undefined };
 
 /** `handle`: a tree whose references somebody holds; it is rebuilt in place instead of made anew. */
-export function restoreTree(document: Document, definition: ActorDefinition, options: TreeOptions, handle?: Tree): RestoredTree {
+export function restoreTree(
+  document: Document,
+  definition: ActorDefinition,
+  options: TreeOptions,
+  handle?: Tree,
+): RestoredTree {
   const { version, hash } = document.machine;
   if (version > definition.version) {
-    throw new NewerDocumentError(`it was written by version ${version} of the machine; this node has version ${definition.version}`);
+    throw new NewerDocumentError(
+      `it was written by version ${version} of the machine; this node has version ${definition.version}`,
+    );
   }
   if (version === definition.version && hash === definition.hash) {
     if (handle !== undefined) {

@@ -34,7 +34,13 @@ export type ActionItem = Pending & {
 /** The work of an invoked or spawned actor, which ends with a result. */
 export type StartItem = Pending & { readonly kind: "start"; readonly sid: Sid };
 export type EmitItem = Pending & { readonly kind: "emit"; readonly event: Event; text?: string };
-export type SendItem = Pending & { readonly kind: "send"; readonly sid: Sid; readonly to: Address; readonly event: Event; text?: string };
+export type SendItem = Pending & {
+  readonly kind: "send";
+  readonly sid: Sid;
+  readonly to: Address;
+  readonly event: Event;
+  text?: string;
+};
 
 export function actionItem(n: number, sid: Sid, action: CollectedAction, tree: Tree): ActionItem {
   const logic = tree.logicOf(sid) as object;
@@ -75,7 +81,10 @@ export function itemText(item: OutboxItem, tree: Tree): string {
         do: "send",
         to: [item.to.type, item.to.id],
         // Another document cannot know this one's children: only data and addresses cross.
-        event: Tree.codec(tree.codecOptions).encodeValue(item.event, `the event ${item.event.type} to ${item.to.sessionId}`),
+        event: Tree.codec(tree.codecOptions).encodeValue(
+          item.event,
+          `the event ${item.event.type} to ${item.to.sessionId}`,
+        ),
       });
       return item.text;
   }
@@ -103,11 +112,17 @@ function actionText(item: ActionItem, tree: Tree): string {
 /** `onSnapshot` of a child machine gives its snapshot: another process gets its data, without the machine's methods. */
 function withoutMachine(event: Event): Event {
   const snapshot: unknown = event.snapshot;
-  if (typeof snapshot !== "object" || snapshot === null || !("machine" in snapshot && isMachine(snapshot.machine))) return event;
-  const { status, output, error, value, context, children, historyValue, tags } = snapshot as MachineState & { tags: Iterable<string> };
+  if (typeof snapshot !== "object" || snapshot === null || !("machine" in snapshot && isMachine(snapshot.machine)))
+    return event;
+  const { status, output, error, value, context, children, historyValue, tags } = snapshot as MachineState & {
+    tags: Iterable<string>;
+  };
   const history: Record<string, { id: string }[]> = {};
   for (const node in historyValue) history[node] = (historyValue[node] ?? []).map(({ id }) => ({ id }));
-  return { ...event, snapshot: { status, output, error, value, context, children, historyValue: history, tags: [...tags] } };
+  return {
+    ...event,
+    snapshot: { status, output, error, value, context, children, historyValue: history, tags: [...tags] },
+  };
 }
 
 function withAttempt(text: string, item: Pending): string {
@@ -142,11 +157,7 @@ export function readSend(record: Extract<OutboxRecord, { do: "send" }>, codec: V
   return { n, kind: "send", sid: rootSid, to: new Address(to[0], to[1]), event, attempt: 1, dueMs: undefined };
 }
 
-function readAction(
-  record: Extract<OutboxRecord, { do: "action" }>,
-  pending: Pending,
-  tree: Tree,
-): ActionItem {
+function readAction(record: Extract<OutboxRecord, { do: "action" }>, pending: Pending, tree: Tree): ActionItem {
   const sid = record.by ?? rootSid;
   const event = tree.decodeValue(record.event) as Event;
   const calls = record.calls === undefined ? undefined : (tree.decodeValue(record.calls) as readonly CollectCall[]);
@@ -180,12 +191,23 @@ function findAction(
   if (record.at === undefined) {
     const exec = namedAction(logic, record.type);
     if (exec !== undefined) return { exec };
-    return { exec, missing: `action "${record.type}" is not in the machine${record.type === "(anonymous)" ? ": it has no place to be found by" : " any more"}` };
+    return {
+      exec,
+      missing: `action "${record.type}" is not in the machine${record.type === "(anonymous)" ? ": it has no place to be found by" : " any more"}`,
+    };
   }
   const ref = how.tree.ref(how.sid);
-  const resolved = addressBookOf(logic).resolve(record.at, { event: how.event, self: ref, system: ref?.system, calls: how.calls });
+  const resolved = addressBookOf(logic).resolve(record.at, {
+    event: how.event,
+    self: ref,
+    system: ref?.system,
+    calls: how.calls,
+  });
   if ("fn" in resolved) return { exec: resolved.fn };
-  return { exec: undefined, missing: `the inline action at ${record.at.path} is ${resolved.missing}: ${resolved.detail}` };
+  return {
+    exec: undefined,
+    missing: `the inline action at ${record.at.path} is ${resolved.missing}: ${resolved.detail}`,
+  };
 }
 
 function namedAction(logic: object, type: string): CollectedAction["exec"] {

@@ -3,9 +3,9 @@
  * one place that chooses adapters for what the caller did not give.
  */
 import type { AnyActorLogic } from "xstate";
+import { consoleLogger } from "./adapters/console-logger.ts";
 import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
-import { consoleLogger } from "./adapters/console-logger.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
 import { ActorHandle, type ClientEnv } from "./client.ts";
 import { startControl } from "./control/index.ts";
@@ -30,7 +30,8 @@ import { Watcher } from "./watcher.ts";
 /** Actor types by name: definitions, or bare logic for the defaults. */
 export type ActorTypes = Readonly<Record<string, ActorDefinition | AnyActorLogic>>;
 
-export type LogicOf<TType> = TType extends ActorDefinition<infer TLogic> ? TLogic : TType extends AnyActorLogic ? TType : never;
+export type LogicOf<TType> =
+  TType extends ActorDefinition<infer TLogic> ? TLogic : TType extends AnyActorLogic ? TType : never;
 
 export type RuntimeOptions<TActors extends ActorTypes> = {
   readonly actors: TActors;
@@ -60,7 +61,9 @@ export type Runtime<TActors extends ActorTypes = ActorTypes> = {
   stop(options?: { readonly drainMs?: number }): Promise<void>;
 };
 
-export async function createRuntime<const TActors extends ActorTypes>(options: RuntimeOptions<TActors>): Promise<Runtime<TActors>> {
+export async function createRuntime<const TActors extends ActorTypes>(
+  options: RuntimeOptions<TActors>,
+): Promise<Runtime<TActors>> {
   const definitions = define(options.actors);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();
@@ -68,10 +71,16 @@ export async function createRuntime<const TActors extends ActorTypes>(options: R
   const opened = await options.store.open({ logger, clock });
   const bus = options.bus ?? new LocalBus(clock);
   try {
-    const host = new Host({ store: opened.store, leases: opened.leases, clock, random, bus, logger }, definitions, options.settings);
+    const host = new Host(
+      { store: opened.store, leases: opened.leases, clock, random, bus, logger },
+      definitions,
+      options.settings,
+    );
     await host.start();
     const { info } = opened.store;
-    logger.info(`hosting ${Object.keys(definitions).join(", ")} on ${info.name}; an acknowledged event survives: ${info.durability}`);
+    logger.info(
+      `hosting ${Object.keys(definitions).join(", ")} on ${info.name}; an acknowledged event survives: ${info.durability}`,
+    );
     const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
     const runtime = new HostedRuntime(opened, host, definitions, { clock, bus, random, requestTimeoutMs });
     if (opened.directory !== undefined && options.control !== false) {
@@ -145,7 +154,9 @@ class HostedRuntime {
   #definition(type: string): ActorDefinition {
     const definition = Object.hasOwn(this.#definitions, type) ? this.#definitions[type] : undefined;
     if (definition === undefined) {
-      throw new InvalidRequestError(`there is no actor type ${JSON.stringify(type)}; this runtime has ${Object.keys(this.#definitions).join(", ")}`);
+      throw new InvalidRequestError(
+        `there is no actor type ${JSON.stringify(type)}; this runtime has ${Object.keys(this.#definitions).join(", ")}`,
+      );
     }
     return definition;
   }

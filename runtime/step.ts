@@ -53,7 +53,9 @@ export type Input =
   | {
       readonly kind: "result";
       readonly n: number;
-      readonly outcome: { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+      readonly outcome:
+        | { readonly ok: true; readonly value: unknown }
+        | { readonly ok: false; readonly error: unknown };
     }
   /** A live child, or code that holds a reference, sent an event to an actor of this tree. */
   | { readonly kind: "relay"; readonly source: Sid | undefined; readonly target: Sid; readonly event: Event }
@@ -320,7 +322,8 @@ class Run {
       case "expire":
         return this.#expire();
       case "claim":
-        if (this.actor.head !== undefined && compareTokens(this.actor.head.token, this.context.token) !== 0) this.#commits = true;
+        if (this.actor.head !== undefined && compareTokens(this.actor.head.token, this.context.token) !== 0)
+          this.#commits = true;
         return { kind: "done" };
       case "barrier":
         if (this.actor.head === undefined) return this.#missing();
@@ -333,7 +336,8 @@ class Run {
     const { actor } = this;
     const taken = replies.length;
     if (this.#purge) return { actor, replies, taken, text: undefined, orders: this.#orders, purge: true };
-    if (!this.#commits || actor.head === undefined) return { actor, replies, taken, text: undefined, orders: this.#orders };
+    if (!this.#commits || actor.head === undefined)
+      return { actor, replies, taken, text: undefined, orders: this.#orders };
     const text = this.#write(actor.head);
     return { actor, replies, taken, text, orders: this.#liveOrders() };
   }
@@ -342,7 +346,9 @@ class Run {
 
   #create(input: Extract<Input, { kind: "create" }>): Reply {
     const { actor, context } = this;
-    const hash = hashText(JSON.stringify([this.#plain(input.input, "input"), input.event ? this.#plain(input.event, "event") : 0]));
+    const hash = hashText(
+      JSON.stringify([this.#plain(input.input, "input"), input.event ? this.#plain(input.event, "event") : 0]),
+    );
     const known = this.#known(input.key, hash);
     if (known !== undefined) return known;
     if (actor.head !== undefined) {
@@ -366,9 +372,14 @@ class Run {
       dead: { count: 0, last: [] },
       output: undefined,
     };
-    this.#note({ type: "xstate.init", ...(input.input !== undefined && { input: this.#plain(input.input, "input") }) }, input.key);
+    this.#note(
+      { type: "xstate.init", ...(input.input !== undefined && { input: this.#plain(input.input, "input") }) },
+      input.key,
+    );
     // A drop-in has made its tree already, and shows its initial snapshot before the start.
-    actor.tree = actor.options.handle ?? Tree.create(actor.definition.logic, { ...actor.options, rootId: actor.name.id }, input.input, this.#nowMs);
+    actor.tree =
+      actor.options.handle ??
+      Tree.create(actor.definition.logic, { ...actor.options, rootId: actor.name.id }, input.input, this.#nowMs);
     this.#inTree((tree) => tree.start(this.#nowMs), true);
     if (input.event !== undefined) {
       const event = input.event;
@@ -419,7 +430,10 @@ class Run {
       case "malformed":
         return refuse("InvalidRequest", `the name of a client is 1 to 64 letters, digits, ".", "-" and "_"`);
       case "tooManyGaps":
-        return refuse("Overloaded", `${found.gaps} earlier requests of this client to ${nameOf(this.actor)} have no outcome yet`);
+        return refuse(
+          "Overloaded",
+          `${found.gaps} earlier requests of this client to ${nameOf(this.actor)} have no outcome yet`,
+        );
     }
   }
 
@@ -432,7 +446,10 @@ class Run {
 
   #unusable(event: Event): Reply | undefined {
     if (reserved(event.type)) {
-      return refuse("UnknownEvent", `the type "${event.type}" is reserved: types beginning with "xstate." or "holdfast." come only from inside`);
+      return refuse(
+        "UnknownEvent",
+        `the type "${event.type}" is reserved: types beginning with "xstate." or "holdfast." come only from inside`,
+      );
     }
     if (this.actor.definition.handles(event.type)) return undefined;
     return refuse("UnknownEvent", `no state of ${this.actor.name.type} ever handles "${event.type}"`);
@@ -449,7 +466,12 @@ class Run {
     const { actor } = this;
     const { sender, number } = input;
     if (actor.head === undefined || actor.head.status !== "active") {
-      const reason = actor.head === undefined ? "does not exist" : actor.head.status === "deleted" ? "was deleted" : `is ${actor.head.status}`;
+      const reason =
+        actor.head === undefined
+          ? "does not exist"
+          : actor.head.status === "deleted"
+            ? "was deleted"
+            : `is ${actor.head.status}`;
       const upTo = actor.inbox.appliedUpTo(sender);
       const dead = input.items.filter((item) => item.n > upTo);
       return { kind: "message", upTo, dead: dead.map(({ n }) => ({ n, reason: `${nameOf(actor)} ${reason}` })) };
@@ -491,7 +513,13 @@ class Run {
   #deadLetter(n: number, to: Address, event: Event, reason: string): void {
     const { dead } = this.actor.head as Head;
     dead.count++;
-    dead.last.push({ n, to: [to.type, to.id], event: this.#plain(event, "event"), reason, at: new Date(this.#nowMs).toISOString() });
+    dead.last.push({
+      n,
+      to: [to.type, to.id],
+      event: this.#plain(event, "event"),
+      reason,
+      at: new Date(this.#nowMs).toISOString(),
+    });
     while (dead.last.length > this.actor.definition.limits.deadLetters) dead.last.shift();
   }
 
@@ -563,7 +591,8 @@ class Run {
     const { head, window, definition } = this.actor;
     if (head?.expiresMs === undefined || head.expiresMs > this.#nowMs) return { kind: "done" };
     const openUntilMs = window.openUntilMs(definition.limits) ?? 0;
-    const settled = ![...this.actor.outbox.values()].some((item) => item.kind === "send") && this.actor.inbox.size === 0;
+    const settled =
+      ![...this.actor.outbox.values()].some((item) => item.kind === "send") && this.actor.inbox.size === 0;
     if (openUntilMs <= this.#nowMs && settled) {
       this.#purge = true;
       return { kind: "done" };
@@ -714,7 +743,10 @@ class Run {
     if (text.length * 3 > limits.documentBytes) {
       const bytes = new TextEncoder().encode(text).length;
       if (bytes > limits.documentBytes) {
-        throw errorOf("TooLarge", `the document of ${nameOf(actor)} would have ${bytes} bytes; at most ${limits.documentBytes} are allowed`);
+        throw errorOf(
+          "TooLarge",
+          `the document of ${nameOf(actor)} would have ${bytes} bytes; at most ${limits.documentBytes} are allowed`,
+        );
       }
     }
     return text;
@@ -771,7 +803,8 @@ class MachineThrew extends Error {
 
 function refusal(input: Input, thrown: unknown, actor: Actor): Reply {
   const error = thrown instanceof MachineThrew ? thrown.thrown : thrown;
-  const fromCaller = input.kind === "event" || input.kind === "create" || input.kind === "delete" || input.kind === "barrier";
+  const fromCaller =
+    input.kind === "event" || input.kind === "create" || input.kind === "delete" || input.kind === "barrier";
   if (!fromCaller) return { kind: "park", error };
   if (error instanceof HoldfastError) return { kind: "refused", error };
   if (error instanceof NotStorableError) return refuse("NotStorable", `${nameOf(actor)}: ${error.message}`, error);

@@ -40,7 +40,12 @@ type RecentReceipt = { readonly receipt: Receipt; readonly text: string };
 /** [hash, revision, changed, at in seconds] */
 export type KeyRecord = readonly [hash: string, revision: number, changed: 0 | 1, atSeconds: number];
 /** [highest number, at in seconds, gaps, receipts as number, revision, changed …] */
-export type ClientRecord = readonly [high: number, atSeconds: number, gaps: readonly number[], recent: readonly number[]];
+export type ClientRecord = readonly [
+  high: number,
+  atSeconds: number,
+  gaps: readonly number[],
+  recent: readonly number[],
+];
 export type WindowRecord = {
   readonly keys?: Readonly<Record<string, KeyRecord>>;
   readonly clients?: Readonly<Record<string, ClientRecord>>;
@@ -65,7 +70,10 @@ export class Window {
       const receipts = new Map<number, RecentReceipt>();
       for (let index = 0; index + 2 < recent.length; index += 3) {
         const number = recent[index] as number;
-        receipts.set(number, recentReceipt(number, { revision: recent[index + 1] as number, changed: recent[index + 2] === 1 }));
+        receipts.set(
+          number,
+          recentReceipt(number, { revision: recent[index + 1] as number, changed: recent[index + 2] === 1 }),
+        );
       }
       window.#clients.set(client, { high, gaps: [...gaps], atMs: atSeconds * 1000, recent: receipts });
     }
@@ -80,7 +88,8 @@ export class Window {
     }
     const mark = this.#clients.get(key.client);
     if (mark === undefined) {
-      if (!/^[\w.-]{1,64}$/.test(key.client) || !Number.isSafeInteger(key.number) || !Number.isSafeInteger(key.low)) return { kind: "malformed" };
+      if (!/^[\w.-]{1,64}$/.test(key.client) || !Number.isSafeInteger(key.number) || !Number.isSafeInteger(key.low))
+        return { kind: "malformed" };
       const gaps = key.number - Math.min(key.low, key.number);
       return gaps > limits.clientGaps ? { kind: "tooManyGaps", gaps } : { kind: "new" };
     }
@@ -110,7 +119,12 @@ export class Window {
   }
 
   #addNumber(client: string, number: number, low: number, receipt: Receipt, nowMs: number): void {
-    const mark = this.#clients.get(client) ?? { high: low - 1, gaps: [], atMs: nowMs, recent: new Map<number, RecentReceipt>() };
+    const mark = this.#clients.get(client) ?? {
+      high: low - 1,
+      gaps: [],
+      atMs: nowMs,
+      recent: new Map<number, RecentReceipt>(),
+    };
     for (let missing = Math.max(mark.high + 1, low); missing < number; missing++) mark.gaps.push(missing);
     if (mark.gaps.length > 0) mark.gaps = mark.gaps.filter((gap) => gap !== number && gap >= low);
     mark.high = Math.max(mark.high, number);

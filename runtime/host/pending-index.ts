@@ -73,9 +73,12 @@ export class PendingSlot {
       await this.#write(ports, token, id, () => dueMs);
       return;
     }
-    if (this.#expect === 0) return;
-    const outcome = await ports.store.purge(this.#key, this.#expect, token);
+    const expect = this.#expect;
+    if (expect === 0) return;
+    const outcome = await ports.store.purge(this.#key, expect, token);
     this.#known = undefined;
+    // The answer may be late: an entry that was seen meanwhile is a later one.
+    if (this.#expect !== expect) return;
     if (outcome.kind === "written") this.#meet(undefined);
     else if (outcome.kind === "conflict") this.#meet(await readAgain(ports, this.#key));
   }
@@ -100,6 +103,7 @@ export class PendingSlot {
       const expect = this.#expect;
       const result = await commit(ports, { key: this.#key, value, header, expect, token });
       if (result.kind === "written") {
+        if (this.#expect > result.revision) return result;
         this.#known = { dueMs: Math.max(dueMs, 0), token, revision: result.revision };
         this.#expect = result.revision;
         this.#writer = token;

@@ -66,7 +66,10 @@ export type SystemOptions = {
   /** Given only by a drop-in: what `sessionId` shall be. Default: the id in the document. */
   readonly nameSession?: () => string;
   /** A drop-in in one process tells observers after the step, and may send to actors of other systems. */
-  readonly inProcess?: { readonly clock: unknown; readonly logger: (...args: unknown[]) => void };
+  readonly inProcess?: {
+    readonly clock: { setTimeout(fn: () => void, timeout: number): unknown };
+    readonly logger: (...args: unknown[]) => void;
+  };
 };
 
 const builtIns = new Set([
@@ -185,7 +188,7 @@ export class DurableSystem implements System {
 
   getSnapshot(): unknown {
     const scheduled: Record<string, unknown> = {};
-    for (const timer of this.timers.values()) scheduled[`${timer.source}.${timer.id}`] = { ...timer };
+    for (const timer of this.timers.values()) scheduled[`${this.#sessionOf(timer.source)}.${timer.id}`] = { ...timer };
     return { _scheduledEvents: scheduled };
   }
 
@@ -228,11 +231,7 @@ export class DurableSystem implements System {
   #relayToStranger(target: Ref, event: Event): void {
     if (typeof target?._send !== "function") return target._send(event);
     if (this.options.inProcess === undefined) {
-      throw new NotStorableError(
-        `event ${event.type}`,
-        `sent to "${target.id}", an actor of another system`,
-        "send it to address(type, id)",
-      );
+      throw strange(target, `event ${event.type}`);
     }
     this.collect({ kind: "notify", run: () => target.system._relay(undefined, target, event) });
   }
@@ -240,6 +239,14 @@ export class DurableSystem implements System {
   // ---- timers ----
 
   #schedule(source: Ref, target: Ref | Address, event: Event, delay: number, id: string | undefined): void {
+    if (!(target instanceof Address) && target.system !== (this as unknown)) {
+      const { inProcess } = this.options;
+      if (inProcess === undefined) throw strange(target, `delayed event ${event.type}`);
+      // Only this process knows that actor, and so only its clock can keep the timer.
+      const fire = () => target.system._relay(undefined, target, event);
+      this.collect({ kind: "notify", run: () => void inProcess.clock.setTimeout(fire, delay) });
+      return;
+    }
     const n = this.nextN++;
     const finite = Number.isNaN(delay) ? 0 : Math.min(Math.max(delay, 0), longestDelayMs);
     this.timers.set(n, {
@@ -300,6 +307,8 @@ export class DurableSystem implements System {
       ref._reportError = () => {};
       return;
     }
+    // An action that throws comes after its step: the snapshots of that step were never there, as far as XState goes.
+    let failed = false;
     const afterStep = (run: () => void) => {
       if (this.depth > 0) this.collect({ kind: "notify", run });
       else run();
@@ -315,7 +324,7 @@ export class DurableSystem implements System {
       let active = true;
       const tell = (snapshot: never) => {
         try {
-          if (active) next?.(snapshot);
+          if (active && !failed) next?.(snapshot);
         } catch (error) {
           reportUnhandled(error);
         }
@@ -329,7 +338,11 @@ export class DurableSystem implements System {
         },
       };
     };
-    ref._reportError = (error) => afterStep(() => report.call(ref, error));
+    ref._reportError = (error) =>
+      afterStep(() => {
+        failed = true;
+        report.call(ref, error);
+      });
     ref._complete = () => afterStep(() => complete.call(ref));
   }
 }
@@ -349,6 +362,10 @@ function reportUnhandled(error: unknown): void {
   setTimeout(() => {
     throw error;
   });
+}
+
+function strange(target: Ref, what: string): NotStorableError {
+  return new NotStorableError(what, `sent to "${target.id}", an actor of another system`, "send it to address(type, id)");
 }
 
 function toCollected(action: CustomAction): CollectedAction {

@@ -164,7 +164,7 @@ class DropIn {
   #take(input: Input): void {
     if (input.kind !== "create" && this.#actor.base !== undefined) {
       if (this.#modes.crash && !ofThisProcess(input)) this.#crash();
-      else if (this.#modes.crash || this.#modes.rebuild) this.#reload();
+      else if (!this.#modes.crash && this.#modes.rebuild) this.#reload();
     }
     this.#step(input);
     if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer")) this.#again(input);

@@ -45,7 +45,8 @@ export class ManualClock implements Clock {
     let first: Waking | undefined;
     for (const waking of this.#wakings) {
       if (waking.atMs > untilMs) continue;
-      if (first === undefined || waking.atMs < first.atMs || (waking.atMs === first.atMs && waking.order < first.order)) first = waking;
+      if (first === undefined || waking.atMs < first.atMs || (waking.atMs === first.atMs && waking.order < first.order))
+        first = waking;
     }
     return first;
   }
