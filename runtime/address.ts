@@ -4,6 +4,7 @@
  * Such a message is delivered exactly once and in order per receiver, after the sender's commit.
  */
 import type { AnyActorRef } from "xstate";
+import { actorKey } from "./keys.ts";
 
 export class Address {
   readonly type: string;
@@ -14,8 +15,13 @@ export class Address {
     this.id = id;
   }
 
+  /** The key of its document, as the store knows it. Throws InvalidKeyError for what can be none. */
+  get key(): string {
+    return actorKey(this.type, this.id);
+  }
+
   get sessionId(): string {
-    return `${this.type}.${this.id}`;
+    return this.key;
   }
 
   /** An address has no process behind it here: only a machine's `sendTo` can use it, or `runtime.actor(type, id)`. */

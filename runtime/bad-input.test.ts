@@ -368,16 +368,24 @@ describe("a store that misbehaves", () => {
   });
 });
 
+test("createRuntime without a store says where to get one", async () => {
+  await expect(createRuntime({ actors: { box } } as never)).rejects.toMatchObject({ code: "InvalidRequest", message: expect.stringMatching(/embedded\("\.\/data"\)/) });
+});
+
+test("a policy for an effect that the machine does not have is refused, naming those it has", () => {
+  expect(() => defineActor(box, { effects: { giveFunktion: {} } })).toThrow(/effects\.giveFunktion is no action.*giveFunction/);
+});
+
 test("defineActor names every option that is not usable", () => {
   expect(() => defineActor({} as never)).toThrow(/no transition/);
   expect(() =>
     defineActor(box, {
       version: 1.5,
-      effects: { x: { timeoutMs: -1, retry: { attempts: 0, factor: Number.NaN } } },
+      effects: { inline: { timeoutMs: -1, retry: { attempts: 0, factor: Number.NaN } } },
       retain: { done: "soon" as "1s" },
       limits: { mailbox: 0 },
     }),
   ).toThrow(
-    /version is 1\.5.*effects\.x\.timeoutMs is -1.*attempts is 0.*factor is NaN.*retain\.done.*limits\.mailbox is 0/,
+    /version is 1\.5.*effects\.inline\.timeoutMs is -1.*attempts is 0.*factor is NaN.*retain\.done.*limits\.mailbox is 0/,
   );
 });

@@ -7,7 +7,7 @@ import type { Cause } from "./document.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { handledEvents, machineVersion } from "./machine/events.ts";
+import { effectNames, handledEvents, machineVersion } from "./machine/events.ts";
 import { logicHash } from "./machine/tree-check.ts";
 import { type EffectPolicy, policyProblems } from "./policy.ts";
 
@@ -74,7 +74,13 @@ export function defineActor<TLogic extends AnyActorLogic>(
   if (!Number.isSafeInteger(version) || version < 0) {
     problems.push(`version is ${String(version)}; it must be a whole number, 0 or more`);
   }
-  for (const [name, policy] of Object.entries(options.effects ?? {})) problems.push(...policyProblems(name, policy));
+  const names = effectNames(logic);
+  for (const [name, policy] of Object.entries(options.effects ?? {})) {
+    problems.push(...policyProblems(name, policy));
+    if (names !== undefined && !names.has(name)) {
+      problems.push(`effects.${name} is no action or invoked logic of the machine, which has ${[...names].join(", ") || "none"}`);
+    }
+  }
   const retainDoneMs = options.retain && durationMs(options.retain.done);
   if (options.retain !== undefined && retainDoneMs === undefined) {
     problems.push(

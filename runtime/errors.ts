@@ -67,16 +67,33 @@ export class MovedError extends HoldfastError {
   readonly code = "Moved";
 }
 
-/** Document, event or id above its bound; nothing was committed. The message has both sizes. */
+/** Document or event above its bound; nothing was committed. The message has both sizes. */
 export class TooLargeError extends HoldfastError {
   override readonly name = "TooLargeError";
   readonly code = "TooLarge";
 }
 
-/** A value cannot be kept in a document; nothing was committed. The message has the path. */
-export class ValueNotStorableError extends HoldfastError {
+/** A value cannot be kept in a document; nothing was committed. Change the machine so that `path` holds plain data. */
+export class NotStorableError extends HoldfastError {
   override readonly name = "NotStorableError";
   readonly code = "NotStorable";
+  /** Where it was found, such as `context.cart.items[2].price`. */
+  readonly path: string;
+  /** What was found, in words, such as `a function` or `an instance of class Cart`. */
+  readonly what: string;
+
+  constructor(path: string, what: string, advice = "store plain data instead", options?: ErrorOptions) {
+    super(`${path} cannot be stored: it is ${what}; ${advice}`, options);
+    this.path = path;
+    this.what = what;
+  }
+
+  /** As told by another node, of which only the message came. */
+  static told(message: string, cause?: unknown): NotStorableError {
+    const error = new NotStorableError("", "", "", cause === undefined ? undefined : { cause });
+    error.message = message;
+    return error;
+  }
 }
 
 /** The store refused the write for want of room; nothing was committed. Make room and send again. */
@@ -95,6 +112,12 @@ export class StoreWentBackError extends HoldfastError {
 export class StoppedError extends HoldfastError {
   override readonly name = "StoppedError";
   readonly code = "Stopped";
+}
+
+/** An actor type or id that cannot be a key of the store. Choose a shorter id, or a type of letters, digits, `-` and `_`. */
+export class InvalidKeyError extends HoldfastError {
+  override readonly name = "InvalidKeyError";
+  readonly code = "InvalidKey";
 }
 
 /** What was passed is not usable (an event without a type, an unknown actor type, an option out of range). */
@@ -121,16 +144,17 @@ const classes = {
   OutcomeUnknown: OutcomeUnknownError,
   Moved: MovedError,
   TooLarge: TooLargeError,
-  NotStorable: ValueNotStorableError,
   StoreFull: StoreFullError,
   StoreWentBack: StoreWentBackError,
   Stopped: StoppedError,
   InvalidRequest: InvalidRequestError,
+  InvalidKey: InvalidKeyError,
 } as const;
 
-export type ErrorCode = keyof typeof classes;
+export type ErrorCode = keyof typeof classes | "NotStorable";
 
 /** The error of a code, as it arrives over any transport. */
 export function errorOf(code: ErrorCode, message: string, cause?: unknown): HoldfastError {
+  if (code === "NotStorable") return NotStorableError.told(message, cause);
   return new classes[code](message, cause === undefined ? undefined : { cause });
 }

@@ -59,10 +59,10 @@ export class Inbox {
     if (this.#marks === noMarks) this.#marks = new Map();
   }
 
-  /** Whether a request under this number may still be looked at. Refused means "send again under a new number". */
-  accepts(partition: number, number: RequestNumber): boolean {
+  /** The floor below which a request under this number is. Refused means "send again under a new number". */
+  refuses(partition: number, number: RequestNumber): RequestNumber | undefined {
     const floor = this.#floors.get(partition);
-    return floor === undefined || compareNumbers(number, floor) >= 0;
+    return floor !== undefined && compareNumbers(number, floor) < 0 ? floor : undefined;
   }
 
   hasRoomFor(sender: Sender, limits: Limits): boolean {

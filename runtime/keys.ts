@@ -3,12 +3,9 @@
  * valid NATS KV key whatever the id: other characters are escaped as `=XX` per UTF-8 byte, as in quoted-printable.
  */
 
-export const maxKeyBytes = 200;
+import { InvalidKeyError } from "./errors.ts";
 
-/** An actor type or id that cannot be a key. Choose a shorter id, or a type of letters, digits, `-` and `_`. */
-export class InvalidKeyError extends Error {
-  override readonly name = "InvalidKeyError";
-}
+export const maxKeyBytes = 200;
 
 export type ActorName = { readonly type: string; readonly id: string };
 

@@ -40,7 +40,12 @@ export function restoreTree(
   const stored = migrated === undefined ? document : withRoot(document, migrated, options);
   const problems = incompatibilities(definition.logic, stored);
   if (problems.length > 0) {
-    const advice = definition.migrate === undefined ? "supply `migrate`" : "`migrate` must return a state that fits";
+    const advice =
+      definition.migrate !== undefined
+        ? "`migrate` must return a state that fits"
+        : version === definition.version
+          ? "the machine changed under the same version: raise `version` and supply `migrate`"
+          : "supply `migrate`";
     throw new IncompatibleDocumentError(
       `version ${version} of the machine left a state that version ${definition.version} does not know: ${problems.join("; ")}; ${advice}, or run the older machine`,
     );

@@ -83,7 +83,7 @@ export function itemText(item: OutboxItem, tree: Tree): string {
         // Another document cannot know this one's children: only data and addresses cross.
         event: Tree.codec(tree.codecOptions).encodeValue(
           item.event,
-          `the event ${item.event.type} to ${item.to.sessionId}`,
+          `the event ${item.event.type} to ${item.to.type} ${item.to.id}`,
         ),
       });
       return item.text;

@@ -103,7 +103,7 @@ export type Reply =
       readonly dead: readonly { readonly n: number; readonly reason: string }[];
     }
   /** The number is below the floor: send again under a new one. */
-  | { readonly kind: "renumber" }
+  | { readonly kind: "renumber"; readonly floor: RequestNumber }
   /** An input of the actor's own, done or of no use any more. */
   | { readonly kind: "done" }
   /** The machine threw on an input of the actor's own: set the actor aside, with this. */
@@ -291,7 +291,7 @@ class Run {
       case "message":
         return this.#message(input);
       case "settled":
-        if (this.actor.inbox.settle(input.settlement)) this.#commits = true;
+        if (this.actor.inbox.settle(input.settlement)) this.#note({ type: "holdfast.settled" });
         return { kind: "done" };
       case "timers":
         return this.#timers();
@@ -311,7 +311,7 @@ class Run {
         this.#inTree((tree) => tree.fail(input.sid, input.error, this.#nowMs));
         return { kind: "done" };
       case "acted":
-        if (this.actor.outbox.delete(input.n)) this.#commits = true;
+        if (this.actor.outbox.delete(input.n)) this.#note({ type: "holdfast.acted", n: input.n });
         return { kind: "done" };
       case "retry":
         return this.#retry(input);
@@ -323,11 +323,11 @@ class Run {
         return this.#expire();
       case "claim":
         if (this.actor.head !== undefined && compareTokens(this.actor.head.token, this.context.token) !== 0)
-          this.#commits = true;
+          this.#note({ type: "holdfast.claim" });
         return { kind: "done" };
       case "barrier":
         if (this.actor.head === undefined) return this.#missing();
-        this.#commits = true;
+        this.#note({ type: "holdfast.barrier" });
         return { kind: "receipt", receipt: { revision: this.#seq, changed: false }, duplicate: false };
     }
   }
@@ -355,7 +355,10 @@ class Run {
       if (input.event !== undefined && actor.head.status !== "deleted") {
         return this.#event({ kind: "event", event: input.event, key: input.key }, hash);
       }
-      const was = actor.head.status === "deleted" ? "was deleted, and its tombstone is still kept" : "exists";
+      const was =
+        actor.head.status === "deleted"
+          ? "was deleted, and its tombstone still guards keys: use another id, or purge it"
+          : "exists: repeat create under its first key, or use createAndSend";
       return refuse("AlreadyExists", `${nameOf(actor)} ${was}`);
     }
     if (input.event !== undefined) {
@@ -457,7 +460,8 @@ class Run {
 
   #missing(): Reply {
     const deleted = this.actor.head?.status === "deleted";
-    return refuse("NotFound", `${nameOf(this.actor)} ${deleted ? "was deleted" : "does not exist: create it first"}`);
+    const why = deleted ? "was deleted: use another id" : "does not exist: create it first, or use createAndSend";
+    return refuse("NotFound", `${nameOf(this.actor)} ${why}`);
   }
 
   // ---- messages between actors ----
@@ -476,7 +480,8 @@ class Run {
       const dead = input.items.filter((item) => item.n > upTo);
       return { kind: "message", upTo, dead: dead.map(({ n }) => ({ n, reason: `${nameOf(actor)} ${reason}` })) };
     }
-    if (!actor.inbox.accepts(sender.partition, number)) return { kind: "renumber" };
+    const floor = actor.inbox.refuses(sender.partition, number);
+    if (floor !== undefined) return { kind: "renumber", floor };
     if (!actor.inbox.hasRoomFor(sender, actor.definition.limits)) {
       return refuse("Overloaded", `${nameOf(actor)} waits for ${actor.inbox.size} senders to settle`);
     }
@@ -500,11 +505,11 @@ class Run {
   #delivered(input: Extract<Input, { kind: "delivered" }>): Reply {
     const reasons = new Map(input.dead.map(({ n, reason }) => [n, reason]));
     for (const item of this.actor.outbox.values()) {
-      if (item.kind !== "send" || item.to.sessionId !== input.to) continue;
+      if (item.kind !== "send" || item.to.key !== input.to) continue;
       const reason = reasons.get(item.n);
       if (reason === undefined && item.n > input.upTo) continue;
       this.actor.outbox.delete(item.n);
-      this.#commits = true;
+      this.#note({ type: "holdfast.delivered", n: item.n, to: input.to });
       if (reason !== undefined) this.#deadLetter(item.n, item.to, item.event, reason);
     }
     return { kind: "done" };
@@ -583,7 +588,7 @@ class Run {
     if (item === undefined) return { kind: "done" };
     item.attempt = input.attempt;
     item.dueMs = input.dueMs;
-    this.#commits = true;
+    this.#note({ type: "holdfast.retry", n: input.n, attempt: input.attempt });
     return { kind: "done" };
   }
 
@@ -807,7 +812,6 @@ function refusal(input: Input, thrown: unknown, actor: Actor): Reply {
     input.kind === "event" || input.kind === "create" || input.kind === "delete" || input.kind === "barrier";
   if (!fromCaller) return { kind: "park", error };
   if (error instanceof HoldfastError) return { kind: "refused", error };
-  if (error instanceof NotStorableError) return refuse("NotStorable", `${nameOf(actor)}: ${error.message}`, error);
   if (thrown instanceof MachineThrew) {
     const message = error instanceof Error ? error.message : String(error);
     return refuse("Rejected", `${nameOf(actor)} refused the ${input.kind}: ${message}`, error);

@@ -54,7 +54,7 @@ const steady = (text: string) =>
     .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "<identity>")
     .replace(/process \d+/g, "process <pid>")
     .replace(/"[\da-f]{16}"/g, '"<hash>"')
-    .replace(/"(born|commit)": "\w+"/g, '"$1": "<id>"')
+    .replace(/"(born|commit)": "[\w.]+"/g, '"$1": "<id>"')
     .replace(/"\w{10}\.\d+(\.\d+)?"/g, '"<client>"')
     .replace(/\b1[789]\d{8}\b/g, "<seconds>")
     // Which actors have left memory or the index of pending work is a matter of moments.

@@ -1,8 +1,6 @@
 /** How a failure travels between a host and the command line: a code to decide on, a message to read. */
 import { DamagedDocumentError, NewerDocumentError } from "../document.ts";
 import { HoldfastError } from "../errors.ts";
-import { InvalidKeyError } from "../keys.ts";
-import { NotStorableError } from "../machine/codec.ts";
 
 /** A question that was refused or failed. `code` is that of the error classes of the public API, or one of our own. */
 export class ControlError extends Error {
@@ -29,10 +27,8 @@ const storeErrors = new Set([
 /** What a failure is called in an answer; undefined for one that nobody foresaw. */
 export function codeOf(error: unknown): string | undefined {
   if (error instanceof ControlError || error instanceof HoldfastError) return error.code;
-  if (error instanceof InvalidKeyError) return "InvalidKey";
   if (error instanceof DamagedDocumentError) return "Damaged";
   if (error instanceof NewerDocumentError) return "Newer";
-  if (error instanceof NotStorableError) return "NotStorable";
   if (error instanceof Error && storeErrors.has(error.name)) return error.name;
   return undefined;
 }

@@ -88,6 +88,8 @@ export class Cell {
   /** Settlements: they ride with the next commit, or make one when there are many or time has passed. */
   #later: Waiting[] = [];
   #laterDue: Cancel | undefined;
+  /** They have waited long enough for a commit to ride with. */
+  #laterIsDue = false;
   #actor: Actor | undefined;
   #revision: Revision = 0;
   /** The token under which the actor was loaded. */
@@ -150,7 +152,8 @@ export class Cell {
       this.#env.settings.settlementMs,
       () => {
         this.#laterDue = undefined;
-        this.#kick(true);
+        this.#laterIsDue = true;
+        this.#kick();
       },
       { background: true },
     );
@@ -234,7 +237,8 @@ export class Cell {
 
   #kick(evenWithoutInput = false): void {
     if (this.#looping) return;
-    const some = this.#own.length > 0 || this.#callers.length > 0 || this.#recover || this.#later.length >= this.definition.limits.batch;
+    const isLaterDue = this.#later.length > 0 && (this.#laterIsDue || this.#later.length >= this.definition.limits.batch);
+    const some = this.#own.length > 0 || this.#callers.length > 0 || this.#recover || isLaterDue;
     if (!some && !evenWithoutInput) return;
     this.#looping = true;
     void this.#loop();
@@ -285,6 +289,7 @@ export class Cell {
   #take(): Waiting[] {
     const { batch } = this.definition.limits;
     const taken = this.#later.splice(0, batch);
+    this.#laterIsDue = this.#later.length > 0;
     if (this.#needsClaim()) taken.push({ input: { kind: "claim" }, answer: undefined, token: undefined });
     this.#recover = false;
     taken.push(...this.#own.splice(0, Math.max(0, batch - taken.length)));
@@ -665,6 +670,10 @@ export class Cell {
       sender,
       item,
       eventText,
+      outranked: (by) => {
+        this.#deposedBy = by;
+        this.leaseChanged();
+      },
       delivered: (to, answer) => {
         if (token === undefined || this.#token === undefined || compareTokens(token, this.#token) !== 0) return;
         for (const letter of answer.dead) {
@@ -695,7 +704,7 @@ export class Cell {
     if (this.#actor === undefined) return false;
     const { head, outbox } = this.#actor;
     if (head?.born !== sender.born) return true;
-    return ![...outbox.values()].some((item) => item.kind === "send" && item.to.sessionId === receiver && item.n <= sender.upTo);
+    return ![...outbox.values()].some((item) => item.kind === "send" && item.to.key === receiver && item.n <= sender.upTo);
   }
 
   // ---- answers ----

@@ -11,7 +11,7 @@ import type { Bus } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
-import type { Token } from "../ports/store.ts";
+import { compareTokens, type Token } from "../ports/store.ts";
 import type { HostSettings } from "./settings.ts";
 import { encodeMessage, encodeSettled, type MessageAnswer, readMessageAnswer } from "./wire.ts";
 
@@ -31,6 +31,8 @@ export type Outgoing = {
   readonly eventText: string;
   /** Tells the sender what the receiver applied; resolves when the removal is committed, or never. */
   readonly delivered: (to: string, answer: Extract<MessageAnswer, { kind: "message" }>) => void;
+  /** The receiver has heard from an owner with this higher token: the sender is not ours to run any more (R3). */
+  readonly outranked: (by: Token) => void;
 };
 
 /** All requests of one partition's senders to one receiver. */
@@ -152,6 +154,8 @@ export class Messenger {
       return;
     }
     if (answer?.kind === "renumber") {
+      const by: Token = [answer.floor[0], answer.floor[1]];
+      if (compareTokens(by, token) > 0) return first.outranked(by);
       void this.#request(name, pair, receiver);
       return;
     }

@@ -42,7 +42,7 @@ export type RequestAnswer =
 
 export type MessageAnswer =
   | { readonly kind: "message"; readonly upTo: number; readonly dead: readonly { readonly n: number; readonly reason: string }[] }
-  | { readonly kind: "renumber" }
+  | { readonly kind: "renumber"; readonly floor: RequestNumber }
   | { readonly kind: "later" };
 
 export function encodeMessage(
@@ -71,7 +71,7 @@ export function readBody(text: string): Body | undefined {
 export function readMessageAnswer(text: string): MessageAnswer | undefined {
   const value = parse(text);
   if (value?.kind === "message" && typeof value.upTo === "number" && Array.isArray(value.dead)) return value as unknown as MessageAnswer;
-  return value?.kind === "renumber" || value?.kind === "later" ? (value as unknown as MessageAnswer) : undefined;
+  return (value?.kind === "renumber" && Array.isArray(value.floor)) || value?.kind === "later" ? (value as unknown as MessageAnswer) : undefined;
 }
 
 export function readRequestAnswer(text: string): RequestAnswer | undefined {

@@ -2,6 +2,7 @@
  * The work of invoked and spawned logic, done for real after the commit: XState's own `start` runs against a scope
  * whose system tells the host of results. `effectOf` gives a user's function the key, token and attempt of its run.
  */
+import { createActor, createMachine } from "xstate";
 import type { Token } from "../ports/store.ts";
 import { type Event, kindOf, type Logic, promiseRejected, promiseResolved, type Ref, type Scope, stopEvent } from "./internals.ts";
 import { originalOf } from "./stubs.ts";
@@ -133,7 +134,24 @@ export function perform(action: CollectedAction, ref: Ref, info: EffectInfo): un
   if (action.exec === undefined) return undefined;
   const system = Object.create(ref.system) as typeof ref.system;
   infos.set(system, info);
-  return action.exec({ context: action.context, event: action.event, self: ref, system }, action.params);
+  let result: unknown;
+  // Run by an executor of XState's own, which in its development build warns of `assign()` and such inside an action.
+  executor ??= construct()._actorScope.actionExecutor;
+  executor({
+    type: action.type,
+    params: action.params,
+    info: { context: action.context, event: action.event, self: ref, system },
+    exec: (args, params) => {
+      result = action.exec?.(args, params);
+    },
+  });
+  return result;
+}
+
+let executor: Scope["actionExecutor"] | undefined;
+
+function construct(): Ref {
+  return createActor(createMachine({})).start() as unknown as Ref;
 }
 
 /** Whether this logic's work has one result, worth keeping and retrying. */

@@ -90,6 +90,8 @@ export class DurableSystem implements System {
   nowMs = 0;
   nextSid = 0;
   nextN = 1;
+  /** Actors whose actions a drop-in runs at this moment: to XState they are in the middle of an event, and others wait. */
+  readonly busy = new Set<Sid>();
   /** How deep we are inside steps; events sent at depth 0 come from outside. */
   depth = 0;
   collected: Collected[] = [];
@@ -214,12 +216,18 @@ export class DurableSystem implements System {
 
   _relay(source: Ref | undefined, target: Ref | Address, event: Event): void {
     if (target instanceof Address) {
-      if (this.depth === 0) throw new Error(`sending to ${target.sessionId} from outside a step does nothing durable`);
+      // An id that can be no key is the machine's error, here and now.
+      const { key } = target;
+      if (this.depth === 0) throw new Error(`sending to ${key} from outside a step does nothing durable`);
       this.collect({ kind: "send", sid: source?.sid ?? "s0", to: target, event });
       return;
     }
     if (this.depth === 0) {
       this.options.onOutside({ source: source?.sid, target, event });
+      return;
+    }
+    if (this.busy.size > 0 && target?.system === (this as unknown) && this.busy.has(target.sid)) {
+      this.collect({ kind: "notify", run: () => this.options.onOutside({ source: source?.sid, target, event }) });
       return;
     }
     this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
@@ -365,7 +373,8 @@ function reportUnhandled(error: unknown): void {
 }
 
 function strange(target: Ref, what: string): NotStorableError {
-  return new NotStorableError(what, `sent to "${target.id}", an actor of another system`, "send it to address(type, id)");
+  const reason = `sent to "${target.id}", an actor of another system`;
+  return new NotStorableError(what, reason, "send it to address(type, id)");
 }
 
 function toCollected(action: CustomAction): CollectedAction {

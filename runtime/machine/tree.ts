@@ -282,6 +282,10 @@ export class Tree {
     }
     const reached = new Set<Sid>([rootSid, ...pinned]);
     for (const [sid, ref] of this.system.refs) if (isRunning(ref)) reached.add(sid);
+    if (this.#options.inProcess !== undefined) {
+      // XState warns of an event that comes too late for its actor; only a drop-in can be heard doing so.
+      for (const { target } of this.system.timers.values()) if (typeof target === "string") reached.add(target);
+    }
     const texts = new Map<Sid, string>();
     // A set grows while it is walked: actors that a context or a children map names are reached in turn.
     for (const sid of reached) {

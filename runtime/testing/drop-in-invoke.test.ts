@@ -98,6 +98,20 @@ describe("a callback that speaks as it begins", () => {
     expect(actor.getSnapshot().context.greetings).toBe(2);
     actor.stop();
   });
+
+  it("comes to rest also when it speaks to itself", () => {
+    const heard: string[] = [];
+    const echo = fromCallback(({ self, receive }) => {
+      receive((event) => {
+        heard.push(event.type);
+        if (event.type === "ECHO") self.send({ type: "ECHO OF ECHO" });
+      });
+      self.send({ type: "ECHO" });
+    });
+    const actor = createActorWith({ strict: true, crash: true })(echo).start();
+    expect(heard).toEqual(["ECHO", "ECHO OF ECHO"]);
+    actor.stop();
+  });
 });
 
 describe("onSnapshot of a child machine", () => {

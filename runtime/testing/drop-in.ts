@@ -7,7 +7,7 @@ import { type Actor, type ActorOptions, type AnyActorLogic, createActor as creat
 import { defineActor } from "../definition.ts";
 import type { Document } from "../document.ts";
 import { LiveTable } from "../machine/codec.ts";
-import type { Event, Ref } from "../machine/internals.ts";
+import type { AnySnapshot, Event, Ref } from "../machine/internals.ts";
 import { begin, type EffectInfo, type Live, perform } from "../machine/live.ts";
 import type { OutsideEvent, Sid } from "../machine/system.ts";
 import { Tree, type TreeOptions } from "../machine/tree.ts";
@@ -71,6 +71,9 @@ class DropIn {
   #commits = 0;
   #events = 0;
   readonly #live = new Map<Sid, Live>();
+  /** A callback or observable is at work; what it sends meanwhile, it would send again after a crash. */
+  #atWork = false;
+  readonly #saidAtWork = new WeakSet<Input>();
   /** Timers that the clock knows, by their number. */
   readonly #scheduled = new Map<number, unknown>();
   /** Outbox items that are done: their removal rides with the next step. */
@@ -114,7 +117,7 @@ class DropIn {
       return this.root;
     };
     (this.root as Ref & { stop(): Ref }).stop = () => {
-      if (this.root._processingStatus === 1) this.#offer({ kind: "stop" });
+      if (this.root._processingStatus === 1) this.#stop();
       else this.root._stop();
       return this.root;
     };
@@ -134,13 +137,23 @@ class DropIn {
       return;
     }
     if (target.sid === "s0" && source === undefined && !event.type.startsWith("xstate.")) {
-      this.#offer({ kind: "event", event, key: this.#key() });
+      const input: Input = { kind: "event", event, key: this.#key() };
+      if (this.#atWork) this.#saidAtWork.add(input);
+      this.#offer(input);
       return;
     }
     const relay: Input = { kind: "relay", source, target: target.sid, event };
+    if (this.#atWork) this.#saidAtWork.add(relay);
     // An action that sends to a child has its answer before the next action runs, as in XState.
-    if (this.#draining && target.sid !== "s0") this.#take(relay);
+    if (this.#draining && target.sid !== "s0" && !this.#tree.system.busy.has(target.sid)) this.#take(relay);
     else this.#offer(relay);
+  }
+
+  /** XState forgets the events that wait for an actor which is told to stop. */
+  #stop(): void {
+    const kept = this.#queue.filter((input) => input.kind !== "event" && (input.kind !== "relay" || input.target !== "s0"));
+    this.#queue.splice(0, this.#queue.length, ...kept);
+    this.#offer({ kind: "stop" });
   }
 
   #key(): Extract<Input, { kind: "event" }>["key"] {
@@ -163,7 +176,9 @@ class DropIn {
 
   #take(input: Input): void {
     if (input.kind !== "create" && this.#actor.base !== undefined) {
-      if (this.#modes.crash && !ofThisProcess(input)) this.#crash();
+      // While an action runs, a crash would take with it the code that waits for this very step.
+      const crash = this.#tree.system.busy.size === 0 && !ofThisProcess(input) && !this.#saidAtWork.has(input);
+      if (this.#modes.crash && crash) this.#crash();
       else if (!this.#modes.crash && this.#modes.rebuild) this.#reload();
     }
     this.#step(input);
@@ -172,6 +187,8 @@ class DropIn {
 
   #step(input: Input): void {
     const inputs: Input[] = [...this.#acted.splice(0).map((n) => ({ kind: "acted" as const, n })), input];
+    const before = new Map<Sid, AnySnapshot>();
+    for (const [sid, ref] of this.#tree.system.refs) before.set(sid, ref._snapshot);
     for (let rest = inputs; rest.length > 0; ) {
       const result = step(this.#actor, rest, this.#context());
       this.#actor = result.actor;
@@ -183,7 +200,7 @@ class DropIn {
       if (refused !== undefined) throw refused.kind === "refused" ? (refused.error.cause ?? refused.error) : refused.error;
       rest = rest.slice(result.taken);
       this.#schedule();
-      this.#perform(result.orders);
+      this.#perform(result.orders, before);
     }
   }
 
@@ -226,13 +243,14 @@ class DropIn {
 
   // ---- effects ----
 
-  #perform(orders: readonly Order[]): void {
+  /** `before` holds the snapshots that an actor falls back to when its action throws. */
+  #perform(orders: readonly Order[], before: ReadonlyMap<Sid, AnySnapshot> = new Map()): void {
     const failed = new Set<Sid>();
     for (const order of orders) {
       switch (order.kind) {
         case "outbox":
           if (order.item.kind === "action" && failed.has(order.item.sid)) this.#acted.push(order.item.n);
-          else if (!this.#run(order.item)) failed.add((order.item as ActionItem).sid);
+          else if (!this.#run(order.item, before)) failed.add((order.item as ActionItem).sid);
           break;
         case "begin":
           this.#begin(order.sid, 0, 1);
@@ -255,13 +273,13 @@ class DropIn {
   }
 
   /** Answers false when an action threw: the later ones of the same actor are not run, as in XState. */
-  #run(item: OutboxItem): boolean {
+  #run(item: OutboxItem, before: ReadonlyMap<Sid, AnySnapshot> = new Map()): boolean {
     switch (item.kind) {
       case "start":
         this.#begin(item.sid, item.n, item.attempt);
         return true;
       case "action":
-        return this.#act(item);
+        return this.#act(item, before.get(item.sid));
       default:
         // Emitted events reach their listeners as notifications; there is no other root actor to send to.
         this.#acted.push(item.n);
@@ -269,23 +287,40 @@ class DropIn {
     }
   }
 
-  #act(item: ActionItem): boolean {
+  #act(item: ActionItem, before: AnySnapshot | undefined): boolean {
+    // A crash since its step was committed has led to its being run already.
+    if (!this.#actor.outbox.has(item.n) || this.#acted.includes(item.n)) return true;
     this.#acted.push(item.n);
     const ref = this.#tree.ref(item.sid);
     if (ref === undefined) return true;
     if (item.missing !== undefined) throw new Error(item.missing);
+    const { busy } = this.#tree.system;
+    const inner = busy.has(item.sid);
+    busy.add(item.sid);
     try {
       perform(item.action, ref, this.#info(item.sid, item.n, item.attempt));
       return true;
     } catch (error) {
+      if (before?.status === "active") this.#fallBack(ref, before);
       this.#step({ kind: "failed", sid: item.sid, error });
       return false;
+    } finally {
+      if (!inner) busy.delete(item.sid);
     }
+  }
+
+  /** To XState, a transition whose action throws never was. */
+  #fallBack(ref: Ref, before: AnySnapshot): void {
+    ref._snapshot = before;
+    for (const child of Object.values(childrenOf(ref))) this.#tree.system.refs.set(child.sid, child);
   }
 
   #begin(sid: Sid, n: number, attempt: number): void {
     const ref = this.#tree.ref(sid);
     if (ref === undefined || this.#live.has(sid)) return;
+    const outer = this.#atWork;
+    this.#atWork = true;
+    // Never throws.
     const live = begin(ref, this.#info(sid, n, attempt), {
       settled: (outcome) => {
         this.#live.delete(sid);
@@ -300,14 +335,19 @@ class DropIn {
         this.#perform(this.#tree.take().filter((item): item is Extract<Order, { kind: "notify" }> => item.kind === "notify"));
       },
     });
+    this.#atWork = outer;
     this.#live.set(sid, live);
   }
 
   #deliver(sid: Sid, event: Event): void {
+    const outer = this.#atWork;
+    this.#atWork = true;
     try {
       this.#live.get(sid)?.deliver(event);
     } catch (error) {
       this.#step({ kind: "failed", sid, error });
+    } finally {
+      this.#atWork = outer;
     }
   }
 

@@ -14,7 +14,7 @@ import { storePlace } from "../world/store-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { isAtRest, judge } from "./judge.ts";
 import { defineMachine, type EventType, type MachineSpec, type Performed } from "./machines.ts";
-import { type Attempt, bootHosts, Client } from "./rig.ts";
+import { type Attempt, bootHosts, Client, type WriteCall } from "./rig.ts";
 
 export type Trouble =
   /** At the n-th point that the node passes. */
@@ -38,7 +38,7 @@ export type Trouble =
 
 export type Command = {
   readonly actor: number;
-  readonly type: EventType;
+  readonly type: EventType | "N";
   readonly throws: boolean;
   readonly callersKey: boolean;
   /** Asked again after its acknowledgement, under the same key. */
@@ -80,6 +80,7 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
   });
   const performed: Performed[] = [];
   const attempts: Attempt[] = [];
+  const writes: WriteCall[] = [];
   const recorder = new FencedRecorder({ fenced: true, nowMs: () => world.nowMs });
   const names = given.actors.map((machine, index) => ({
     type: `m${machine % given.machines.length}`,
@@ -89,7 +90,7 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
   world.bus.requestFaults.rates = given.rates.request;
   world.bus.publishFaults.rates = given.rates.publish;
   for (const trouble of given.troubles) plan(world, trouble);
-  bootHosts(world, nodeNames, (ports) =>
+  bootHosts(world, nodeNames, writes, (ports) =>
     Object.fromEntries(
       given.machines.map((spec, index) => [
         `m${index}`,
@@ -123,12 +124,15 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
     violations.push(...(await settle()));
   }
   const { request } = given.rates;
-  const rejectionsLast = (request.duplicate ?? 0) === 0 && (request["duplicate-late"] ?? 0) === 0;
+  const hasSecondCopies = (request.duplicate ?? 0) > 0 || (request["duplicate-late"] ?? 0) > 0;
   const clockAheadMs = Math.max(
     0,
     ...given.troubles.map((trouble) => (trouble.kind === "clock" ? trouble.offsetMs : 0)),
   );
-  return { world, violations: [...violations, ...judge({ world, attempts, performed, clockAheadMs, rejectionsLast })] };
+  return {
+    world,
+    violations: [...violations, ...judge({ world, attempts, performed, writes, clockAheadMs, hasSecondCopies })],
+  };
 }
 
 function plan(world: World, trouble: Trouble): void {
@@ -176,7 +180,7 @@ async function workload(world: World, given: Case, keys: readonly string[], atte
       const client = new Client(world, `c${index + 1}`, attempts);
       for (const [number, { actor, type, throws, callersKey, again, waitMs }] of commands.entries()) {
         await world.sleep(waitMs);
-        const id = `${client.name}-${number}`;
+        const id = `${type === "N" ? "noop-" : ""}${client.name}-${number}`;
         const event = { type, id, ...(throws && { throws }) };
         const command = {
           actor: keys[actor % keys.length] as string,

@@ -14,19 +14,20 @@ import type { Violation } from "../checkers/violation.ts";
 import type { AppliedChange } from "../world/store-data.ts";
 import type { World } from "../world/world.ts";
 import type { Context, Performed } from "./machines.ts";
-import type { Attempt } from "./rig.ts";
+import type { Attempt, WriteCall } from "./rig.ts";
 
 export type Run = {
   readonly world: World;
   readonly attempts: readonly Attempt[];
   readonly performed: readonly Performed[];
+  readonly writes: readonly WriteCall[];
   /** How far a wall clock was ahead of true time at most. */
   readonly clockAheadMs: number;
   /**
-   * The network makes no second copies of requests. Where it does, a copy of one that the machine rejected may come when
-   * the machine would take it: a rejection leaves no mark behind.
+   * The network makes second copies of requests. One of a request that the machine rejected may come when the machine
+   * would take it: a rejection leaves no mark behind.
    */
-  readonly rejectionsLast: boolean;
+  readonly hasSecondCopies: boolean;
 };
 
 export function judge(run: Run): readonly Violation[] {
@@ -39,6 +40,8 @@ export function judge(run: Run): readonly Violation[] {
   return [
     ...story.violations,
     ...judgeEvents(run, documents),
+    ...judgeAnswers(run, story),
+    ...judgeRepetitions(run),
     ...judgeMessages(documents, story),
     ...judgeEffects(run, story),
     ...judgeTimers(run, story),
@@ -187,10 +190,10 @@ function contextOf(document: Document): Context {
 }
 
 function judgeEvents(
-  { attempts, rejectionsLast }: Run,
+  { attempts, hasSecondCopies }: Run,
   documents: ReadonlyMap<string, Document>,
 ): readonly Violation[] {
-  const events = attempts.filter(({ id }) => !id.startsWith("create") && !id.startsWith("barrier"));
+  const events = attempts.filter(({ id }) => !/^(create|barrier|noop)-/.test(id));
   const applied = (document: Document): string[] =>
     contextOf(document).log.flatMap((entry) => (entry.startsWith("e:") ? [entry.slice(2)] : []));
   const violations = [
@@ -198,7 +201,7 @@ function judgeEvents(
       attempts: events.map(({ actor, id, code, receipt, outcome }) => ({
         actor,
         key: id,
-        outcome: code === "Rejected" && !rejectionsLast ? "unknown" : outcome,
+        outcome: code === "Rejected" && hasSecondCopies ? "unknown" : outcome,
         ...(receipt !== undefined && { receipt }),
       })),
       documents,
@@ -226,6 +229,48 @@ function judgeEvents(
   for (const { id, actor, code } of attempts) {
     const isStrange = code !== undefined && !["moved", "Rejected", "Overloaded", "StoreFull", "Stopped"].includes(code);
     if (isStrange) violations.push({ rule: "strange-refusal", detail: `${actor}: ${id} got ${code}` });
+  }
+  return violations;
+}
+
+/** What was acknowledged stands among the causes of the very commit that the receipt names. */
+function judgeAnswers({ attempts, hasSecondCopies }: Run, story: Story): readonly Violation[] {
+  const violations: Violation[] = [];
+  const mayBeDone = new Set<string>();
+  for (const { actor, id, outcome, revision, isRepetition } of attempts) {
+    if (id.startsWith("barrier")) continue;
+    if (outcome === "acknowledged") {
+      const version = story.versions.get(actor)?.find(({ document }) => document?.seq === revision);
+      const cause = version?.document?.causes.some(
+        (one) => one.id === id || (id.startsWith("create") && one.type === "xstate.init"),
+      );
+      if (cause !== true)
+        violations.push({ rule: "acknowledged-without-commit", detail: `${actor}: ${id} at ${revision}` });
+      // R6: only what was unknown, or acknowledged, may turn out to be done.
+      const isSurprise = isRepetition === true && !hasSecondCopies && !mayBeDone.has(id);
+      if (isSurprise) violations.push({ rule: "refused-although-done", detail: `${actor}: ${id}` });
+    }
+    if (outcome !== "refused") mayBeDone.add(id);
+  }
+  return violations;
+}
+
+/** A write without an outcome is repeated byte by byte, by the same owner, until it has one (R6). */
+function judgeRepetitions({ writes }: Run): readonly Violation[] {
+  const violations: Violation[] = [];
+  const open = new Map<string, WriteCall>();
+  for (const call of writes) {
+    const { owner, write } = call;
+    const name = `${owner} ${write.key}`;
+    const before = open.get(name);
+    const isUnsettled = before?.outcome === "unknown" && compareTokens(before.write.token, write.token) === 0;
+    if (isUnsettled && (before.write.value !== write.value || before.write.header.commit !== write.header.commit)) {
+      violations.push({
+        rule: "repetition-differs",
+        detail: `${name}: ${write.header.commit} after ${before.write.header.commit}`,
+      });
+    }
+    open.set(name, call);
   }
   return violations;
 }
@@ -283,6 +328,13 @@ function judgeEffects({ performed }: Run, story: Story): readonly Violation[] {
     (run): run is Performed & { outcome: PerformedEffect["outcome"] } => run.outcome !== undefined,
   );
   const due = story.recorded.map(({ key }) => key);
+  for (const { key, token, atMs } of story.recorded) {
+    const isOwn = performed.some(
+      (run) => run.key === key && run.calledMs <= atMs && compareTokens(run.token, token) === 0,
+    );
+    if (!isOwn)
+      violations.push({ rule: "result-of-another-token", detail: `${key} recorded under ${token.join(".")}` });
+  }
   return [...violations, ...checkEffects({ performed: reached, recorded: story.recorded, due, isFenced: true })];
 }
 

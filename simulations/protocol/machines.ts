@@ -1,7 +1,7 @@
 /**
  * Random machines as data, and the XState machines that they describe. Every machine has a region of its own, the
  * journal, that writes down each event it sees, so that the final document alone tells what was applied. All that a
- * machine does outside goes through the ports of the node that runs it.
+ * machine does outside goes through the ports of the node that runs it. Events of type N change nothing anywhere.
  */
 import { type AnyActorLogic, assign, cancel, createMachine, emit, fromPromise, raise, sendTo } from "xstate";
 import { type ActorDefinition, defineActor } from "../../runtime/definition.ts";
@@ -183,6 +183,7 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
     journal: {
       on: {
         "*": {
+          guard: ({ event }: { event: AnyEvent }) => event.type !== "N",
           actions: assign({
             log: ({ context, event }: { context: Context; event: AnyEvent }) => [...context.log, entryOf(event)],
           }),

@@ -7,6 +7,15 @@ import { hashText } from "../../runtime/hash.ts";
 import { Host } from "../../runtime/host/host.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestAnswer, type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
+import type {
+  ActorStore,
+  ListOptions,
+  Revision,
+  StoreChange,
+  StoreWrite,
+  Token,
+  WriteOutcome,
+} from "../../runtime/ports/store.ts";
 import { Sequences } from "../../runtime/sequences.ts";
 import type { Key } from "../../runtime/window.ts";
 import type { NodePorts } from "../world/node.ts";
@@ -26,10 +35,19 @@ export const rigSettings: Partial<HostSettings> = {
 
 export type Definitions = (ports: NodePorts) => Readonly<Record<string, ActorDefinition>>;
 
-/** One host per node, made anew at every start of its process. */
+/** One call of `write`, and how it ended, if it did. */
+export type WriteCall = {
+  /** The incarnation that made it. */
+  readonly owner: string;
+  readonly write: StoreWrite;
+  outcome: WriteOutcome["kind"] | undefined;
+};
+
+/** One host per node, made anew at every start of its process. Its writes are noted in `writes`. */
 export function bootHosts(
   world: World,
   nodes: readonly string[],
+  writes: WriteCall[],
   define: Definitions,
   settings = rigSettings,
 ): ReadonlyMap<string, Host> {
@@ -37,10 +55,11 @@ export function bootHosts(
   for (const name of nodes) {
     const node = world.node(name);
     node.boot(async (ports) => {
-      const { store, clock, random, leases, bus, logger } = ports;
+      const { incarnation } = node;
+      const { clock, random, leases, bus, logger } = ports;
+      const store = noting(ports.store, `${name}.${incarnation}`, writes);
       const host = new Host({ store, clock, random, leases, bus, logger }, define(ports), settings);
       hosts.set(name, host);
-      const { incarnation } = node;
       try {
         await host.start();
       } catch (error) {
@@ -53,6 +72,25 @@ export function bootHosts(
     });
   }
   return hosts;
+}
+
+function noting(store: ActorStore, owner: string, writes: WriteCall[]): ActorStore {
+  return {
+    info: store.info,
+    read: (key: string) => store.read(key),
+    write: async (write: StoreWrite) => {
+      const call: WriteCall = { owner, write, outcome: undefined };
+      writes.push(call);
+      const outcome = await store.write(write);
+      call.outcome = outcome.kind;
+      return outcome;
+    },
+    purge: (key: string, expect: Revision, token: Token) => store.purge(key, expect, token),
+    list: (options: ListOptions) => store.list(options),
+    history: (key: string) => store.history(key),
+    watch: (prefix: string, onChange: (change: StoreChange) => void) => store.watch(prefix, onChange),
+    close: () => store.close(),
+  };
 }
 
 /** Who owns an actor's key, as the host computes it. */
