@@ -369,11 +369,16 @@ describe("a store that misbehaves", () => {
 });
 
 test("createRuntime without a store says where to get one", async () => {
-  await expect(createRuntime({ actors: { box } } as never)).rejects.toMatchObject({ code: "InvalidRequest", message: expect.stringMatching(/embedded\("\.\/data"\)/) });
+  await expect(createRuntime({ actors: { box } } as never)).rejects.toMatchObject({
+    code: "InvalidRequest",
+    message: expect.stringMatching(/embedded\("\.\/data"\)/),
+  });
 });
 
 test("a policy for an effect that the machine does not have is refused, naming those it has", () => {
-  expect(() => defineActor(box, { effects: { giveFunktion: {} } })).toThrow(/effects\.giveFunktion is no action.*giveFunction/);
+  expect(() => defineActor(box, { effects: { giveFunktion: {} } })).toThrow(
+    /effects\.giveFunktion is no action.*giveFunction/,
+  );
 });
 
 test("defineActor names every option that is not usable", () => {

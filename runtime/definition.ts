@@ -78,7 +78,9 @@ export function defineActor<TLogic extends AnyActorLogic>(
   for (const [name, policy] of Object.entries(options.effects ?? {})) {
     problems.push(...policyProblems(name, policy));
     if (names !== undefined && !names.has(name)) {
-      problems.push(`effects.${name} is no action or invoked logic of the machine, which has ${[...names].join(", ") || "none"}`);
+      problems.push(
+        `effects.${name} is no action or invoked logic of the machine, which has ${[...names].join(", ") || "none"}`,
+      );
     }
   }
   const retainDoneMs = options.retain && durationMs(options.retain.done);

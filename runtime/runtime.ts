@@ -65,7 +65,9 @@ export async function createRuntime<const TActors extends ActorTypes>(
   options: RuntimeOptions<TActors>,
 ): Promise<Runtime<TActors>> {
   if (typeof options?.store?.open !== "function") {
-    throw new InvalidRequestError('createRuntime needs a store: embedded("./data") from "holdfast/embedded", or memory()');
+    throw new InvalidRequestError(
+      'createRuntime needs a store: embedded("./data") from "holdfast/embedded", or memory()',
+    );
   }
   const definitions = define(options.actors);
   const logger = options.logger ?? consoleLogger("warn");

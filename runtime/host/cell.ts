@@ -27,7 +27,7 @@ import { type CommitPorts, type CommitResult, commit, isOurs, pause } from "./co
 import { Effects } from "./effects.ts";
 import type { Gate } from "./gate.ts";
 import type { Messenger } from "./messenger.ts";
-import type { ParkReason, Parking } from "./parking.ts";
+import type { Parking, ParkReason } from "./parking.ts";
 import type { PendingEntry, PendingSlot } from "./pending-index.ts";
 import type { HostSettings } from "./settings.ts";
 
@@ -63,7 +63,9 @@ export type CellEnv = {
   readonly left: (cell: Cell, dueMs: number | undefined) => void;
   /** Asks the owners of these senders what is settled. */
   readonly ask: (cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]) => void;
-  readonly count: (what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters") => void;
+  readonly count: (
+    what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters",
+  ) => void;
 };
 
 type Waiting = {
@@ -130,7 +132,9 @@ export class Cell {
     if (this.#closed) return answer({ kind: "moved" });
     const { mailbox } = this.definition.limits;
     if (this.#callers.length >= mailbox) {
-      return answer(failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`));
+      return answer(
+        failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`),
+      );
     }
     this.#callers.push({ input, answer, token: undefined });
     this.#kick();
@@ -196,7 +200,14 @@ export class Cell {
 
   /** What is queued or runs. */
   get idle(): boolean {
-    return !this.#looping && this.#callers.length === 0 && this.#own.length === 0 && this.#later.length === 0 && !this.effectsBusy && !this.#recover;
+    return (
+      !this.#looping &&
+      this.#callers.length === 0 &&
+      this.#own.length === 0 &&
+      this.#later.length === 0 &&
+      !this.effectsBusy &&
+      !this.#recover
+    );
   }
 
   /** Whether it looks after its own timers and effects. */
@@ -237,7 +248,8 @@ export class Cell {
 
   #kick(evenWithoutInput = false): void {
     if (this.#looping) return;
-    const isLaterDue = this.#later.length > 0 && (this.#laterIsDue || this.#later.length >= this.definition.limits.batch);
+    const isLaterDue =
+      this.#later.length > 0 && (this.#laterIsDue || this.#later.length >= this.definition.limits.batch);
     const some = this.#own.length > 0 || this.#callers.length > 0 || this.#recover || isLaterDue;
     if (!some && !evenWithoutInput) return;
     this.#looping = true;
@@ -253,7 +265,10 @@ export class Cell {
       }
     } catch (error) {
       // A broken invariant: the actor starts over from its document, its callers do not know the outcome.
-      this.#env.logger.error("an actor failed inside the runtime; it starts over from its document", { actor: this.key, error });
+      this.#env.logger.error("an actor failed inside the runtime; it starts over from its document", {
+        actor: this.key,
+        error,
+      });
       this.#unload();
       this.#own = [];
       this.#answerAll({ kind: "unknown" });
@@ -269,7 +284,8 @@ export class Cell {
   async #turn(): Promise<boolean> {
     const token = this.#env.token(this.partition);
     if (token === undefined) return this.#giveUp({ kind: "moved" });
-    if (this.#parkedWhy !== undefined) return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
+    if (this.#parkedWhy !== undefined)
+      return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
     if (this.#actor === undefined || this.#token === undefined || compareTokens(this.#token, token) !== 0) {
       const loaded = await this.#load(token);
       if (loaded !== "loaded") return loaded === "again" || this.#more();
@@ -335,7 +351,8 @@ export class Cell {
       return this.#more();
     }
     if (this.#actor === undefined) return this.#more();
-    if (this.#claimed(this.#actor, token)) this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
+    if (this.#claimed(this.#actor, token))
+      this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
     this.#arm();
     return this.#more();
   }
@@ -391,7 +408,9 @@ export class Cell {
   async #prove(token: Token): Promise<CommitResult> {
     const entry = await this.#read(token);
     if (entry === "abandoned") return { kind: "abandoned" };
-    return (entry?.revision ?? 0) === this.#revision ? { kind: "written", revision: this.#revision } : { kind: "superseded" };
+    return (entry?.revision ?? 0) === this.#revision
+      ? { kind: "written", revision: this.#revision }
+      : { kind: "superseded" };
   }
 
   async #commit(actor: Actor, text: string, token: Token, id: string): Promise<CommitResult> {
@@ -410,10 +429,13 @@ export class Cell {
     this.#revision = result.revision;
     this.#env.count("commits");
     if (text.length >= this.definition.limits.warnBytes) {
-      this.#env.logger.warn(`a document of ${text.length} characters; refused above ${this.definition.limits.documentBytes} bytes`, {
-        actor: this.key,
-        revision: result.revision,
-      });
+      this.#env.logger.warn(
+        `a document of ${text.length} characters; refused above ${this.definition.limits.documentBytes} bytes`,
+        {
+          actor: this.key,
+          revision: result.revision,
+        },
+      );
     }
     return result;
   }
@@ -502,7 +524,10 @@ export class Cell {
       await this.#unreadable(thrown);
       return "not";
     }
-    const newest = actor.head !== undefined && compareTokens(actor.head.token, this.#deposedBy) > 0 ? actor.head.token : this.#deposedBy;
+    const newest =
+      actor.head !== undefined && compareTokens(actor.head.token, this.#deposedBy) > 0
+        ? actor.head.token
+        : this.#deposedBy;
     if (compareTokens(newest, token) > 0) {
       this.#stepDown(actor);
       return "not";
@@ -560,7 +585,9 @@ export class Cell {
       const key = "key" in input ? input.key : undefined;
       const receipt = key && actor.window.receiptOf(key);
       waiting.answer?.(
-        receipt === undefined ? { kind: "moved" } : { kind: "reply", reply: { kind: "receipt", receipt, duplicate: true } },
+        receipt === undefined
+          ? { kind: "moved" }
+          : { kind: "reply", reply: { kind: "receipt", receipt, duplicate: true } },
       );
     }
     this.#own = [];
@@ -592,11 +619,18 @@ export class Cell {
     const soon = due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
     this.#leaving = false;
     if (soon || this.effectsBusy) return false;
-    if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token))) return this.#more() || this.#recover;
+    if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
+      return this.#more() || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
       await this.#slot.relax(this.#ports(token), due, token, this.#env.commitId());
     }
-    if (this.#more() || this.#later.length > 0 || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
+    if (
+      this.#more() ||
+      this.#later.length > 0 ||
+      this.#recover ||
+      this.#toPark !== undefined ||
+      this.#actor !== actor
+    ) {
       this.#arm();
       return true;
     }
@@ -696,7 +730,9 @@ export class Cell {
    */
   askSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): Promise<boolean> {
     return new Promise((resolve) => {
-      this.offer({ kind: "claim" }, (outcome) => resolve(outcome.kind === "reply" && this.#isSettled(receiver, sender)));
+      this.offer({ kind: "claim" }, (outcome) =>
+        resolve(outcome.kind === "reply" && this.#isSettled(receiver, sender)),
+      );
     });
   }
 
@@ -704,7 +740,9 @@ export class Cell {
     if (this.#actor === undefined) return false;
     const { head, outbox } = this.#actor;
     if (head?.born !== sender.born) return true;
-    return ![...outbox.values()].some((item) => item.kind === "send" && item.to.key === receiver && item.n <= sender.upTo);
+    return ![...outbox.values()].some(
+      (item) => item.kind === "send" && item.to.key === receiver && item.n <= sender.upTo,
+    );
   }
 
   // ---- answers ----
@@ -766,7 +804,14 @@ export class Cell {
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
     const revision = this.#revision;
     this.#unload();
-    await this.#env.parking.park({ actor: this.key, reason, message, revision, token, ...(input && { input: describeInput(input) }) });
+    await this.#env.parking.park({
+      actor: this.key,
+      reason,
+      message,
+      revision,
+      token,
+      ...(input && { input: describeInput(input) }),
+    });
   }
 }
 
@@ -779,7 +824,9 @@ function isCallers({ input, answer }: Waiting): boolean {
 function isConclusion(reply: Reply, { input, answer }: Waiting): boolean {
   switch (reply.kind) {
     case "refused":
-      return reply.error.code !== "UnknownEvent" && reply.error.code !== "KeyReused" && reply.error.code !== "Overloaded";
+      return (
+        reply.error.code !== "UnknownEvent" && reply.error.code !== "KeyReused" && reply.error.code !== "Overloaded"
+      );
     case "message":
       return reply.dead.length > 0;
     case "park":

@@ -4,7 +4,15 @@
  */
 import { hashText } from "../hash.ts";
 import type { Clock } from "../ports/clock.ts";
-import { type ActorStore, compareTokens, type RefusalReason, type Revision, type StoredEntry, type StoreWrite, type Token } from "../ports/store.ts";
+import {
+  type ActorStore,
+  compareTokens,
+  type RefusalReason,
+  type Revision,
+  type StoredEntry,
+  type StoreWrite,
+  type Token,
+} from "../ports/store.ts";
 import type { HostSettings } from "./settings.ts";
 
 export type CommitResult =

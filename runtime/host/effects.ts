@@ -109,9 +109,12 @@ export class Effects {
           this.#stop(order.sid);
           break;
         case "log":
-          this.#env.logger.info(order.values.map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(" "), {
-            actor: this.#env.key,
-          });
+          this.#env.logger.info(
+            order.values.map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(" "),
+            {
+              actor: this.#env.key,
+            },
+          );
           break;
         case "notify":
           order.run();
@@ -136,7 +139,8 @@ export class Effects {
     if (actor.outbox.size > 0) {
       const nowMs = this.#env.clock.now();
       for (const item of actor.outbox.values()) {
-        if (item.kind !== "action" && (item.dueMs ?? 0) <= nowMs && item.n < this.#uncommittedFrom) this.#start(actor, item);
+        if (item.kind !== "action" && (item.dueMs ?? 0) <= nowMs && item.n < this.#uncommittedFrom)
+          this.#start(actor, item);
       }
       this.#runActions();
     }
@@ -192,7 +196,9 @@ export class Effects {
     if (ref === undefined) return;
     const policy = resolvePolicy("logic", typeof ref.src === "string" ? definition.effects[ref.src] : undefined);
     if (this.#inherited.delete(item.n) && policy.onTakeover === "fail") {
-      const error = new EffectInterruptedError(`${String(ref.src)} may have begun before a restart; its policy is not to begin it again`);
+      const error = new EffectInterruptedError(
+        `${String(ref.src)} may have begun before a restart; its policy is not to begin it again`,
+      );
       this.#told.set(item.n, 0);
       this.#env.tell({ kind: "result", n: item.n, outcome: { ok: false, error } });
       return;
@@ -208,13 +214,17 @@ export class Effects {
       live = begin(ref, this.#info(actor, item.sid, item.n, item.attempt), {
         settled: (outcome) => close(outcome),
         failed: (error) => close({ ok: false, error }),
-        relayed: (target, event) => this.#env.tell({ kind: "relay", source: item.sid, target: target.sessionId, event }),
+        relayed: (target, event) =>
+          this.#env.tell({ kind: "relay", source: item.sid, target: target.sessionId, event }),
         emitted: (event) => this.#emitNow(item.sid, event),
       });
       if (over || !Number.isFinite(policy.timeoutMs)) return;
       timer = clock.after(policy.timeoutMs, () => {
         live?.stop();
-        close({ ok: false, error: new EffectTimeoutError(`${String(ref.src)} took longer than ${policy.timeoutMs} ms`) });
+        close({
+          ok: false,
+          error: new EffectTimeoutError(`${String(ref.src)} took longer than ${policy.timeoutMs} ms`),
+        });
       });
     });
     const end = () => {
@@ -323,7 +333,9 @@ export class Effects {
     };
     const timer = Number.isFinite(policy.timeoutMs)
       ? this.#env.clock.after(policy.timeoutMs, () =>
-          once(() => fail(new EffectTimeoutError(`action ${item.action.type} took longer than ${policy.timeoutMs} ms`))),
+          once(() =>
+            fail(new EffectTimeoutError(`action ${item.action.type} took longer than ${policy.timeoutMs} ms`)),
+          ),
         )
       : () => {};
     (returned as PromiseLike<unknown>).then(
@@ -362,7 +374,8 @@ export class Effects {
     const live = begin(ref, this.#info(actor, sid, 0, 1), {
       settled: () => {},
       failed: (error) => current() && this.#env.tell({ kind: "failed", sid, error }),
-      relayed: (target, event) => current() && this.#env.tell({ kind: "relay", source: sid, target: target.sessionId, event }),
+      relayed: (target, event) =>
+        current() && this.#env.tell({ kind: "relay", source: sid, target: target.sessionId, event }),
       emitted: (event) => current() && this.#emitNow(sid, event),
     });
     this.#volatile.set(sid, live);

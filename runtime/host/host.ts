@@ -23,7 +23,15 @@ import { Messenger } from "./messenger.ts";
 import { Parking } from "./parking.ts";
 import { type PendingEntry, PendingSlot, readPendingEntry } from "./pending-index.ts";
 import { defaultSettings, type HostSettings } from "./settings.ts";
-import { type Body, type MessageAnswer, type MessageBody, type RequestAnswer, type RequestBody, readBody, readSettlement } from "./wire.ts";
+import {
+  type Body,
+  type MessageAnswer,
+  type MessageBody,
+  type RequestAnswer,
+  type RequestBody,
+  readBody,
+  readSettlement,
+} from "./wire.ts";
 
 export type HostPorts = {
   readonly store: ActorStore;
@@ -62,7 +70,15 @@ export class Host {
   readonly #parking: Parking;
   readonly #messenger: Messenger;
   readonly #cellEnv: CellEnv;
-  readonly #counts: HostCounts = { events: 0, commits: 0, conflicts: 0, unknown: 0, refusals: 0, expired: 0, deadLetters: 0 };
+  readonly #counts: HostCounts = {
+    events: 0,
+    commits: 0,
+    conflicts: 0,
+    unknown: 0,
+    refusals: 0,
+    expired: 0,
+    deadLetters: 0,
+  };
   readonly #stops: (() => void)[] = [];
   readonly #recoveryGate: Gate;
   #wake: Cancel | undefined;
@@ -75,7 +91,11 @@ export class Host {
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #failure: HoldfastError | undefined;
 
-  constructor(ports: HostPorts, definitions: Readonly<Record<string, ActorDefinition>>, settings: Partial<HostSettings> = {}) {
+  constructor(
+    ports: HostPorts,
+    definitions: Readonly<Record<string, ActorDefinition>>,
+    settings: Partial<HostSettings> = {},
+  ) {
     this.#ports = ports;
     this.#life = ports.random.id().slice(0, 12);
     this.#settings = { ...defaultSettings, ...settings };
@@ -178,8 +198,10 @@ export class Host {
 
   /** One request for one actor, answered once by this node, with its outcome or with `moved`. */
   request(key: string, input: Input, answer: (outcome: Outcome) => void): void {
-    if (this.#failure !== undefined) return answer({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
-    if (this.#state !== "running") return answer({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
+    if (this.#failure !== undefined)
+      return answer({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
+    if (this.#state !== "running")
+      return answer({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
     const cell = this.#cell(key);
     if (cell === undefined) answer({ kind: "moved" });
     else cell.offer(input, answer);
@@ -199,12 +221,16 @@ export class Host {
     const entry = await this.#ports.store.read(key);
     if (entry === undefined) return refusedOutcome("NotFound", `${key} does not exist`);
     const deleted = /"status":"deleted"/.test(entry.value.slice(0, 600));
-    if (!force && !deleted) return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
+    if (!force && !deleted)
+      return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
     if (!force) {
       const expires = /"expires":"([^"]+)"/.exec(entry.value)?.[1];
       const openUntilMs = expires === undefined ? 0 : Date.parse(expires);
       if (openUntilMs > this.#ports.clock.now()) {
-        return refusedOutcome("AlreadyExists", `the tombstone of ${key} guards idempotency keys until ${expires}; force the purge to drop them`);
+        return refusedOutcome(
+          "AlreadyExists",
+          `the tombstone of ${key} guards idempotency keys until ${expires}; force the purge to drop them`,
+        );
       }
     }
     const token = this.#ports.leases.token(this.partitionOf(key));
@@ -236,7 +262,9 @@ export class Host {
     if (entry === undefined || token === undefined) return `${key} has no document`;
     let value = entry.value;
     if (mode === "discard") {
-      const good = (await store.history(key)).filter((one) => one.header !== undefined && one.header.hash === hashText(one.value)).at(-1);
+      const good = (await store.history(key))
+        .filter((one) => one.header !== undefined && one.header.hash === hashText(one.value))
+        .at(-1);
       if (good === undefined) return `no revision that a runtime wrote is kept of ${key}`;
       value = good.value;
     }
@@ -313,7 +341,11 @@ export class Host {
     let after: string | undefined;
     for (let waitMs = this.#settings.settleFirstMs; this.#state === "running"; ) {
       try {
-        const page = await this.#ports.store.list({ prefix: pendingPrefix, limit: 1_000, ...(after !== undefined && { after }) });
+        const page = await this.#ports.store.list({
+          prefix: pendingPrefix,
+          limit: 1_000,
+          ...(after !== undefined && { after }),
+        });
         for (const entry of page) this.#seePending(entry);
         if (page.length < 1_000) return;
         after = page.at(-1)?.key;
@@ -373,8 +405,10 @@ export class Host {
 
   async #serve(partition: number, text: string): Promise<string> {
     const body = readBody(text);
-    if (body === undefined) return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
-    if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped") return answer({ kind: "moved" });
+    if (body === undefined)
+      return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
+    if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped")
+      return answer({ kind: "moved" });
     switch (body.op) {
       case "message":
         return JSON.stringify(await this.#message(body));
@@ -462,7 +496,11 @@ export class Host {
 
   #confirmed(sentAbove: Revision, revision: Revision): boolean {
     if (revision <= sentAbove) {
-      this.#fail(new StoreWentBackError(`a write was confirmed at revision ${revision} although ${sentAbove} had been confirmed before`));
+      this.#fail(
+        new StoreWentBackError(
+          `a write was confirmed at revision ${revision} although ${sentAbove} had been confirmed before`,
+        ),
+      );
       return false;
     }
     if (revision > this.#highest) this.#highest = revision;
@@ -497,7 +535,10 @@ export class Host {
 }
 
 /** Definitions under their type names, with no document bound above what the store takes. */
-function bounded(definitions: Readonly<Record<string, ActorDefinition>>, maxBytes: number): Map<string, ActorDefinition> {
+function bounded(
+  definitions: Readonly<Record<string, ActorDefinition>>,
+  maxBytes: number,
+): Map<string, ActorDefinition> {
   const all = new Map<string, ActorDefinition>();
   for (const [type, given] of Object.entries(definitions)) {
     checkType(type);
@@ -518,7 +559,8 @@ function toAnswer(outcome: Outcome): RequestAnswer {
     case "reply": {
       const { reply } = outcome;
       if (reply.kind === "receipt") return { kind: "receipt", ...reply.receipt, duplicate: reply.duplicate };
-      if (reply.kind === "refused") return { kind: "refused", code: reply.error.code as never, message: reply.error.message };
+      if (reply.kind === "refused")
+        return { kind: "refused", code: reply.error.code as never, message: reply.error.message };
       return { kind: "receipt", revision: 0, changed: false, duplicate: false };
     }
   }

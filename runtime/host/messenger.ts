@@ -72,7 +72,13 @@ export class Messenger {
     const name = `${sender.key} ${receiver}`;
     let pair = this.#pairs.get(name);
     if (pair === undefined) {
-      pair = { outstanding: new Map(), acked: new Set(), busy: false, retryMs: this.#env.settings.messageRetryFirstMs, timer: undefined };
+      pair = {
+        outstanding: new Map(),
+        acked: new Set(),
+        busy: false,
+        retryMs: this.#env.settings.messageRetryFirstMs,
+        timer: undefined,
+      };
       this.#pairs.set(name, pair);
     }
     if (pair.outstanding.has(item.n) || pair.acked.has(item.n)) return;
@@ -86,10 +92,13 @@ export class Messenger {
     const name = `${sender.key} ${receiver}`;
     const pair = this.#pairs.get(name);
     for (const n of pair?.acked ?? []) if (n <= upTo) pair?.acked.delete(n);
-    if (pair !== undefined && pair.outstanding.size === 0 && pair.acked.size === 0 && !pair.busy) this.#pairs.delete(name);
+    if (pair !== undefined && pair.outstanding.size === 0 && pair.acked.size === 0 && !pair.busy)
+      this.#pairs.delete(name);
     const channel = this.#channel(sender.partition, receiver);
     channel.settled.set(sender.key, { born: sender.born, upTo });
-    channel.flush ??= this.#env.clock.after(this.#env.settings.settlementMs, () => this.#report(channel), { background: true });
+    channel.flush ??= this.#env.clock.after(this.#env.settings.settlementMs, () => this.#report(channel), {
+      background: true,
+    });
   }
 
   /** What a receiver may rely on for these senders, whose owner has just claimed them. */
@@ -132,7 +141,11 @@ export class Messenger {
     const items = batch.map(({ item, eventText }) => ({ n: item.n, eventText }));
     const settlement = this.#take(channel);
     const body = encodeMessage(receiver, sender, requestNumber(token, counter), items, settlement);
-    const reply = await this.#env.bus.request(this.#env.partitionOf(receiver), body, this.#env.settings.messageTimeoutMs);
+    const reply = await this.#env.bus.request(
+      this.#env.partitionOf(receiver),
+      body,
+      this.#env.settings.messageTimeoutMs,
+    );
     channel.inFlight.delete(counter);
     pair.busy = false;
     const answer = reply.kind === "reply" ? readMessageAnswer(reply.body) : undefined;
@@ -211,13 +224,20 @@ export class Messenger {
       return;
     }
     void this.#env.bus
-      .request(this.#env.partitionOf(channel.receiver), encodeSettled(channel.receiver, settlement), this.#env.settings.messageTimeoutMs)
+      .request(
+        this.#env.partitionOf(channel.receiver),
+        encodeSettled(channel.receiver, settlement),
+        this.#env.settings.messageTimeoutMs,
+      )
       .then((reply) => {
         if (this.#stopped) return;
         // A report that is lost for good is asked for by the receiver.
         if (reply.kind === "nobody") this.#restore(channel, settlement);
         if (channel.settled.size === 0) this.#dropIdle(channel);
-        else channel.flush ??= this.#env.clock.after(this.#env.settings.messageRetryMaxMs, () => this.#report(channel), { background: true });
+        else
+          channel.flush ??= this.#env.clock.after(this.#env.settings.messageRetryMaxMs, () => this.#report(channel), {
+            background: true,
+          });
       });
   }
 
@@ -230,4 +250,3 @@ export class Messenger {
 
 const maxBatch = 100;
 const maxSettled = 500;
-

@@ -63,7 +63,11 @@ export class Parking {
     });
     let after: string | undefined;
     for (;;) {
-      const page = await this.#env.store.list({ prefix: parkedPrefix, limit: 1_000, ...(after !== undefined && { after }) });
+      const page = await this.#env.store.list({
+        prefix: parkedPrefix,
+        limit: 1_000,
+        ...(after !== undefined && { after }),
+      });
       for (const entry of page) this.#see(entry);
       if (page.length < 1_000) return;
       after = page.at(-1)?.key;

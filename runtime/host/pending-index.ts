@@ -59,9 +59,15 @@ export class PendingSlot {
   }
 
   /** Confirms, under this token, an entry due at `dueMs` or earlier (I1), and never later than the one before it. */
-  async ensure(ports: CommitPorts, dueMs: number, token: Token, id: string): Promise<CommitResult | { readonly kind: "ready" }> {
+  async ensure(
+    ports: CommitPorts,
+    dueMs: number,
+    token: Token,
+    id: string,
+  ): Promise<CommitResult | { readonly kind: "ready" }> {
     const known = this.#known;
-    if (known !== undefined && known.dueMs <= dueMs && compareTokens(known.token, token) === 0) return { kind: "ready" };
+    if (known !== undefined && known.dueMs <= dueMs && compareTokens(known.token, token) === 0)
+      return { kind: "ready" };
     return this.#write(ports, token, id, () => Math.min(dueMs, this.#seenDueMs));
   }
 

@@ -41,7 +41,11 @@ export type RequestAnswer =
   | { readonly kind: "unknown" };
 
 export type MessageAnswer =
-  | { readonly kind: "message"; readonly upTo: number; readonly dead: readonly { readonly n: number; readonly reason: string }[] }
+  | {
+      readonly kind: "message";
+      readonly upTo: number;
+      readonly dead: readonly { readonly n: number; readonly reason: string }[];
+    }
   | { readonly kind: "renumber"; readonly floor: RequestNumber }
   | { readonly kind: "later" };
 
@@ -70,8 +74,11 @@ export function readBody(text: string): Body | undefined {
 
 export function readMessageAnswer(text: string): MessageAnswer | undefined {
   const value = parse(text);
-  if (value?.kind === "message" && typeof value.upTo === "number" && Array.isArray(value.dead)) return value as unknown as MessageAnswer;
-  return (value?.kind === "renumber" && Array.isArray(value.floor)) || value?.kind === "later" ? (value as unknown as MessageAnswer) : undefined;
+  if (value?.kind === "message" && typeof value.upTo === "number" && Array.isArray(value.dead))
+    return value as unknown as MessageAnswer;
+  return (value?.kind === "renumber" && Array.isArray(value.floor)) || value?.kind === "later"
+    ? (value as unknown as MessageAnswer)
+    : undefined;
 }
 
 export function readRequestAnswer(text: string): RequestAnswer | undefined {
@@ -81,7 +88,9 @@ export function readRequestAnswer(text: string): RequestAnswer | undefined {
 
 export function readSettlement(text: string): Settlement | undefined {
   const value = parse(text);
-  return value !== undefined && Array.isArray(value.floor) && Array.isArray(value.senders) ? (value as unknown as Settlement) : undefined;
+  return value !== undefined && Array.isArray(value.floor) && Array.isArray(value.senders)
+    ? (value as unknown as Settlement)
+    : undefined;
 }
 
 /** The error that a refused answer carries over the wire. */

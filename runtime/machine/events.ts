@@ -20,7 +20,8 @@ export function handledEvents(logic: unknown): (eventType: string) => boolean {
     }
   }
   // `user.*` also takes `user` itself, as in XState.
-  return (type) => everything || exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix) || `${type}.` === prefix);
+  return (type) =>
+    everything || exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix) || `${type}.` === prefix);
 }
 
 type Named = { readonly type?: unknown; readonly src?: unknown };

@@ -4,7 +4,16 @@
  */
 import { createActor, createMachine } from "xstate";
 import type { Token } from "../ports/store.ts";
-import { type Event, kindOf, type Logic, promiseRejected, promiseResolved, type Ref, type Scope, stopEvent } from "./internals.ts";
+import {
+  type Event,
+  kindOf,
+  type Logic,
+  promiseRejected,
+  promiseResolved,
+  type Ref,
+  type Scope,
+  stopEvent,
+} from "./internals.ts";
 import { originalOf } from "./stubs.ts";
 import type { CollectedAction } from "./system.ts";
 
@@ -27,14 +36,18 @@ const infos = new WeakMap<object, EffectInfo>();
 export function effectOf(args: { readonly system: object }): EffectInfo {
   const info = infos.get(args.system);
   if (info === undefined) {
-    throw new Error("effectOf(args) knows only the arguments that a durable actor passes to an effect; pass them on unchanged");
+    throw new Error(
+      "effectOf(args) knows only the arguments that a durable actor passes to an effect; pass them on unchanged",
+    );
   }
   return info;
 }
 
 export type LiveEvents = {
   /** A promise settled. Called at most once. */
-  readonly settled: (outcome: { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown }) => void;
+  readonly settled: (
+    outcome: { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown },
+  ) => void;
   /** A callback, observable or custom logic sent this to an actor of its own tree. */
   readonly relayed: (target: Ref, event: Event) => void;
   /** The logic threw as it began. */
@@ -129,29 +142,34 @@ function isOwn(source: Ref | undefined, target: Ref, ref: Ref): boolean {
   return source === ref && (target === ref || target === ref._parent || target.system === ref.system);
 }
 
-/** Runs a custom action as XState would have, with references to the live tree. May return a promise. */
-export function perform(action: CollectedAction, ref: Ref, info: EffectInfo): unknown {
-  if (action.exec === undefined) return undefined;
+/**
+ * Runs a custom action as XState would have, with references to the live tree. May return a promise. `execute`: an
+ * executor of XState's own, for a drop-in: XState's development build warns of `assign()` and such inside an action.
+ */
+export function perform(action: CollectedAction, ref: Ref, info: EffectInfo, execute: Executor = direct): unknown {
+  const { exec } = action;
+  if (exec === undefined) return undefined;
   const system = Object.create(ref.system) as typeof ref.system;
   infos.set(system, info);
   let result: unknown;
-  // Run by an executor of XState's own, which in its development build warns of `assign()` and such inside an action.
-  executor ??= construct()._actorScope.actionExecutor;
-  executor({
+  execute({
     type: action.type,
     params: action.params,
     info: { context: action.context, event: action.event, self: ref, system },
     exec: (args, params) => {
-      result = action.exec?.(args, params);
+      result = exec(args, params);
     },
   });
   return result;
 }
 
-let executor: Scope["actionExecutor"] | undefined;
+export type Executor = Scope["actionExecutor"];
 
-function construct(): Ref {
-  return createActor(createMachine({})).start() as unknown as Ref;
+const direct: Executor = (action) => action.exec?.(action.info, action.params);
+
+/** XState's own executor, of an actor that does nothing else. */
+export function xstateExecutor(): Executor {
+  return (createActor(createMachine({})).start() as unknown as Ref)._actorScope.actionExecutor;
 }
 
 /** Whether this logic's work has one result, worth keeping and retrying. */

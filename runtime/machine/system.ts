@@ -16,6 +16,7 @@ import {
   type System,
 } from "./internals.ts";
 import { NotStorableError } from "./not-storable.ts";
+import { tellAfterStep } from "./observers.ts";
 import { stubFor } from "./stubs.ts";
 
 /** The id of an actor inside its document: `s` and a number never used twice in one life of the root. */
@@ -69,6 +70,8 @@ export type SystemOptions = {
   readonly inProcess?: {
     readonly clock: { setTimeout(fn: () => void, timeout: number): unknown };
     readonly logger: (...args: unknown[]) => void;
+    /** Throws it where nobody can catch it, as XState does with errors that belong to no actor. */
+    readonly reportUnhandled: (error: unknown) => void;
   };
 };
 
@@ -309,49 +312,17 @@ export class DurableSystem implements System {
   }
 
   #adoptObservers(ref: Ref): void {
-    const report = ref._reportError;
-    if (this.options.inProcess === undefined) {
+    const { inProcess } = this.options;
+    if (inProcess === undefined) {
       // Nobody in the process listens to a durable actor; its error is in its snapshot, where the step looks.
       ref._reportError = () => {};
       return;
     }
-    // An action that throws comes after its step: the snapshots of that step were never there, as far as XState goes.
-    let failed = false;
     const afterStep = (run: () => void) => {
       if (this.depth > 0) this.collect({ kind: "notify", run });
       else run();
     };
-    const subscribe = ref.subscribe;
-    const complete = ref._complete;
-    ref.subscribe = (...args) => {
-      if (this.depth > 0) return subscribe.apply(ref, args);
-      const observer = (typeof args[0] === "object" && args[0] !== null ? args[0] : undefined) as Observer | undefined;
-      const next = observer ? observer.next?.bind(observer) : (args[0] as Observer["next"]);
-      const onError = observer ? observer.error?.bind(observer) : args[1];
-      const onComplete = observer ? observer.complete?.bind(observer) : args[2];
-      let active = true;
-      const tell = (snapshot: never) => {
-        try {
-          if (active && !failed) next?.(snapshot);
-        } catch (error) {
-          reportUnhandled(error);
-        }
-      };
-      const told = (snapshot: never) => afterStep(() => tell(snapshot));
-      const inner = subscribe.call(ref, { next: next && told, error: onError, complete: onComplete });
-      return {
-        unsubscribe: () => {
-          if (active) inner.unsubscribe();
-          active = false;
-        },
-      };
-    };
-    ref._reportError = (error) =>
-      afterStep(() => {
-        failed = true;
-        report.call(ref, error);
-      });
-    ref._complete = () => afterStep(() => complete.call(ref));
+    tellAfterStep(ref, () => this.depth > 0, afterStep, inProcess.reportUnhandled);
   }
 }
 
@@ -364,13 +335,6 @@ const refusingClock = {
   },
   clearTimeout: () => {},
 };
-
-/** An observer's error is nobody's but the process's: it may not reach who sent the event. XState does the same. */
-function reportUnhandled(error: unknown): void {
-  setTimeout(() => {
-    throw error;
-  });
-}
 
 function strange(target: Ref, what: string): NotStorableError {
   const reason = `sent to "${target.id}", an actor of another system`;

@@ -20,7 +20,8 @@ export function incompatibilities(root: unknown, stored: StoredTree): string[] {
     if (record === undefined) continue;
     const parent = logics.get(record.parent ?? rootSid);
     const source = typeof record.src === "string" ? record.src : undefined;
-    const logic = sid === rootSid ? (root as Logic) : parent && source !== undefined ? findLogic(parent, source) : undefined;
+    const logic =
+      sid === rootSid ? (root as Logic) : parent && source !== undefined ? findLogic(parent, source) : undefined;
     // A missing source is reported by the check of its parent.
     if (logic === undefined) continue;
     logics.set(sid, logic);

@@ -5,7 +5,15 @@
  */
 import { createActor } from "xstate";
 import { Address } from "../address.ts";
-import { DamagedValueError, decodeValue, encodeValue, type Json, type LiveTable, NotStorableError, type RefTag } from "./codec.ts";
+import {
+  DamagedValueError,
+  decodeValue,
+  encodeValue,
+  type Json,
+  type LiveTable,
+  NotStorableError,
+  type RefTag,
+} from "./codec.ts";
 import {
   type AnySnapshot,
   type Event,
@@ -344,7 +352,8 @@ export class Tree {
     const name = ref === this.root ? "" : `actors.${ref.id}.`;
     const { live } = this.#options;
     const refs = (object: object) => this.#tagOf(object, reaches);
-    const encode = (value: unknown, path: string): Json => encodeValue(value, { path: name + path, refs, ...(live && { live }) });
+    const encode = (value: unknown, path: string): Json =>
+      encodeValue(value, { path: name + path, refs, ...(live && { live }) });
     let text = "";
     const add = (field: string, json: Json) => {
       text += `${text === "" ? "" : ","}"${field}":${JSON.stringify(json)}`;
@@ -392,7 +401,8 @@ export class Tree {
 
   #timersText(): string {
     let text = "";
-    for (const timer of this.system.timers.values()) text += text === "" ? this.#timerText(timer) : `,${this.#timerText(timer)}`;
+    for (const timer of this.system.timers.values())
+      text += text === "" ? this.#timerText(timer) : `,${this.#timerText(timer)}`;
     return `{${text}}`;
   }
 
@@ -474,7 +484,9 @@ export class Tree {
     }
     const found = findLogic(originalOf(parent.logic), record.src);
     if (found === undefined) {
-      throw new UnreadableTreeError(`the logic "${record.src}" of actor ${sid} (${record.id}) is not in the machine any more`);
+      throw new UnreadableTreeError(
+        `the logic "${record.src}" of actor ${sid} (${record.id}) is not in the machine any more`,
+      );
     }
     return found;
   }
@@ -528,9 +540,12 @@ export class Tree {
     try {
       revived = logic.restoreSnapshot?.(shape as AnySnapshot, ref._actorScope) as MachineState;
     } catch (thrown) {
-      throw new UnreadableTreeError(`the stored state of ${ref.id} does not fit the machine: ${(thrown as Error).message}`, {
-        cause: thrown,
-      });
+      throw new UnreadableTreeError(
+        `the stored state of ${ref.id} does not fit the machine: ${(thrown as Error).message}`,
+        {
+          cause: thrown,
+        },
+      );
     }
     const context = this.decodeValue(stored.context ?? {});
     if (typeof context !== "object" || context === null) throw new DamagedValueError("context", "it is not an object");
@@ -581,7 +596,9 @@ export function findLogic(parent: Logic, source: string): Logic | undefined {
   if (!isMachine(parent)) return undefined;
   const inline = /^xstate\.invoke\.(\d+)\.(.*)$/s.exec(source);
   if (inline === null) return parent.implementations.actors[source] as unknown as Logic | undefined;
-  const node = (parent as unknown as { idMap: Map<string, { config: { invoke?: unknown } }> }).idMap.get(inline[2] as string);
+  const node = (parent as unknown as { idMap: Map<string, { config: { invoke?: unknown } }> }).idMap.get(
+    inline[2] as string,
+  );
   const invoke = node?.config.invoke;
   const one = (Array.isArray(invoke) ? invoke[Number(inline[1])] : invoke) as { src?: unknown } | undefined;
   return typeof one?.src === "object" ? (one.src as Logic) : undefined;

@@ -8,7 +8,7 @@ import { defineActor } from "../definition.ts";
 import type { Document } from "../document.ts";
 import { LiveTable } from "../machine/codec.ts";
 import type { AnySnapshot, Event, Ref } from "../machine/internals.ts";
-import { begin, type EffectInfo, type Live, perform } from "../machine/live.ts";
+import { begin, type EffectInfo, type Executor, type Live, perform, xstateExecutor } from "../machine/live.ts";
 import type { OutsideEvent, Sid } from "../machine/system.ts";
 import { Tree, type TreeOptions } from "../machine/tree.ts";
 import type { ActionItem, OutboxItem } from "../outbox.ts";
@@ -46,7 +46,8 @@ export const createActor: CreateActor = createActorWith({});
 export function createActorWith(modes: DropInModes): CreateActor {
   return (logic, options) => {
     // A child of somebody's own actor lives in that actor's system.
-    if ((options as { parent?: unknown } | undefined)?.parent !== undefined) return createXStateActor(logic, options as never);
+    if ((options as { parent?: unknown } | undefined)?.parent !== undefined)
+      return createXStateActor(logic, options as never);
     return new DropIn(logic, (options ?? {}) as Record<string, unknown>, modes).root as unknown as Actor<typeof logic>;
   };
 }
@@ -68,6 +69,7 @@ class DropIn {
   #actor: DurableActor;
   readonly #queue: Input[] = [];
   #draining = false;
+  #executor: Executor | undefined;
   #commits = 0;
   #events = 0;
   readonly #live = new Map<Sid, Live>();
@@ -87,7 +89,7 @@ class DropIn {
     const restored = resumable(snapshot ?? state);
     const treeOptions: TreeOptions = {
       onOutside: (event) => this.#outside(event),
-      inProcess: { clock: this.#clock, logger: this.#logger },
+      inProcess: { clock: this.#clock, logger: this.#logger, reportUnhandled },
       nameSession: () => `x:${nextSession++}`,
       ...(!modes.strict && { live: new LiveTable() }),
       ...(id !== undefined && { rootId: id as string }),
@@ -151,7 +153,9 @@ class DropIn {
 
   /** XState forgets the events that wait for an actor which is told to stop. */
   #stop(): void {
-    const kept = this.#queue.filter((input) => input.kind !== "event" && (input.kind !== "relay" || input.target !== "s0"));
+    const kept = this.#queue.filter(
+      (input) => input.kind !== "event" && (input.kind !== "relay" || input.target !== "s0"),
+    );
     this.#queue.splice(0, this.#queue.length, ...kept);
     this.#offer({ kind: "stop" });
   }
@@ -182,7 +186,8 @@ class DropIn {
       else if (!this.#modes.crash && this.#modes.rebuild) this.#reload();
     }
     this.#step(input);
-    if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer")) this.#again(input);
+    if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer"))
+      this.#again(input);
   }
 
   #step(input: Input): void {
@@ -197,7 +202,8 @@ class DropIn {
         this.#commits++;
       }
       const refused = result.replies.find((reply) => reply.kind === "refused" || reply.kind === "park");
-      if (refused !== undefined) throw refused.kind === "refused" ? (refused.error.cause ?? refused.error) : refused.error;
+      if (refused !== undefined)
+        throw refused.kind === "refused" ? (refused.error.cause ?? refused.error) : refused.error;
       rest = rest.slice(result.taken);
       this.#schedule();
       this.#perform(result.orders, before);
@@ -208,7 +214,9 @@ class DropIn {
     const before = this.#actor.base;
     const result = step(this.#actor, [input], this.#context());
     this.#actor = result.actor;
-    const duplicate = result.replies.every((reply) => reply.kind === "done" || (reply.kind === "receipt" && reply.duplicate));
+    const duplicate = result.replies.every(
+      (reply) => reply.kind === "done" || (reply.kind === "receipt" && reply.duplicate),
+    );
     if (!duplicate || result.text !== undefined || result.orders.length > 0) {
       throw new Error(`the second delivery of ${input.kind} changed something: ${before} -> ${result.text}`);
     }
@@ -298,7 +306,8 @@ class DropIn {
     const inner = busy.has(item.sid);
     busy.add(item.sid);
     try {
-      perform(item.action, ref, this.#info(item.sid, item.n, item.attempt));
+      this.#executor ??= xstateExecutor();
+      perform(item.action, ref, this.#info(item.sid, item.n, item.attempt), this.#executor);
       return true;
     } catch (error) {
       if (before?.status === "active") this.#fallBack(ref, before);
@@ -332,7 +341,9 @@ class DropIn {
         this.#tree.system.depth++;
         ref._actorScope.emit(event);
         this.#tree.system.depth--;
-        this.#perform(this.#tree.take().filter((item): item is Extract<Order, { kind: "notify" }> => item.kind === "notify"));
+        this.#perform(
+          this.#tree.take().filter((item): item is Extract<Order, { kind: "notify" }> => item.kind === "notify"),
+        );
       },
     });
     this.#atWork = outer;
@@ -389,7 +400,8 @@ class DropIn {
       for (const { source, target, id, event, dueMs } of timers.values()) {
         const from = this.#pathOf(source);
         const to = typeof target === "string" ? this.#pathOf(target) : undefined;
-        if (from !== undefined && to !== undefined) kept.push({ id, from, to, event, due: new Date(dueMs).toISOString() });
+        if (from !== undefined && to !== undefined)
+          kept.push({ id, from, to, event, due: new Date(dueMs).toISOString() });
       }
       return { ...snapshot, timers: kept };
     };
@@ -451,6 +463,12 @@ function resumable(snapshot: unknown): Restored | undefined {
   return restored?.status === "stopped" ? { ...restored, status: "active" } : restored;
 }
 
+function reportUnhandled(error: unknown): void {
+  setTimeout(() => {
+    throw error;
+  });
+}
+
 function childrenOf(ref: Ref | undefined): Record<string, Ref> {
-  return ((ref?._snapshot.children as Record<string, Ref> | undefined) ?? {});
+  return (ref?._snapshot.children as Record<string, Ref> | undefined) ?? {};
 }

@@ -1,10 +1,10 @@
 /** The store provider for tests and first steps: nothing survives the process, everything survives a restarted host. */
 import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
-import { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 import { SingleNodeLeases } from "../single-node-leases.ts";
+import { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 
-export { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export { SingleNodeLeases } from "../single-node-leases.ts";
+export { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 
 export type MemoryProvider = StoreProvider & {
   readonly kind: "memory";

@@ -1,0 +1,20 @@
+/** The planted bugs still fit the sources; `npm run planted` shows that the property finds each of them. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "vitest";
+
+type PlantedBug = {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  readonly breaks: string;
+};
+
+const bugs = JSON.parse(readFileSync(new URL("./bugs.json", import.meta.url), "utf8")) as readonly PlantedBug[];
+
+test.each(bugs)("what is replaced to plant '$name' stands in its file exactly once", ({ file, find, replace }) => {
+  const text = readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");
+  assert.equal(text.split(find).length, 2);
+  assert.notEqual(find, replace);
+});
