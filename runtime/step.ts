@@ -40,6 +40,8 @@ export type Input =
       readonly kind: "message";
       readonly sender: Sender;
       readonly number: RequestNumber;
+      /** The receiver's life that the sender means, as it learnt it from an answer. */
+      readonly life: string | undefined;
       readonly items: readonly { readonly n: number; readonly event: Event }[];
     }
   | { readonly kind: "settled"; readonly settlement: Settlement }
@@ -104,6 +106,8 @@ export type Reply =
     }
   /** The number is below the floor: send again under a new one. */
   | { readonly kind: "renumber"; readonly floor: RequestNumber }
+  /** The request was not meant for this life of the actor: send again under a new number, and for this life. */
+  | { readonly kind: "life"; readonly life: string }
   /** An input of the actor's own, done or of no use any more. */
   | { readonly kind: "done" }
   /** The machine threw on an input of the actor's own: set the actor aside, with this. */
@@ -480,6 +484,8 @@ class Run {
       const dead = input.items.filter((item) => item.n > upTo);
       return { kind: "message", upTo, dead: dead.map(({ n }) => ({ n, reason: `${nameOf(actor)} ${reason}` })) };
     }
+    // A request that is older than this life may be one whose messages became dead letters for want of a receiver.
+    if (input.life !== actor.head.born) return { kind: "life", life: actor.head.born };
     const floor = actor.inbox.refuses(sender.partition, number);
     if (floor !== undefined) return { kind: "renumber", floor };
     if (!actor.inbox.hasRoomFor(sender, actor.definition.limits)) {

@@ -456,10 +456,16 @@ export class Host {
     const codec = Tree.codec({});
     const items = body.items.map(({ n, event }) => ({ n, event: codec.decodeValue(event) as Event }));
     const sender = { ...body.sender, partition: this.partitionOf(body.sender.key) };
-    const outcome = await offered(cell, { kind: "message", sender, number: body.number, items });
+    const outcome = await offered(cell, {
+      kind: "message",
+      sender,
+      number: body.number,
+      life: body.life,
+      items,
+    });
     if (outcome.kind !== "reply") return { kind: "later" };
     const { reply } = outcome;
-    return reply.kind === "message" || reply.kind === "renumber" ? reply : { kind: "later" };
+    return reply.kind === "message" || reply.kind === "renumber" || reply.kind === "life" ? reply : { kind: "later" };
   }
 
   // ---- settling marks ----

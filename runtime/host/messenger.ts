@@ -57,6 +57,8 @@ export class Messenger {
   readonly #env: MessengerEnv;
   readonly #pairs = new Map<string, Pair>();
   readonly #channels = new Map<string, Channel>();
+  /** The present life of each receiver, as answers have told it; a request without it, or for another, is sent back. */
+  readonly #lives = new Map<string, string>();
   #counter = 0;
   #stopped = false;
 
@@ -140,7 +142,8 @@ export class Messenger {
     channel.inFlight.add(counter);
     const items = batch.map(({ item, eventText }) => ({ n: item.n, eventText }));
     const settlement = this.#take(channel);
-    const body = encodeMessage(receiver, sender, requestNumber(token, counter), items, settlement);
+    const life = this.#lives.get(receiver);
+    const body = encodeMessage(receiver, sender, requestNumber(token, counter), items, life, settlement);
     const reply = await this.#env.bus.request(
       this.#env.partitionOf(receiver),
       body,
@@ -166,6 +169,11 @@ export class Messenger {
       if (pair.outstanding.size > 0) void this.#request(name, pair, receiver);
       return;
     }
+    if (answer?.kind === "life" && answer.life !== life) {
+      this.#learn(receiver, answer.life);
+      void this.#request(name, pair, receiver);
+      return;
+    }
     if (answer?.kind === "renumber") {
       const by: Token = [answer.floor[0], answer.floor[1]];
       if (compareTokens(by, token) > 0) return first.outranked(by);
@@ -178,6 +186,12 @@ export class Messenger {
       pair.timer = undefined;
       void this.#request(name, pair, receiver);
     });
+  }
+
+  #learn(receiver: string, life: string): void {
+    this.#lives.delete(receiver);
+    if (this.#lives.size >= knownLives) this.#lives.delete(this.#lives.keys().next().value as string);
+    this.#lives.set(receiver, life);
   }
 
   // ---- settlements ----
@@ -248,5 +262,6 @@ export class Messenger {
   }
 }
 
+const knownLives = 10_000;
 const maxBatch = 100;
 const maxSettled = 500;

@@ -21,6 +21,8 @@ export type MessageBody = {
   readonly actor: string;
   readonly sender: Sender;
   readonly number: RequestNumber;
+  /** The receiver's life that the sender means. */
+  readonly life?: string;
   readonly items: readonly { readonly n: number; readonly event: Json }[];
   readonly settlement?: Settlement;
 };
@@ -47,6 +49,7 @@ export type MessageAnswer =
       readonly dead: readonly { readonly n: number; readonly reason: string }[];
     }
   | { readonly kind: "renumber"; readonly floor: RequestNumber }
+  | { readonly kind: "life"; readonly life: string }
   | { readonly kind: "later" };
 
 export function encodeMessage(
@@ -54,11 +57,13 @@ export function encodeMessage(
   sender: Sender,
   number: RequestNumber,
   items: readonly { readonly n: number; readonly eventText: string }[],
+  life: string | undefined,
   settlement: Settlement | undefined,
 ): string {
   const list = items.map(({ n, eventText }) => `{"n":${n},"event":${eventText}}`).join();
   const report = settlement === undefined ? "" : `,"settlement":${JSON.stringify(settlement)}`;
-  return `{"op":"message","actor":${JSON.stringify(actor)},"sender":${JSON.stringify(sender)},"number":[${number}],"items":[${list}]${report}}`;
+  const meant = life === undefined ? "" : `,"life":${JSON.stringify(life)}`;
+  return `{"op":"message","actor":${JSON.stringify(actor)},"sender":${JSON.stringify(sender)},"number":[${number}]${meant},"items":[${list}]${report}}`;
 }
 
 export function encodeSettled(actor: string, settlement: Settlement): string {
@@ -76,9 +81,11 @@ export function readMessageAnswer(text: string): MessageAnswer | undefined {
   const value = parse(text);
   if (value?.kind === "message" && typeof value.upTo === "number" && Array.isArray(value.dead))
     return value as unknown as MessageAnswer;
-  return (value?.kind === "renumber" && Array.isArray(value.floor)) || value?.kind === "later"
-    ? (value as unknown as MessageAnswer)
-    : undefined;
+  const known =
+    (value?.kind === "renumber" && Array.isArray(value.floor)) ||
+    (value?.kind === "life" && typeof value.life === "string") ||
+    value?.kind === "later";
+  return known ? (value as unknown as MessageAnswer) : undefined;
 }
 
 export function readRequestAnswer(text: string): RequestAnswer | undefined {

@@ -174,7 +174,9 @@ function readOutbox(story: Story, before: Document | undefined, document: Docume
     if (known === undefined) story.pending.set(keyOf(item), [presence]);
     else known.push(presence);
   }
-  const results = new Set(document.causes.flatMap((cause) => (typeof cause.n === "number" ? [cause.n] : [])));
+  const results = new Set(
+    document.causes.flatMap((cause) => (typeof cause.n === "number" && "data" in cause ? [cause.n] : [])),
+  );
   for (const item of before?.outbox ?? []) {
     if (left.has(item.n) || (item.do !== "action" && item.do !== "start")) continue;
     // Work that is gone without a result was stopped.
@@ -236,6 +238,7 @@ function judgeEvents(
 /** What was acknowledged stands among the causes of the very commit that the receipt names. */
 function judgeAnswers({ attempts, hasSecondCopies }: Run, story: Story): readonly Violation[] {
   const violations: Violation[] = [];
+  const refused = new Set<string>();
   const mayBeDone = new Set<string>();
   for (const { actor, id, outcome, revision, isRepetition } of attempts) {
     if (id.startsWith("barrier")) continue;
@@ -247,10 +250,11 @@ function judgeAnswers({ attempts, hasSecondCopies }: Run, story: Story): readonl
       if (cause !== true)
         violations.push({ rule: "acknowledged-without-commit", detail: `${actor}: ${id} at ${revision}` });
       // R6: only what was unknown, or acknowledged, may turn out to be done.
-      const isSurprise = isRepetition === true && !hasSecondCopies && !mayBeDone.has(id);
+      const isSurprise = isRepetition === true && !hasSecondCopies && refused.has(id) && !mayBeDone.has(id);
       if (isSurprise) violations.push({ rule: "refused-although-done", detail: `${actor}: ${id}` });
     }
-    if (outcome !== "refused") mayBeDone.add(id);
+    if (outcome === "refused") refused.add(id);
+    else mayBeDone.add(id);
   }
   return violations;
 }
@@ -285,7 +289,6 @@ function judgeMessages(documents: ReadonlyMap<string, Document>, story: Story): 
       if (kind === "m") applied.push({ sender, receiver: actor, message });
     }
   }
-  const arrived = new Set(applied.map(({ sender, receiver, message }) => `${sender} ${receiver} ${message}`));
   for (const [actor, document] of documents) {
     const dead = new Set<string>();
     for (const letter of document.dead?.last ?? []) {
@@ -296,9 +299,8 @@ function judgeMessages(documents: ReadonlyMap<string, Document>, story: Story): 
     }
     for (const [receiver, count] of Object.entries(contextOf(document).sent)) {
       for (let k = 1; k <= count; k++) {
-        // A receiver that did not exist keeps no mark: a second copy may find it created meanwhile, and is applied then.
-        const isLost = dead.has(`${receiver} ${k}`) && !arrived.has(`${actor} ${receiver} ${k}`);
-        if (!isLost) sent.push({ sender: actor, receiver, message: String(k) });
+        // A dead letter is never delivered, also not by a copy that comes when its receiver has been created.
+        if (!dead.has(`${receiver} ${k}`)) sent.push({ sender: actor, receiver, message: String(k) });
       }
     }
   }
