@@ -226,7 +226,13 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         for (const one of stops) one();
       };
       deadlines.set(stop, timeoutMs, () =>
-        end(() => reject(new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`))),
+        end(() =>
+          reject(
+            this.#env.isStopped()
+              ? new StoppedError(`the runtime has stopped: ${this.key} was waited for in vain`)
+              : new WaitEndedError(`${this.key}: the condition did not hold within ${timeoutMs} ms`),
+          ),
+        ),
       );
       lookParked();
       this.#read().then(look, (error: unknown) => end(() => reject(error as Error)));

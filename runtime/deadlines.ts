@@ -22,10 +22,14 @@ export class Deadlines {
     this.#pending.delete(request);
   }
 
+  /** Nobody waits for ever: what is pending expires now. */
   stop(): void {
     this.#timer?.();
     this.#timer = undefined;
-    this.#pending.clear();
+    for (const [request, { expire }] of this.#pending) {
+      this.#pending.delete(request);
+      expire();
+    }
   }
 
   #look(): void {

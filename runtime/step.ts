@@ -227,9 +227,10 @@ export function dueMs(actor: Actor): number | undefined {
   };
   for (const item of actor.outbox.values()) consider(item.dueMs ?? 0);
   if (actor.pendingEvents.length > 0) consider(0);
-  if (tree !== undefined) {
+  // An actor that ended fires no timers, though children that outlived it may have left some.
+  if (tree !== undefined && head.status === "active") {
     consider(tree.nextDueMs);
-    if (head.status === "active" && tree.volatileSids().length > 0) consider(0);
+    if (tree.volatileSids().length > 0) consider(0);
   }
   return due;
 }
@@ -245,6 +246,8 @@ export function step(actor: Actor, inputs: readonly Input[], context: StepContex
     for (const input of inputs) {
       firstBad = replies.length;
       replies.push(run.apply(input));
+      // What comes after it meets an actor that does not exist.
+      if (run.removes) break;
     }
     firstBad = -1;
     return run.finish(replies);
@@ -277,6 +280,11 @@ class Run {
     const at = actor.head?.atMs ?? 0;
     this.#nowMs = Math.max(context.nowMs, Math.min(at, context.nowMs + 5_000));
     this.#seq = (actor.head?.seq ?? 0) + 1;
+  }
+
+  /** The document is to be removed: nothing of a later input could be kept. */
+  get removes(): boolean {
+    return this.#purge;
   }
 
   migrate(): void {
@@ -601,6 +609,12 @@ class Run {
   #expire(): Reply {
     const { head, window, definition } = this.actor;
     if (head?.expiresMs === undefined || head.expiresMs > this.#nowMs) return { kind: "done" };
+    if (head.status !== "deleted" && [...this.actor.outbox.values()].some((item) => item.kind !== "send")) {
+      // Actions that wait for their turn, or for their next attempt, come first.
+      this.#note({ type: "holdfast.expire" });
+      head.expiresMs = this.#nowMs + 60_000;
+      return { kind: "done" };
+    }
     const openUntilMs = window.openUntilMs(definition.limits) ?? 0;
     const settled =
       ![...this.actor.outbox.values()].some((item) => item.kind === "send") && this.actor.inbox.size === 0;

@@ -19,7 +19,13 @@ export class Watcher {
     listeners.add(listener);
     this.#stop ??= this.#store.watch("", (change) => {
       const changed = change.kind === "put" ? change.entry.key : change.key;
-      for (const told of this.#listeners.get(changed) ?? []) told(change.kind === "put" ? change.entry : undefined);
+      const entry = change.kind === "put" ? change.entry : undefined;
+      for (const told of this.#listeners.get(changed) ?? []) {
+        // A microtask of its own: a listener that throws does not keep the others from hearing.
+        queueMicrotask(() => {
+          if (this.#listeners.get(changed)?.has(told)) told(entry);
+        });
+      }
     });
     return () => {
       listeners.delete(listener);

@@ -113,7 +113,8 @@ export class Window {
     if (key.kind === "caller") {
       this.#keys.set(key.key, keyMark(key.key, hash, receipt, nowMs));
     } else {
-      this.#addNumber(key.client, key.number, key.low, receipt, nowMs);
+      // A client that names a `low` above its own number has not said anything of the numbers between.
+      this.#addNumber(key.client, key.number, Math.min(key.low, key.number), receipt, nowMs);
     }
     this.#prune(nowMs, limits);
   }

@@ -565,6 +565,8 @@ export class Cell {
       this.#env.logger.warn(`left alone: ${thrown.message}`, { actor: this.key });
       this.#answerAll({ kind: "moved" });
       this.#own = [];
+      // What is settled is asked for again by whoever runs the actor then.
+      this.#later = [];
       this.#recover = false;
       return;
     }
@@ -798,7 +800,8 @@ export class Cell {
   }
 
   async #park(reason: ParkReason, error: unknown, input?: Input): Promise<void> {
-    const message = error instanceof Error ? error.message : String(error);
+    // A record that the store refuses for its size would leave the actor neither parked nor running.
+    const message = (error instanceof Error ? error.message : String(error)).slice(0, longestReason);
     this.#parkedWhy = `${reason}: ${message}`;
     this.#env.logger.error(`parked (${reason}): ${message}`, { actor: this.key, revision: this.#revision, error });
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
@@ -814,6 +817,9 @@ export class Cell {
     });
   }
 }
+
+/** Of what a parking record says, in characters. */
+const longestReason = 4_000;
 
 /** Whether somebody outside waits for the outcome; `delivered` has an answer too, for our own messenger. */
 function isCallers({ input, answer }: Waiting): boolean {

@@ -50,7 +50,8 @@ export async function commit(ports: CommitPorts, write: StoreWrite): Promise<Com
         break;
       case "conflict": {
         const found = await readBack(ports, write);
-        if (found !== "again") return found;
+        if (found === "unread") mayLand = true;
+        else if (found !== "again") return found;
         break;
       }
       case "unknown":
@@ -64,12 +65,12 @@ export async function commit(ports: CommitPorts, write: StoreWrite): Promise<Com
   }
 }
 
-async function readBack(ports: CommitPorts, write: StoreWrite): Promise<CommitResult | "again"> {
+async function readBack(ports: CommitPorts, write: StoreWrite): Promise<CommitResult | "again" | "unread"> {
   let entry: StoredEntry | undefined;
   try {
     entry = await ports.store.read(write.key);
   } catch {
-    return "again";
+    return "unread";
   }
   if (entry !== undefined && entry.header?.commit === write.header.commit && isOurs(entry)) {
     return { kind: "written", revision: entry.revision };
@@ -86,9 +87,16 @@ export function isOurs(entry: StoredEntry): boolean {
   return entry.header !== undefined && entry.header.hash === hashText(entry.value);
 }
 
+/** The document's own token: its causes, which stand before it, may hold a field of that name too. */
 export function tokenOf(text: string): Token | undefined {
-  const match = /"token":\[(\d+),(\d+)\]/.exec(text);
-  return match === null ? undefined : [Number(match[1]), Number(match[2])];
+  try {
+    const token = (JSON.parse(text) as { token?: unknown } | null)?.token;
+    return Array.isArray(token) && token.length === 2 && token.every(Number.isSafeInteger)
+      ? [token[0] as number, token[1] as number]
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function pause(clock: Clock, delayMs: number): Promise<void> {

@@ -3,6 +3,7 @@
  * is parked, answers requests from the bus, and stops in good order. The only place of the runtime that awaits.
  */
 import { type ActorDefinition, defineActor } from "../definition.ts";
+import { type Document, readDocument } from "../document.ts";
 import { errorOf, type HoldfastError, StoreWentBackError } from "../errors.ts";
 import { hashText } from "../hash.ts";
 import type { Settlement } from "../inbox.ts";
@@ -220,11 +221,11 @@ export class Host {
   async purge(key: string, force: boolean): Promise<Outcome> {
     const entry = await this.#ports.store.read(key);
     if (entry === undefined) return refusedOutcome("NotFound", `${key} does not exist`);
-    const deleted = /"status":"deleted"/.test(entry.value.slice(0, 600));
-    if (!force && !deleted)
-      return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
     if (!force) {
-      const expires = /"expires":"([^"]+)"/.exec(entry.value)?.[1];
+      const tombstone = tombstoneIn(entry);
+      if (tombstone === undefined)
+        return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
+      const { expires } = tombstone;
       const openUntilMs = expires === undefined ? 0 : Date.parse(expires);
       if (openUntilMs > this.#ports.clock.now()) {
         return refusedOutcome(
@@ -409,6 +410,9 @@ export class Host {
       return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
     if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped")
       return answer({ kind: "moved" });
+    const needsHost = body.op !== "settled" && body.op !== "ask" && body.op !== "message";
+    // Whoever asks from another node goes on looking for an owner; only this one is stopping.
+    if (needsHost && this.#state !== "running") return answer({ kind: "moved" });
     switch (body.op) {
       case "message":
         return JSON.stringify(await this.#message(body));
@@ -553,6 +557,16 @@ function bounded(
     all.set(type, { ...definition, limits: { ...definition.limits, documentBytes } });
   }
   return all;
+}
+
+/** The document of a deleted actor; undefined for any other, and for what cannot be read. */
+function tombstoneIn(entry: StoredEntry): Document | undefined {
+  try {
+    const document = readDocument(entry.value);
+    return document.status === "deleted" ? document : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function toAnswer(outcome: Outcome): RequestAnswer {

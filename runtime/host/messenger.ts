@@ -105,7 +105,7 @@ export class Messenger {
 
   /** What a receiver may rely on for these senders, whose owner has just claimed them. */
   settlement(partition: number, receiver: string, senders: Settlement["senders"]): Settlement | undefined {
-    const floor = this.#floor(this.#channel(partition, receiver));
+    const floor = this.#floor(partition, this.#channels.get(`${partition} ${receiver}`));
     return floor && { partition, floor, senders };
   }
 
@@ -153,6 +153,7 @@ export class Messenger {
     pair.busy = false;
     const answer = reply.kind === "reply" ? readMessageAnswer(reply.body) : undefined;
     if (answer === undefined || answer.kind === "later") this.#restore(channel, settlement);
+    this.#dropIdle(channel);
     if (this.#stopped || this.#pairs.get(name) !== pair) return;
     if (answer?.kind === "message") {
       pair.retryMs = this.#env.settings.messageRetryFirstMs;
@@ -207,17 +208,17 @@ export class Messenger {
   }
 
   /** The lowest number that is, or will next be, in flight: nothing below it needs an answer any more. */
-  #floor(channel: Channel): RequestNumber | undefined {
-    const token = this.#env.token(channel.partition);
+  #floor(partition: number, channel: Channel | undefined): RequestNumber | undefined {
+    const token = this.#env.token(partition);
     if (token === undefined) return undefined;
     let lowest = this.#counter + 1;
-    for (const counter of channel.inFlight) if (counter < lowest) lowest = counter;
+    for (const counter of channel?.inFlight ?? []) if (counter < lowest) lowest = counter;
     return requestNumber(token, lowest);
   }
 
   #take(channel: Channel): Settlement | undefined {
     if (channel.settled.size === 0) return undefined;
-    const floor = this.#floor(channel);
+    const floor = this.#floor(channel.partition, channel);
     if (floor === undefined) return undefined;
     const senders = [...channel.settled].slice(0, maxSettled).map(([key, { born, upTo }]) => ({ key, born, upTo }));
     for (const { key } of senders) channel.settled.delete(key);

@@ -94,6 +94,11 @@ class StoredRef {
   }
 }
 
+/** An address is the same everywhere; a reference to an actor of one document says nothing in another. */
+function refWithoutTree(tag: RefTag): Address | StoredRef {
+  return "@address" in tag ? new Address(tag["@address"][0], tag["@address"][1]) : new StoredRef(tag);
+}
+
 function tagOfStored(object: object): RefTag | undefined {
   if (object instanceof StoredRef) return object.tag;
   return object instanceof Address ? { "@address": [object.type, object.id] } : undefined;
@@ -162,7 +167,7 @@ export class Tree {
     const live = options.live && { live: options.live };
     return {
       encodeValue: (value, path) => encodeValue(value, { path, refs: tagOfStored, ...live }),
-      decodeValue: (json) => decodeValue(json, { refs: (tag) => new StoredRef(tag), ...live }),
+      decodeValue: (json) => decodeValue(json, { refs: refWithoutTree, ...live }),
     };
   }
 

@@ -40,7 +40,16 @@ export class LocalBus implements Bus {
   }
 
   async publish(topic: string, body: string, id: string): Promise<void> {
-    for (const listener of this.#listeners.get(topic) ?? []) listener(body, id);
+    let thrown: { readonly error: unknown } | undefined;
+    for (const listener of this.#listeners.get(topic) ?? []) {
+      try {
+        listener(body, id);
+      } catch (error) {
+        thrown ??= { error };
+      }
+    }
+    // Whoever published logs it; the other listeners have heard the event.
+    if (thrown !== undefined) throw thrown.error;
   }
 
   subscribe(topic: string, listener: Listener): () => void {

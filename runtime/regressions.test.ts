@@ -1,0 +1,255 @@
+/** Faults that were found once, each by what a user would have seen. */
+import { expect, test } from "vitest";
+import { assign, emit, fromPromise, sendTo, setup } from "xstate";
+import { LocalBus } from "./adapters/memory/local-bus.ts";
+import { Deadlines } from "./deadlines.ts";
+import { tokenOf } from "./host/commit.ts";
+import { address, createRuntime, defineActor, type Logger, memory } from "./index.ts";
+import { defaultLimits } from "./limits.ts";
+import { load, type Step, step } from "./step.ts";
+import { ManualClock } from "./testing/index.ts";
+import { Window } from "./window.ts";
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+type Note = { type: "NOTE"; status?: string; token?: readonly number[] };
+const notes = setup({ types: { context: {} as { n: number }, events: {} as Note } }).createMachine({
+  context: { n: 0 },
+  on: { NOTE: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
+});
+
+const ending = setup({ types: { events: {} as { type: "END" } }, actions: { notify: () => {} } }).createMachine({
+  initial: "open",
+  states: { open: { on: { END: "over" } }, over: { type: "final", entry: "notify" } },
+});
+
+test("an event whose fields look like a tombstone's does not let a living actor be purged", async () => {
+  const runtime = await createRuntime({ actors: { notes }, store: memory(), logger: silent });
+  const actor = runtime.actor("notes", "1");
+  await actor.create();
+  await actor.send({ type: "NOTE", status: "deleted" });
+  await expect(actor.purge()).rejects.toMatchObject({ code: "AlreadyExists" });
+  expect((await actor.state())?.context.n).toBe(1);
+  await runtime.stop();
+});
+
+test("an event with a field `token` is not taken for the document's token", async () => {
+  const runtime = await createRuntime({ actors: { notes }, store: memory(), logger: silent });
+  const actor = runtime.actor("notes", "1");
+  await actor.create();
+  await actor.send({ type: "NOTE", token: [99, 99] });
+  const document = await actor.document();
+  expect(tokenOf(JSON.stringify(document))).toEqual(document?.token);
+  expect(tokenOf("no JSON")).toBeUndefined();
+  await runtime.stop();
+});
+
+test("retention waits for the last action of an actor that ended", async () => {
+  const clock = new ManualClock();
+  let attempts = 0;
+  const logic = ending.provide({
+    actions: {
+      notify: () => {
+        if (++attempts < 4) throw new Error("busy");
+      },
+    },
+  });
+  const type = defineActor(logic, {
+    retain: { done: 500 },
+    limits: { clientWindowMs: 100 },
+    effects: { notify: { retry: { attempts: 5, initialMs: 1_000, jitter: 0 } } },
+  });
+  const runtime = await createRuntime({ actors: { ending: type }, store: memory(), clock, logger: silent });
+  const actor = runtime.actor("ending", "1");
+  await actor.create();
+  await actor.send({ type: "END" });
+  await clock.advance(10_000);
+  expect(attempts).toBe(4);
+  await clock.advance(300_000);
+  expect(await actor.document()).toBeUndefined();
+});
+
+test("a request that shares a batch with the actor's removal is not acknowledged with it", () => {
+  const type = defineActor(ending, { retain: { done: 1_000 }, limits: { clientWindowMs: 100 } });
+  const name = { type: "ending", id: "1" };
+  const context = (nowMs: number) => ({ nowMs, token: [1, 0] as const, commit: "c", born: "b" });
+  const auto = (number: number) => ({ kind: "auto" as const, client: "c", number, low: number });
+  const options = { onOutside: () => {} };
+  const committed = ({ text, replies }: Step) => {
+    const acted = load(name, type, options, text);
+    expect(replies.every((reply) => reply.kind !== "refused")).toBe(true);
+    return acted;
+  };
+  const born = step(
+    load(name, type, options, undefined),
+    [
+      { kind: "create", input: undefined, key: auto(1) },
+      { kind: "event", event: { type: "END" }, key: auto(2) },
+    ],
+    context(0),
+  );
+  const acted = committed(
+    step(
+      committed(born),
+      [...committed(born).outbox.keys()].map((n) => ({ kind: "acted" as const, n })),
+      context(1),
+    ),
+  );
+  const inputs = [{ kind: "expire" as const }, { kind: "event" as const, event: { type: "END" }, key: auto(3) }];
+  const last = step(acted, inputs, context(100_000));
+  expect(last.purge).toBe(true);
+  expect(last.taken).toBe(1);
+});
+
+test("an actor that ended in an error leaves memory and the index, whatever timers its children had", async () => {
+  const clock = new ManualClock();
+  const child = setup({}).createMachine({ initial: "w", states: { w: { after: { 5000: "x" } }, x: {} } });
+  const parent = setup({ types: { events: {} as { type: "BAD" } }, actors: { child } }).createMachine({
+    invoke: { src: "child" },
+    context: {},
+    on: {
+      BAD: {
+        actions: assign(() => {
+          throw new Error("bad");
+        }),
+      },
+    },
+  });
+  const runtime = await createRuntime({
+    actors: { parent: defineActor(parent, { onError: "error" }) },
+    store: memory(),
+    clock,
+    logger: silent,
+    settings: { idleMs: 1_000 },
+  });
+  const actor = runtime.actor("parent", "1");
+  await actor.create();
+  await actor.send({ type: "BAD" });
+  await clock.advance(60_000);
+  expect(runtime.info()).toMatchObject({ hotActors: 0, pendingActors: 0 });
+});
+
+test("an actor whose error says more than the store takes is parked all the same", async () => {
+  const clock = new ManualClock();
+  const machine = setup({ types: { events: {} as { type: "E" } } }).createMachine({
+    on: { E: {} },
+    after: {
+      100: {
+        actions: assign(() => {
+          throw new Error("x".repeat(2_000_000));
+        }),
+      },
+    },
+  });
+  const runtime = await createRuntime({ actors: { machine }, store: memory(), clock, logger: silent });
+  const actor = runtime.actor("machine", "1");
+  await actor.create();
+  await clock.advance(200);
+  const refused = actor.send({ type: "E" }).catch((error: unknown) => error);
+  await clock.advance(1_000);
+  expect(await refused).toMatchObject({ code: "Parked" });
+});
+
+test("a settlement for a document of a newer machine does not keep the host busy", async () => {
+  const store = memory();
+  const newer = await createRuntime({ actors: { notes: defineActor(notes, { version: 2 }) }, store, logger: silent });
+  await newer.actor("notes", "1").create();
+  await newer.stop();
+  const clock = new ManualClock();
+  const bus = new LocalBus(clock);
+  let looks = 0;
+  const warn = (text: string) => {
+    if (text.startsWith("left alone")) looks++;
+  };
+  const logger: Logger = { ...silent, warn };
+  await createRuntime({ actors: { notes }, store, clock, bus, logger });
+  const settlement = { partition: 0, floor: [1, 1, 1], senders: [] };
+  await bus.request(0, JSON.stringify({ op: "settled", actor: "notes.1", settlement }), 1_000);
+  await clock.advance(1_000);
+  expect(looks).toBe(1);
+});
+
+test("an address inside a message is an address for its receiver", async () => {
+  type Ask = { type: "ASK"; from: ReturnType<typeof address> };
+  const server = setup({ types: { events: {} as Ask } }).createMachine({
+    on: { ASK: { actions: sendTo(({ event }) => event.from, { type: "ANSWER" }) } },
+  });
+  const client = setup({ types: { events: {} as { type: "GO" } | { type: "ANSWER" } } }).createMachine({
+    initial: "idle",
+    states: {
+      idle: {
+        on: {
+          GO: { actions: sendTo(address("server", "1"), { type: "ASK", from: address("client", "1") }) },
+          ANSWER: "answered",
+        },
+      },
+      answered: { tags: "answered" },
+    },
+  });
+  const runtime = await createRuntime({ actors: { server, client }, store: memory(), logger: silent });
+  await runtime.actor("server", "1").create();
+  const actor = runtime.actor("client", "1");
+  await actor.create();
+  await actor.send({ type: "GO" });
+  expect((await actor.waitFor((state) => state.matches("answered"), { timeoutMs: 5_000 })).value).toBe("answered");
+  expect(runtime.parked()).toEqual([]);
+  await runtime.stop();
+});
+
+test("who waits for a state hears that the runtime has stopped", async () => {
+  const runtime = await createRuntime({ actors: { notes }, store: memory(), logger: silent });
+  const actor = runtime.actor("notes", "1");
+  await actor.create();
+  const waiting = actor.waitFor("done").catch((error: unknown) => error);
+  await actor.state();
+  await runtime.stop();
+  expect(await waiting).toMatchObject({ code: "Stopped" });
+});
+
+test("deadlines that are pending at the stop expire", () => {
+  const deadlines = new Deadlines(new ManualClock());
+  let expired = 0;
+  deadlines.set({}, 1_000, () => expired++);
+  deadlines.stop();
+  expect(expired).toBe(1);
+});
+
+test("a listener that throws does not keep the others from an emitted event", async () => {
+  const machine = setup({ types: { events: {} as { type: "E" }, emitted: {} as { type: "hey" } } }).createMachine({
+    on: { E: { actions: emit({ type: "hey" }) } },
+  });
+  const runtime = await createRuntime({ actors: { machine }, store: memory(), logger: silent });
+  const actor = runtime.actor("machine", "1");
+  await actor.create();
+  actor.on("*", () => {
+    throw new Error("mine");
+  });
+  const heard = new Promise<string>((resolve) => actor.on("hey", ({ type }) => resolve(type)));
+  await actor.send({ type: "E" });
+  expect(await heard).toBe("hey");
+  await runtime.stop();
+});
+
+test("a host that is stopping sends requests from other nodes on to the next owner", async () => {
+  const clock = new ManualClock();
+  const bus = new LocalBus(clock);
+  const machine = setup({
+    types: { events: {} as { type: "E" } },
+    actors: { work: fromPromise(() => new Promise(() => {})) },
+  }).createMachine({ invoke: { src: "work" }, on: { E: {} } });
+  const runtime = await createRuntime({ actors: { machine }, store: memory(), clock, bus, logger: silent });
+  await runtime.actor("machine", "1").create();
+  const stopped = runtime.stop({ drainMs: 1_000 });
+  const body = { op: "event", actor: "machine.1", key: { kind: "caller", key: "k" }, event: { type: "E" } };
+  const reply = await bus.request(0, JSON.stringify(body), 500);
+  expect(reply).toEqual({ kind: "reply", body: '{"kind":"moved"}' });
+  await clock.advance(2_000);
+  await stopped;
+});
+
+test("a number that its client never sent is not known, whatever `low` it named before", () => {
+  const window = new Window();
+  const auto = (number: number, low: number) => ({ kind: "auto" as const, client: "c", number, low });
+  window.add(auto(1, 1_000), "", { revision: 1, changed: true }, 0, defaultLimits);
+  expect(window.lookup(auto(2, 2), "", defaultLimits).kind).toBe("new");
+});
