@@ -147,7 +147,15 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** The latest committed state, undefined when there is none. Monotonic per handle; `linearizable` commits first. */
   async state(options: { readonly linearizable?: boolean } = {}): Promise<ActorState<TLogic> | undefined> {
-    if (options.linearizable) await this.#request({ kind: "barrier" }, undefined);
+    if (options.linearizable) {
+      try {
+        await this.#request({ kind: "barrier" }, undefined);
+      } catch (error) {
+        // The owner's answer is as linearizable as a commit.
+        if (error instanceof NotFoundError) return undefined;
+        throw error;
+      }
+    }
     const entry = await this.#read();
     return entry && this.#revive(entry);
   }

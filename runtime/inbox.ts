@@ -113,6 +113,11 @@ export class Inbox {
     return this.#marks.size;
   }
 
+  /** When the oldest mark was made, undefined when there is none. */
+  get oldestMs(): number | undefined {
+    return this.#marks.values().next().value?.atMs;
+  }
+
   /** Senders whose marks are older than this: their owners are asked what is settled. */
   olderThan(atMs: number): { readonly key: string; readonly born: string; readonly upTo: number }[] {
     const senders: { key: string; born: string; upTo: number }[] = [];

@@ -4,7 +4,8 @@ import { assign, emit, fromPromise, sendTo, setup } from "xstate";
 import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { Deadlines } from "./deadlines.ts";
 import { tokenOf } from "./host/commit.ts";
-import { address, createRuntime, defineActor, type Logger, memory } from "./index.ts";
+import { readBody } from "./host/wire.ts";
+import { address, type Cause, createRuntime, defineActor, type Logger, memory } from "./index.ts";
 import { defaultLimits } from "./limits.ts";
 import { load, type Step, step } from "./step.ts";
 import { ManualClock } from "./testing/index.ts";
@@ -252,4 +253,38 @@ test("a number that its client never sent is not known, whatever `low` it named 
   const auto = (number: number, low: number) => ({ kind: "auto" as const, client: "c", number, low });
   window.add(auto(1, 1_000), "", { revision: 1, changed: true }, 0, defaultLimits);
   expect(window.lookup(auto(2, 2), "", defaultLimits).kind).toBe("new");
+});
+
+test("a redaction hook that throws refuses the event; nothing that it has not seen is stored", async () => {
+  const machine = setup({ types: { events: {} as { type: "GO" } } }).createMachine({ on: { GO: {} } });
+  const redact = (cause: Cause) => {
+    if (cause.type === "GO") throw new Error("no ink");
+    return cause;
+  };
+  const runtime = await createRuntime({ actors: { m: defineActor(machine, { redact }) }, store: memory() });
+  await runtime.actor("m", "a").create();
+  await expect(runtime.actor("m", "a").send({ type: "GO" })).rejects.toMatchObject({ code: "Rejected" });
+  expect((await runtime.actor("m", "a").document())?.seq).toBe(1);
+  await runtime.stop();
+});
+
+test("an event's own field `key` does not hide the request's", async () => {
+  const machine = setup({ types: { events: {} as { type: "GO"; key: string } } }).createMachine({ on: { GO: {} } });
+  const runtime = await createRuntime({ actors: { m: machine }, store: memory() });
+  await runtime.actor("m", "a").create();
+  await runtime.actor("m", "a").send({ type: "GO", key: "mine" }, { key: "request" });
+  expect((await runtime.actor("m", "a").document())?.causes).toEqual([{ type: "GO", key: "mine", "@key": "request" }]);
+  await runtime.stop();
+});
+
+test.each([
+  '{"op":"settled","actor":"m.a"}',
+  '{"op":"event","actor":"m.a","event":{"type":"GO"}}',
+  '{"op":"event","actor":"m.a","event":{},"key":{"kind":"caller","key":"k"}}',
+  `{"op":"event","actor":"m.a","event":{"type":"GO"},"key":{"kind":"caller","key":"${"k".repeat(2_000)}"}}`,
+  '{"op":"message","actor":"m.a","sender":{"key":"s.a","born":"b","partition":1},"number":[1,0],"items":[]}',
+  '{"op":"toString","actor":"m.a"}',
+  "[]",
+])("the bus request %s is refused and touches nothing", async (body) => {
+  expect(readBody(body)).toBeUndefined();
 });

@@ -319,6 +319,7 @@ class Run {
       case "relay":
         return this.#relay(input);
       case "failed":
+        if (this.actor.head?.status === "deleted") return { kind: "done" };
         this.#note({ type: "holdfast.failed", sid: input.sid, error: this.#lossy(input.error) });
         this.#inTree((tree) => tree.fail(input.sid, input.error, this.#nowMs));
         return { kind: "done" };
@@ -785,7 +786,8 @@ class Run {
 
   /** As `#note`, for a cause whose JSON is there already. */
   #noteText(text: string, cause: Cause, key: Key): void {
-    if (this.actor.definition.redact !== undefined) return this.#note(cause, key);
+    // An event may have a field `key` of its own, which must not hide that of the request.
+    if (this.actor.definition.redact !== undefined || Object.hasOwn(cause, "key")) return this.#note(cause, key);
     this.#commits = true;
     const described = key.kind === "auto" ? `"${describeKey(key)}"` : JSON.stringify(key.key);
     this.#causes.push(`${text.slice(0, -1)},"key":${described}}`);
@@ -793,9 +795,20 @@ class Run {
 
   #note(cause: Cause, key?: Key): void {
     this.#commits = true;
+    const field = Object.hasOwn(cause, "key") ? "@key" : "key";
+    const full: Cause = key === undefined ? cause : { ...cause, [field]: describeKey(key) };
+    this.#causes.push(JSON.stringify(this.#redacted(full)));
+  }
+
+  #redacted(cause: Cause): Cause {
     const { redact } = this.actor.definition;
-    const full: Cause = key === undefined ? cause : { ...cause, key: describeKey(key) };
-    this.#causes.push(JSON.stringify(redact === undefined ? full : redact(full)));
+    if (redact === undefined) return cause;
+    try {
+      return redact(cause);
+    } catch (thrown) {
+      // Nothing may be stored that the hook has not seen: the input is refused, as when the machine throws.
+      throw new MachineThrew(thrown);
+    }
   }
 
   #encodeEvent(event: Event): Cause {

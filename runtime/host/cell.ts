@@ -64,7 +64,7 @@ export type CellEnv = {
   /** Asks the owners of these senders what is settled. */
   readonly ask: (cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]) => void;
   readonly count: (
-    what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters",
+    what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters" | "evictedKeys",
   ) => void;
 };
 
@@ -110,6 +110,8 @@ export class Cell {
   #deposedBy: Token = [0, 0];
   /** Since when, by the monotonic clock, the actor is known not to exist. */
   #missingSinceMs: number | undefined;
+  /** When the owners of old marks were asked last, by the wall clock. */
+  #askedMs = 0;
 
   constructor(env: CellEnv, key: string, name: ActorName, definition: ActorDefinition, slot: PendingSlot) {
     this.#env = env;
@@ -428,6 +430,7 @@ export class Cell {
     actor.base = text;
     this.#revision = result.revision;
     this.#env.count("commits");
+    this.#reportEvictions(actor);
     if (text.length >= this.definition.limits.warnBytes) {
       this.#env.logger.warn(
         `a document of ${text.length} characters; refused above ${this.definition.limits.documentBytes} bytes`,
@@ -438,6 +441,21 @@ export class Cell {
       );
     }
     return result;
+  }
+
+  /** R5: a key that was forgotten before its time is reported. */
+  #reportEvictions(actor: Actor): void {
+    const { evictedEarly } = actor.window;
+    if (evictedEarly === 0) return;
+    actor.window.evictedEarly = 0;
+    for (let index = 0; index < evictedEarly; index++) this.#env.count("evictedKeys");
+    this.#env.logger.warn(
+      `${evictedEarly} idempotency keys were forgotten before their time: raise limits.keys or limits.clients`,
+      {
+        actor: this.key,
+        revision: this.#revision,
+      },
+    );
   }
 
   async #purge(token: Token): Promise<CommitResult> {
@@ -667,7 +685,10 @@ export class Cell {
     };
     if (actor.head.status === "active") consider(actor.tree?.nextDueMs);
     consider(this.#effects?.nextDueMs(actor));
-    if (actor.inbox.size > 0) consider(now + this.#env.settings.askAfterMs);
+    const { oldestMs } = actor.inbox;
+    // Not at once again after a question that was not answered.
+    if (oldestMs !== undefined)
+      consider(Math.max(oldestMs + this.#env.settings.askAfterMs, this.#askedMs + this.#env.settings.askAfterMs));
     if (next === undefined) return;
     this.#wake = this.#env.clock.after(Math.max(0, next - now), () => this.#woken());
   }
@@ -685,7 +706,10 @@ export class Cell {
     if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) this.tell({ kind: "expire" });
     this.#effects?.startDue(actor);
     const old = actor.inbox.olderThan(now - this.#env.settings.askAfterMs);
-    if (old.length > 0) this.#env.ask(this, old);
+    if (old.length > 0) {
+      this.#askedMs = now;
+      this.#env.ask(this, old);
+    }
     if (!this.#looping) this.#arm();
   }
 

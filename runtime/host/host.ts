@@ -51,6 +51,8 @@ export type HostCounts = {
   refusals: number;
   expired: number;
   deadLetters: number;
+  /** Idempotency keys forgotten before their window was over, because of a bound. */
+  evictedKeys: number;
 };
 
 export type HostInfo = {
@@ -79,6 +81,7 @@ export class Host {
     refusals: 0,
     expired: 0,
     deadLetters: 0,
+    evictedKeys: 0,
   };
   readonly #stops: (() => void)[] = [];
   readonly #recoveryGate: Gate;

@@ -70,12 +70,59 @@ export function encodeSettled(actor: string, settlement: Settlement): string {
   return JSON.stringify({ op: "settled", actor, settlement });
 }
 
+/** A request as it came over the bus, or undefined when it is none that this runtime understands. */
 export function readBody(text: string): Body | undefined {
   const value = parse(text);
-  const known = ["create", "event", "delete", "barrier", "purge", "resume", "message", "settled", "ask"];
-  if (value === undefined || typeof value.actor !== "string" || !known.includes(String(value.op))) return undefined;
-  return value as unknown as Body;
+  if (value === undefined || typeof value.actor !== "string") return undefined;
+  const check = Object.hasOwn(bodies, String(value.op)) ? bodies[value.op as Body["op"]] : undefined;
+  return check?.(value) ? (value as unknown as Body) : undefined;
 }
+
+type Fields = Record<string, unknown>;
+
+const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isText = (value: unknown): boolean => typeof value === "string" && value.length <= 1_000;
+const isEvent = (value: unknown): boolean => isObject(value) && isText(value.type);
+const isNumber = (value: unknown): boolean => Array.isArray(value) && value.length === 3 && value.every(isCount);
+const isListOf = (check: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(check);
+
+const isKey = (value: unknown): boolean =>
+  isObject(value) &&
+  ((value.kind === "caller" &&
+    typeof value.key === "string" &&
+    value.key.length > 0 &&
+    value.key.length <= longestKey) ||
+    (value.kind === "auto" && isText(value.client) && isCount(value.number) && isCount(value.low)));
+
+const areSenders = isListOf((one) => isObject(one) && isText(one.key) && isText(one.born) && isCount(one.upTo));
+
+const isSettlement = (value: unknown): boolean =>
+  isObject(value) && isCount(value.partition) && isNumber(value.floor) && areSenders(value.senders);
+
+const isSender = (value: unknown): boolean =>
+  isObject(value) && isText(value.key) && isText(value.born) && isCount(value.partition);
+
+/** Longer than any limit that a type may set for its callers' keys. */
+const longestKey = 1_000;
+
+const bodies: Record<Body["op"], (body: Fields) => boolean> = {
+  create: (body) => isKey(body.key) && (body.event === undefined || isEvent(body.event)),
+  event: (body) => isKey(body.key) && isEvent(body.event),
+  delete: (body) => isKey(body.key),
+  barrier: () => true,
+  purge: (body) => typeof body.force === "boolean",
+  resume: (body) => ["retry", "accept", "discard"].includes(String(body.mode)),
+  message: (body) =>
+    isSender(body.sender) &&
+    isNumber(body.number) &&
+    (body.life === undefined || isText(body.life)) &&
+    (body.settlement === undefined || isSettlement(body.settlement)) &&
+    isListOf((item) => isObject(item) && isCount(item.n) && isEvent(item.event))(body.items),
+  settled: (body) => isSettlement(body.settlement),
+  ask: (body) => areSenders(body.senders),
+};
 
 export function readMessageAnswer(text: string): MessageAnswer | undefined {
   const value = parse(text);
