@@ -21,8 +21,8 @@ export class Watcher {
       const changed = change.kind === "put" ? change.entry.key : change.key;
       const entry = change.kind === "put" ? change.entry : undefined;
       for (const told of this.#listeners.get(changed) ?? []) {
-        // A microtask of its own: a listener that throws does not keep the others from hearing.
-        queueMicrotask(() => {
+        // Each on its own: a listener that throws does not keep the others from hearing, and its error is not swallowed.
+        void Promise.resolve().then(() => {
           if (this.#listeners.get(changed)?.has(told)) told(entry);
         });
       }

@@ -151,7 +151,13 @@ export class Effects {
   /** When the next item that does not run is due. */
   nextDueMs(actor: Actor): number | undefined {
     let next: number | undefined;
+    let isActionAhead = this.#actionRuns;
     for (const item of actor.outbox.values()) {
+      if (item.kind === "action") {
+        // Actions wait for the one before them, whose end wakes them.
+        if (isActionAhead) continue;
+        isActionAhead = !this.#done.has(item.n);
+      }
       if (item.dueMs === undefined || this.isRunning(item.n)) continue;
       if (next === undefined || item.dueMs < next) next = item.dueMs;
     }

@@ -332,7 +332,8 @@ function judgeEffects({ performed }: Run, story: Story): readonly Violation[] {
   const due = story.recorded.map(({ key }) => key);
   for (const { key, token, atMs } of story.recorded) {
     const isOwn = performed.some(
-      (run) => run.key === key && run.calledMs <= atMs && compareTokens(run.token, token) === 0,
+      (run) =>
+        run.key === key && compareTokens(run.token, token) === 0 && run.endedMs !== undefined && run.endedMs <= atMs,
     );
     if (!isOwn)
       violations.push({ rule: "result-of-another-token", detail: `${key} recorded under ${token.join(".")}` });

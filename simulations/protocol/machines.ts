@@ -5,6 +5,7 @@
  */
 import { type AnyActorLogic, assign, cancel, createMachine, emit, fromPromise, raise, sendTo } from "xstate";
 import { type ActorDefinition, defineActor } from "../../runtime/definition.ts";
+import { hashText } from "../../runtime/hash.ts";
 import { address, effectOf } from "../../runtime/index.ts";
 import type { Token } from "../../runtime/ports/store.ts";
 import type { FencedRecorder } from "../world/fenced-recorder.ts";
@@ -66,7 +67,12 @@ export type Performed = {
   readonly fence: string;
   /** Set when it reached the resource. */
   outcome: "applied" | "repeated" | "fenced" | undefined;
+  /** Set when the machine's function was through. */
+  endedMs: number | undefined;
 };
+
+/** How long an effect takes; which one, its key decides. */
+const durationsMs = [0, 0, 4, 250];
 
 export type EffectWorld = {
   readonly ports: NodePorts;
@@ -96,11 +102,22 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
   const perform = async (args: { readonly system: object }, failures: number): Promise<string> => {
     const { key, token, attempt } = effectOf(args);
     const fence = key.split("/").slice(0, 2).join("/");
-    const run: Performed = { key, token, attempt, calledMs: world.nowMs(), fence, outcome: undefined };
+    const run: Performed = {
+      key,
+      token,
+      attempt,
+      calledMs: world.nowMs(),
+      fence,
+      outcome: undefined,
+      endedMs: undefined,
+    };
     world.performed.push(run);
     await world.ports.effect(() => {
       run.outcome = world.recorder.apply({ key, token, fence, value: attempt }).kind;
     });
+    const durationMs = durationsMs[Number.parseInt(hashText(key).slice(0, 4), 16) % durationsMs.length] as number;
+    if (durationMs > 0) await new Promise<void>((resolve) => world.ports.clock.after(durationMs, resolve));
+    run.endedMs = world.nowMs();
     if (attempt <= failures) throw new Error(`attempt ${attempt} fails`);
     return key;
   };

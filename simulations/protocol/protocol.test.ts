@@ -85,6 +85,13 @@ const trouble: fc.Arbitrary<Trouble> = fc.oneof(
     isTold: fc.boolean(),
   }),
   fc.record({
+    kind: fc.constant("move" as const),
+    atMs: small(4_000),
+    partition: small(1),
+    node: small(1),
+    isTold: fc.constant(false),
+  }),
+  fc.record({
     kind: fc.constant("cut" as const),
     atMs: small(10_000),
     node: small(1),
