@@ -114,12 +114,12 @@ export class Window {
       this.#keys.set(key.key, keyMark(key.key, hash, receipt, nowMs));
     } else {
       // A client that names a `low` above its own number has not said anything of the numbers between.
-      this.#addNumber(key.client, key.number, Math.min(key.low, key.number), receipt, nowMs);
+      this.#addNumber(key.client, key.number, Math.min(key.low, key.number), receipt, nowMs, limits);
     }
     this.#prune(nowMs, limits);
   }
 
-  #addNumber(client: string, number: number, low: number, receipt: Receipt, nowMs: number): void {
+  #addNumber(client: string, number: number, low: number, receipt: Receipt, nowMs: number, limits: Limits): void {
     const mark = this.#clients.get(client) ?? {
       high: low - 1,
       gaps: [],
@@ -131,7 +131,11 @@ export class Window {
     mark.high = Math.max(mark.high, number);
     mark.atMs = nowMs;
     mark.recent.set(number, recentReceipt(number, receipt));
-    if (mark.recent.size > recentReceipts) mark.recent.delete(mark.recent.keys().next().value as number);
+    for (const old of mark.recent.keys()) {
+      // From `low` on the client still waits for an answer, and may ask for it again.
+      if (mark.recent.size <= recentReceipts || (old >= low && mark.recent.size <= limits.clientGaps)) break;
+      mark.recent.delete(old);
+    }
     // Marks stand in the order of their latest use, so that the oldest is first.
     this.#clients.delete(client);
     this.#clients.set(client, mark);

@@ -3,7 +3,7 @@
  * Is the property of the protocol any good? Each bug of simulations/protocol/planted/bugs.json is put into a copy of the
  * sources, one at a time, and the property must fail there within a bounded number of random cases.
  *
- *   node scripts/planted-bugs.mjs [--runs 2000] [--seed 1] [--only text] [--jobs 2] [--json]
+ *   node scripts/planted-bugs.mjs [--runs 5000] [--seed 1] [--only text] [--jobs 2] [--json]
  */
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { values } = parseArgs({
   options: {
-    runs: { type: "string", default: "2000" },
+    runs: { type: "string", default: "5000" },
     seed: { type: "string", default: "1" },
     only: { type: "string", default: "" },
     jobs: { type: "string", default: "2" },
