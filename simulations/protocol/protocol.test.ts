@@ -145,39 +145,39 @@ const anyCase: fc.Arbitrary<Case> = fc.record({
 
 const caseFile = process.env.HOLDFAST_CASE;
 
-test.runIf(caseFile !== undefined)("the case of HOLDFAST_CASE", async () => {
-  const given = JSON.parse(readFileSync(caseFile as string, "utf8")) as Case;
-  const { world, violations } = await runCase(given, true);
-  writeFileSync(`${caseFile}.trace`, world.trace.lines().join("\n"));
-  writeFileSync(`${caseFile}.log`, world.store.log.map((change) => JSON.stringify(change)).join("\n"));
-  assert.deepEqual(violations, []);
-});
+if (caseFile === undefined) {
+  test(`R1 to R7 hold for ${runs} random machines, workloads and troubles, seed ${seed}`, checkProperty, 1_200_000);
+} else {
+  test("the case of HOLDFAST_CASE", () => replayCase(caseFile));
+}
 
-test.skipIf(caseFile !== undefined)(
-  `R1 to R7 hold for ${runs} random machines, workloads and troubles, seed ${seed}`,
-  {
-    timeout: 1_200_000,
-  },
-  async () => {
-    let count = 0;
-    const property = fc.asyncProperty(anyCase, async (given) => {
-      count++;
-      const { violations } = await runCase(given);
-      assert.deepEqual(violations.slice(0, 8), []);
-    });
-    const details = await fc.check(property, {
-      seed,
-      numRuns: runs,
-      interruptAfterTimeLimit: 1_000_000,
-      endOnFailure: process.env.HOLDFAST_SHRINK === "0",
-    });
-    console.log(`protocol: ${details.numRuns} cases, seed ${seed}${details.failed ? ", FAILED" : ""}`);
-    // Cut short by the time limit, it would have shown less than its name says.
-    if (!details.failed) return assert.equal(details.numRuns, runs);
-    const smallest = JSON.stringify(details.counterexample?.[0]);
-    if (process.env.HOLDFAST_CASE_OUT !== undefined) writeFileSync(process.env.HOLDFAST_CASE_OUT, smallest);
-    assert.fail(
-      `seed ${seed}, path ${details.counterexamplePath}, after ${count} runs: HOLDFAST_SEED=${seed} npx vitest run simulations/protocol/protocol.test.ts\n${String((details.errorInstance as Error | undefined)?.message)}\n${smallest}`,
-    );
-  },
-);
+async function checkProperty(): Promise<void> {
+  let count = 0;
+  const property = fc.asyncProperty(anyCase, async (given) => {
+    count++;
+    const { violations } = await runCase(given);
+    assert.deepEqual(violations.slice(0, 8), []);
+  });
+  const details = await fc.check(property, {
+    seed,
+    numRuns: runs,
+    interruptAfterTimeLimit: 1_000_000,
+    endOnFailure: process.env.HOLDFAST_SHRINK === "0",
+  });
+  console.log(`protocol: ${details.numRuns} cases, seed ${seed}${details.failed ? ", FAILED" : ""}`);
+  // Cut short by the time limit, it would have shown less than its name says.
+  if (!details.failed) return assert.equal(details.numRuns, runs);
+  const smallest = JSON.stringify(details.counterexample?.[0]);
+  if (process.env.HOLDFAST_CASE_OUT !== undefined) writeFileSync(process.env.HOLDFAST_CASE_OUT, smallest);
+  assert.fail(
+    `seed ${seed}, path ${details.counterexamplePath}, after ${count} runs: HOLDFAST_SEED=${seed} npx vitest run simulations/protocol/protocol.test.ts\n${String((details.errorInstance as Error | undefined)?.message)}\n${smallest}`,
+  );
+}
+
+async function replayCase(file: string): Promise<void> {
+  const given = JSON.parse(readFileSync(file, "utf8")) as Case;
+  const { world, violations } = await runCase(given, true);
+  writeFileSync(`${file}.trace`, world.trace.lines().join("\n"));
+  writeFileSync(`${file}.log`, world.store.log.map((change) => JSON.stringify(change)).join("\n"));
+  assert.deepEqual(violations, []);
+}
