@@ -26,6 +26,7 @@ function mix(value: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
+/** Eight digits: the ninth, which is cut off, keeps the leading zeros. */
 function hex(value: number): string {
-  return value.toString(16).padStart(8, "0");
+  return (value + 0x1_0000_0000).toString(16).slice(1);
 }

@@ -2,6 +2,7 @@
 export class Gate {
   readonly #places: number;
   #inside = 0;
+  #admitting = false;
   readonly #waiting = new Set<() => void>();
 
   constructor(places: number) {
@@ -13,22 +14,33 @@ export class Gate {
     let state: "waiting" | "inside" | "gone" = "waiting";
     const leave = () => {
       if (state === "waiting") this.#waiting.delete(go);
-      const wasInside = state === "inside";
+      if (state === "inside") this.#inside--;
       state = "gone";
-      if (!wasInside) return;
-      this.#inside--;
-      const next = this.#waiting.values().next().value;
-      if (next === undefined) return;
-      this.#waiting.delete(next);
-      next();
+      this.#admit();
     };
     const go = () => {
       state = "inside";
       this.#inside++;
       enter(leave);
     };
-    if (this.#inside < this.#places) go();
-    else this.#waiting.add(go);
+    this.#waiting.add(go);
+    this.#admit();
     return leave;
+  }
+
+  /** In a loop, not by each calling the next: a thousand that leave at once would not fit on the stack. */
+  #admit(): void {
+    if (this.#admitting) return;
+    this.#admitting = true;
+    try {
+      while (this.#inside < this.#places) {
+        const next = this.#waiting.values().next().value;
+        if (next === undefined) return;
+        this.#waiting.delete(next);
+        next();
+      }
+    } finally {
+      this.#admitting = false;
+    }
   }
 }

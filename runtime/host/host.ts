@@ -217,7 +217,8 @@ export class Host {
 
   /** Whether this node runs the actor now. */
   owns(key: string): boolean {
-    return this.#state === "running" && this.#ports.leases.token(this.partitionOf(key)) !== undefined;
+    const partition = this.#cells.get(key)?.partition ?? this.partitionOf(key);
+    return this.#state === "running" && this.#ports.leases.token(partition) !== undefined;
   }
 
   /** Removes a tombstone, or with `force` whatever stands there, with its history. */
