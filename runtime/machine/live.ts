@@ -4,16 +4,7 @@
  */
 import { createActor, createMachine } from "xstate";
 import type { Token } from "../ports/store.ts";
-import {
-  type Event,
-  kindOf,
-  type Logic,
-  promiseRejected,
-  promiseResolved,
-  type Ref,
-  type Scope,
-  stopEvent,
-} from "./internals.ts";
+import { type Event, kindOf, promiseRejected, promiseResolved, type Ref, type Scope, stopEvent } from "./internals.ts";
 import { originalOf } from "./stubs.ts";
 import type { CollectedAction } from "./system.ts";
 
@@ -170,9 +161,4 @@ const direct: Executor = (action) => action.exec?.(action.info, action.params);
 /** XState's own executor, of an actor that does nothing else. */
 export function xstateExecutor(): Executor {
   return (createActor(createMachine({})).start() as unknown as Ref)._actorScope.actionExecutor;
-}
-
-/** Whether this logic's work has one result, worth keeping and retrying. */
-export function hasResult(logic: Logic): boolean {
-  return kindOf(logic) === "promise";
 }
