@@ -19,7 +19,7 @@ import {
 import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
-import { type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
+import { channelOf, type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
 import { actorKey, parkedKey } from "./keys.ts";
 import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
@@ -322,13 +322,13 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }),
       );
     };
-    await this.#repeat(ask, () => JSON.stringify(body), this.#env.requestTimeoutMs, false);
+    await this.#repeat(ask, () => body, this.#env.requestTimeoutMs, false);
   }
 
   /** Asks the owner, here or over the bus, under the same key until there is an answer or the deadline passes. */
   async #repeat(
     ask: Ask,
-    remote: () => string,
+    remote: () => RequestBody,
     timeoutMs: number,
     landed: boolean,
   ): Promise<Extract<Answer, { kind: "receipt" }>> {
@@ -372,9 +372,11 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     ask((outcome) => once(fromOutcome(outcome)));
   }
 
-  async #remote(body: string, leftMs: number): Promise<Answer> {
+  async #remote(body: RequestBody, leftMs: number): Promise<Answer> {
     const { bus, host } = this.#env;
-    const reply = await bus.request(host.partitionOf(this.key), body, leftMs);
+    const { op } = body;
+    const request = { partition: host.partitionOf(this.key), body: JSON.stringify(body), channel: channelOf(op) };
+    const reply = await bus.request(request, leftMs);
     if (reply.kind === "nobody") return { kind: "moved" };
     if (reply.kind === "timeout") return { kind: "timeout" };
     const answer = readRequestAnswer(reply.body);
@@ -421,22 +423,24 @@ function fromOutcome(outcome: Outcome): Answer {
   }
 }
 
-function encodeRequest(actor: string, request: Request, key: Key): string {
+function encodeRequest(actor: string, request: Request, key: Key): RequestBody {
   const codec = Tree.codec({});
   try {
     switch (request.kind) {
       case "create":
-        return JSON.stringify({
+        return {
           op: "create",
           actor,
           key,
           ...(request.input !== undefined && { input: codec.encodeValue(request.input, "input") }),
           ...(request.event !== undefined && { event: codec.encodeValue(request.event, "event") }),
-        });
+        };
       case "event":
-        return JSON.stringify({ op: "event", actor, key, event: codec.encodeValue(request.event, "event") });
-      default:
-        return JSON.stringify({ op: request.kind, actor, key });
+        return { op: "event", actor, key, event: codec.encodeValue(request.event, "event") };
+      case "delete":
+        return { op: "delete", actor, key };
+      case "barrier":
+        return { op: "barrier", actor };
     }
   } catch (error) {
     if (error instanceof NotStorableError) throw errorOf("NotStorable", error.message, error);

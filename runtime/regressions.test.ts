@@ -165,7 +165,10 @@ test("a settlement for a document of a newer machine does not keep the host busy
   const logger: Logger = { ...silent, warn };
   await createRuntime({ actors: { notes }, store, clock, bus, logger });
   const settlement = { partition: 0, floor: [1, 1, 1], senders: [] };
-  await bus.request(0, JSON.stringify({ op: "settled", actor: "notes.1", settlement }), 1_000);
+  await bus.request(
+    { partition: 0, body: JSON.stringify({ op: "settled", actor: "notes.1", settlement }), channel: "node" },
+    1_000,
+  );
   await clock.advance(1_000);
   expect(looks).toBe(1);
 });
@@ -242,7 +245,7 @@ test("a host that is stopping sends requests from other nodes on to the next own
   await runtime.actor("machine", "1").create();
   const stopped = runtime.stop({ drainMs: 1_000 });
   const body = { op: "event", actor: "machine.1", key: { kind: "caller", key: "k" }, event: { type: "E" } };
-  const reply = await bus.request(0, JSON.stringify(body), 500);
+  const reply = await bus.request({ partition: 0, body: JSON.stringify(body), channel: "client" }, 500);
   expect(reply).toEqual({ kind: "reply", body: '{"kind":"moved"}' });
   await clock.advance(2_000);
   await stopped;

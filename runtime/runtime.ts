@@ -73,8 +73,8 @@ export async function createRuntime<const TActors extends ActorTypes>(
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();
   const random = options.random ?? new SystemRandom();
-  const opened = await options.store.open({ logger, clock });
-  const bus = options.bus ?? new LocalBus(clock);
+  const opened = await options.store.open({ logger, clock, random });
+  const bus = options.bus ?? opened.bus ?? new LocalBus(clock);
   try {
     const host = new Host(
       { store: opened.store, leases: opened.leases, clock, random, bus, logger },

@@ -10,7 +10,7 @@ import type { Settlement } from "../inbox.ts";
 import { checkType, parseActorKey, pendingPrefix } from "../keys.ts";
 import type { Event } from "../machine/internals.ts";
 import { Tree } from "../machine/tree.ts";
-import type { Bus } from "../ports/bus.ts";
+import type { Bus, BusRequest } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
@@ -26,6 +26,7 @@ import { type PendingEntry, PendingSlot, readPendingEntry } from "./pending-inde
 import { defaultSettings, type HostSettings } from "./settings.ts";
 import {
   type Body,
+  channelOf,
   type MessageAnswer,
   type MessageBody,
   type RequestAnswer,
@@ -153,7 +154,7 @@ export class Host {
         else this.#pending.delete(change.key.slice(pendingPrefix.length));
       }),
     );
-    this.#stops.push(this.#ports.bus.serve((partition, body) => this.#serve(partition, body)));
+    this.#stops.push(this.#ports.bus.serve((request) => this.#serve(request)));
     this.#armSweep();
     await this.#listPending();
     this.#recoverDue();
@@ -408,10 +409,16 @@ export class Host {
 
   // ---- what the bus brings ----
 
-  async #serve(partition: number, text: string): Promise<string> {
+  async #serve({ partition, body: text, channel }: BusRequest): Promise<string> {
     const body = readBody(text);
     if (body === undefined)
       return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
+    if (channelOf(body.op) !== channel)
+      return answer({
+        kind: "refused",
+        code: "InvalidRequest",
+        message: `${body.op} is not asked for as a ${channel}`,
+      });
     if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped")
       return answer({ kind: "moved" });
     const needsHost = body.op !== "settled" && body.op !== "ask" && body.op !== "message";
@@ -486,10 +493,12 @@ export class Host {
     }
     for (const [partition, some] of byPartition) {
       const body = JSON.stringify({ op: "ask", actor: cell.key, senders: some.slice(0, 100) });
-      void this.#ports.bus.request(partition, body, this.#settings.messageTimeoutMs).then((reply) => {
-        const settlement = reply.kind === "reply" ? readSettlement(reply.body) : undefined;
-        if (settlement !== undefined) cell.later({ kind: "settled", settlement });
-      });
+      void this.#ports.bus
+        .request({ partition, body, channel: "node" }, this.#settings.messageTimeoutMs)
+        .then((reply) => {
+          const settlement = reply.kind === "reply" ? readSettlement(reply.body) : undefined;
+          if (settlement !== undefined) cell.later({ kind: "settled", settlement });
+        });
     }
   }
 

@@ -145,8 +145,7 @@ export class Messenger {
     const life = this.#lives.get(receiver);
     const body = encodeMessage(receiver, sender, requestNumber(token, counter), items, life, settlement);
     const reply = await this.#env.bus.request(
-      this.#env.partitionOf(receiver),
-      body,
+      { partition: this.#env.partitionOf(receiver), body, channel: "node" },
       this.#env.settings.messageTimeoutMs,
     );
     channel.inFlight.delete(counter);
@@ -240,8 +239,11 @@ export class Messenger {
     }
     void this.#env.bus
       .request(
-        this.#env.partitionOf(channel.receiver),
-        encodeSettled(channel.receiver, settlement),
+        {
+          partition: this.#env.partitionOf(channel.receiver),
+          body: encodeSettled(channel.receiver, settlement),
+          channel: "node",
+        },
         this.#env.settings.messageTimeoutMs,
       )
       .then((reply) => {

@@ -5,6 +5,7 @@
 import { type ErrorCode, errorOf } from "../errors.ts";
 import type { RequestNumber, Sender, Settlement } from "../inbox.ts";
 import type { Json } from "../machine/codec.ts";
+import type { BusChannel } from "../ports/bus.ts";
 import type { Key } from "../window.ts";
 
 /** A caller's request to one actor. Values are encoded. */
@@ -76,6 +77,21 @@ export function readBody(text: string): Body | undefined {
   if (value === undefined || typeof value.actor !== "string") return undefined;
   const check = Object.hasOwn(bodies, String(value.op)) ? bodies[value.op as Body["op"]] : undefined;
   return check?.(value) ? (value as unknown as Body) : undefined;
+}
+
+/** Through which of the bus's doors a request comes in; at another it is refused. */
+export function channelOf(op: Body["op"]): BusChannel {
+  switch (op) {
+    case "purge":
+    case "resume":
+      return "operator";
+    case "message":
+    case "settled":
+    case "ask":
+      return "node";
+    default:
+      return "client";
+  }
 }
 
 type Fields = Record<string, unknown>;

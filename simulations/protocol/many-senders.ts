@@ -14,7 +14,7 @@ import { Host } from "../../runtime/host/host.ts";
 import { Messenger } from "../../runtime/host/messenger.ts";
 import { defaultSettings } from "../../runtime/host/settings.ts";
 import { actorKey } from "../../runtime/keys.ts";
-import type { Bus, BusReply } from "../../runtime/ports/bus.ts";
+import type { Bus, BusReply, BusRequest } from "../../runtime/ports/bus.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Random } from "../../runtime/ports/random.ts";
 import type { StoreWrite, WriteOutcome } from "../../runtime/ports/store.ts";
@@ -184,13 +184,13 @@ class FaultyBus implements Bus {
     this.#dice = dice;
   }
 
-  async request(partition: number, body: string, timeoutMs: number): Promise<BusReply> {
-    if (!body.startsWith('{"op":"message"')) return this.#inner.request(partition, body, timeoutMs);
+  async request(request: BusRequest, timeoutMs: number): Promise<BusReply> {
+    if (!request.body.startsWith('{"op":"message"')) return this.#inner.request(request, timeoutMs);
     const luck = this.#dice.next();
-    const reply = await this.#inner.request(partition, body, timeoutMs);
+    const reply = await this.#inner.request(request, timeoutMs);
     if (luck < 0.03) {
       this.duplicated++;
-      setTimeout(() => void this.#inner.request(partition, body, timeoutMs), luck * 5_000);
+      setTimeout(() => void this.#inner.request(request, timeoutMs), luck * 5_000);
     } else if (luck < 0.06) {
       this.lost++;
       return { kind: "timeout" };
@@ -198,7 +198,7 @@ class FaultyBus implements Bus {
     return reply;
   }
 
-  serve(handler: (partition: number, body: string) => Promise<string>): () => void {
+  serve(handler: (request: BusRequest) => Promise<string>): () => void {
     return this.#inner.serve(handler);
   }
 

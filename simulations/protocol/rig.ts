@@ -162,8 +162,7 @@ export class Client {
     const { actor, id } = command;
     const callMs = this.#world.nowMs;
     const reply = await this.#ports.bus.request(
-      partitionOf(this.#world, actor),
-      JSON.stringify(bodyOf(command, key)),
+      { partition: partitionOf(this.#world, actor), body: JSON.stringify(bodyOf(command, key)), channel: "client" },
       this.#timeoutMs,
     );
     const record = (outcome: Attempt["outcome"], more: Partial<Attempt> = {}): Attempt => {

@@ -10,14 +10,15 @@ async function served(seed: number | string = 1) {
   for (const name of ["n1", "n2"]) {
     world.node(name).boot(({ leases, bus }) => {
       leases.onChange(() => {});
-      bus.serve(async (partition, body) => {
+      bus.serve(async ({ partition, body }) => {
         handled.push(`${name} ${partition} ${body}`);
         return `${body} by ${name}`;
       });
     });
   }
   await world.run();
-  const ask = (body: string) => world.settle(world.node("client").ports.bus.request(0, body, 1_000));
+  const ask = (body: string) =>
+    world.settle(world.node("client").ports.bus.request({ partition: 0, body, channel: "client" }, 1_000));
   return { world, handled, ask };
 }
 

@@ -3,7 +3,7 @@
  * partition when they arrive. Start reading at `request`.
  */
 import { hashText } from "../../runtime/hash.ts";
-import type { Bus, BusReply } from "../../runtime/ports/bus.ts";
+import type { Bus, BusReply, BusRequest } from "../../runtime/ports/bus.ts";
 import type { Leases } from "../../runtime/ports/leases.ts";
 import type { RangeMs } from "./dice.ts";
 import { FaultPlan } from "./fault-plan.ts";
@@ -38,7 +38,7 @@ type Endpoint = {
   readonly gate: Gate;
   readonly leases: Leases;
   readonly topics: Map<string, Set<(body: string, id: string) => void>>;
-  handler: ((partition: number, body: string) => Promise<string>) | undefined;
+  handler: ((request: BusRequest) => Promise<string>) | undefined;
 };
 
 export class BusModel {
@@ -70,9 +70,9 @@ export class BusModel {
       this.#endpoints.splice(this.#endpoints.indexOf(endpoint), 1);
     });
     return {
-      request: (partition, body, timeoutMs) => {
-        const detail = `${partition} ${hashText(body)}`;
-        return gate.call("bus.request", detail, () => this.#request(node, partition, body, timeoutMs), describeReply);
+      request: (request, timeoutMs) => {
+        const detail = `${request.partition} ${hashText(request.body)}`;
+        return gate.call("bus.request", detail, () => this.#request(node, request, timeoutMs), describeReply);
       },
       serve: (handler) => {
         if (endpoint.handler !== undefined) throw new Error(`bus: ${gate.owner} serves already`);
@@ -98,7 +98,8 @@ export class BusModel {
     };
   }
 
-  #request(from: string, partition: number, body: string, timeoutMs: number): Promise<BusReply> {
+  #request(from: string, request: BusRequest, timeoutMs: number): Promise<BusReply> {
+    const { partition } = request;
     const { loop, dice } = this.#laws;
     const travel = dice.at(`bus/${from}/travel`);
     const late = dice.at(`bus/${from}/late`);
@@ -116,7 +117,7 @@ export class BusModel {
         });
       };
       const arrive = (delayMs: number): void => {
-        loop.after(delayMs, `bus.request ${from} arrives`, () => this.#handle(from, partition, body, answer));
+        loop.after(delayMs, `bus.request ${from} arrives`, () => this.#handle(from, request, answer));
       };
       if (fault === "nobody") answer({ kind: "nobody" });
       else if (fault === "late") arrive(late.ms(this.#lateMs));
@@ -127,7 +128,8 @@ export class BusModel {
   }
 
   /** Given to one of those who serve the partition; two may believe to own it. */
-  #handle(from: string, partition: number, body: string, answer: (reply: BusReply) => void): void {
+  #handle(from: string, request: BusRequest, answer: (reply: BusReply) => void): void {
+    const { partition, body } = request;
     const { loop, dice, links } = this.#laws;
     const owners = this.#endpoints.filter(
       (endpoint) => endpoint.handler !== undefined && endpoint.leases.token(partition) !== undefined,
@@ -142,7 +144,7 @@ export class BusModel {
     const detail = `${partition} from ${from} ${hashText(body)}`;
     owner.gate.pass("bus.serve:request", detail, () => {
       // Stopped while the request was held: the connection is gone, so nobody answers.
-      const handled = owner.handler?.(partition, body);
+      const handled = owner.handler?.(request);
       handled?.then(
         (reply) =>
           owner.gate.pass("bus.serve:reply", `${partition} to ${from} ${hashText(reply)}`, () => {

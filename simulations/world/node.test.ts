@@ -93,7 +93,7 @@ describe("a crash", () => {
     const calls: readonly Promise<unknown>[] = [
       store.write(writeOf("a")),
       store.read("a"),
-      bus.request(0, "{}", 100),
+      bus.request({ partition: 0, body: "{}", channel: "client" }, 100),
       leases.release(),
       effect(() => seen.push("effect")),
     ];

@@ -1,8 +1,8 @@
 /** The bus of a single process: requests go straight to its own host, published events to its own listeners. */
-import type { Bus, BusReply } from "../../ports/bus.ts";
+import type { Bus, BusReply, BusRequest } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
 
-type Handler = (partition: number, body: string) => Promise<string>;
+type Handler = (request: BusRequest) => Promise<string>;
 type Listener = (body: string, id: string) => void;
 
 export class LocalBus implements Bus {
@@ -14,12 +14,12 @@ export class LocalBus implements Bus {
     this.#clock = clock;
   }
 
-  request(partition: number, body: string, timeoutMs: number): Promise<BusReply> {
+  request(request: BusRequest, timeoutMs: number): Promise<BusReply> {
     const handler = this.#handler;
     if (handler === undefined) return Promise.resolve({ kind: "nobody" });
     return new Promise((resolve) => {
       const cancel = this.#clock.after(timeoutMs, () => resolve({ kind: "timeout" }), { background: true });
-      handler(partition, body).then(
+      handler(request).then(
         (answer) => {
           cancel();
           resolve({ kind: "reply", body: answer });

@@ -1,0 +1,234 @@
+/**
+ * A nats-server of one's own, for tests and trials: found by NATS_SERVER, on PATH or in `.cache/`, started on free
+ * loopback ports with a folder of its own, and stopped again. Never touches a server that it did not start.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+export type NatsBinary = { readonly path: string; readonly version: string };
+
+export type NatsServerOptions = {
+  /** Default: the newest that is found. */
+  readonly binary?: NatsBinary;
+  /** Default: true. */
+  readonly jetstream?: boolean;
+  /** `sync_interval: always`: every acknowledged write is on the disk. Default: false. */
+  readonly synced?: boolean;
+  /** More of the server's configuration, as text. */
+  readonly config?: string;
+  /** A limit for the file store, such as "10MB". */
+  readonly maxFileStore?: string;
+};
+
+export type NatsServer = {
+  readonly url: string;
+  readonly port: number;
+  /** Of the monitoring page (`/varz`). */
+  readonly monitorPort: number;
+  readonly version: string;
+  readonly name: string;
+  readonly isRunning: boolean;
+  /** SIGKILL: as a power cut to the process. Resolves when it is gone. */
+  kill(): Promise<void>;
+  pause(): void;
+  resume(): void;
+  /** On the same port with the same folder. */
+  restart(): Promise<void>;
+  /** Ends the process and removes the folder. */
+  stop(): Promise<void>;
+};
+
+export type NatsCluster = {
+  readonly servers: readonly NatsServer[];
+  /** Of all servers. */
+  readonly urls: string[];
+  stop(): Promise<void>;
+};
+
+/** All that can be found, oldest first. `NATS_SERVER` names one or several (separated like PATH) instead. */
+export function findNatsServers(environment: NodeJS.ProcessEnv = process.env): NatsBinary[] {
+  const named = (environment.NATS_SERVER ?? "").split(delimiter).filter((path) => path !== "");
+  const onPath = (environment.PATH ?? "").split(delimiter).map((folder) => join(folder, "nats-server"));
+  const cache = join(process.cwd(), ".cache", "nats-server");
+  const cached = existsSync(cache) ? readdirSync(cache).map((version) => join(cache, version, "nats-server")) : [];
+  const binaries = new Map<string, NatsBinary>();
+  for (const path of named.length > 0 ? named : [...cached, ...onPath]) {
+    const version = existsSync(path) ? versionOf(path) : undefined;
+    if (version !== undefined && !binaries.has(version)) binaries.set(version, { path, version });
+  }
+  return [...binaries.values()].sort((a, b) => a.version.localeCompare(b.version, "en", { numeric: true }));
+}
+
+function versionOf(path: string): string | undefined {
+  try {
+    return /v(\d+\.\d+\.\d+)/.exec(execFileSync(path, ["--version"], { encoding: "utf8" }))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
+  const binary = options.binary ?? findNatsServers().at(-1);
+  if (binary === undefined) throw new Error(howToGetOne);
+  const [port, monitorPort] = (await freePorts(2)) as [number, number];
+  return launch(binary, "n1", port, monitorPort, options, "");
+}
+
+/** `size` servers that know each other; resolves when they have elected a leader of JetStream. */
+export async function startNatsCluster(size = 3, options: NatsServerOptions = {}): Promise<NatsCluster> {
+  const binary = options.binary ?? findNatsServers().at(-1);
+  if (binary === undefined) throw new Error(howToGetOne);
+  const ports = await freePorts(size * 3);
+  const routes = ports.slice(0, size).map((port) => `nats://127.0.0.1:${port}`);
+  const started = await Promise.allSettled(
+    routes.map((_, index) => {
+      const cluster = `cluster { name: "test", listen: "127.0.0.1:${ports[index]}", routes: [${routes.map((route) => `"${route}"`).join(", ")}] }`;
+      const [port, monitorPort] = [ports[size + index] as number, ports[2 * size + index] as number];
+      return launch(binary, `n${index + 1}`, port, monitorPort, options, cluster);
+    }),
+  );
+  const servers = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const stop = async () => {
+    await Promise.all(servers.map((server) => server.stop()));
+  };
+  const failed = started.find((one) => one.status === "rejected");
+  if (failed !== undefined) {
+    await stop();
+    throw failed.reason;
+  }
+  try {
+    if (options.jetstream !== false) await clusterReady(servers);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { servers, urls: servers.map(({ url }) => url), stop };
+}
+
+export const howToGetOne =
+  "no nats-server was found: set NATS_SERVER, put one on PATH, or run scripts/get-nats-server.sh, which fills .cache/";
+
+async function launch(
+  binary: NatsBinary,
+  name: string,
+  port: number,
+  monitorPort: number,
+  options: NatsServerOptions,
+  cluster: string,
+): Promise<NatsServer> {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-nats-"));
+  mkdirSync(join(folder, "store"));
+  const limit = options.maxFileStore === undefined ? "" : `, max_file_store: ${options.maxFileStore}`;
+  const sync = options.synced === true ? ", sync_interval: always" : "";
+  const jetstream =
+    options.jetstream === false ? "" : `jetstream { store_dir: "${join(folder, "store")}"${sync}${limit} }`;
+  const config = join(folder, "server.conf");
+  writeFileSync(
+    config,
+    `server_name: ${name}\nlisten: "127.0.0.1:${port}"\nhttp: "127.0.0.1:${monitorPort}"\n${jetstream}\n${cluster}\n${options.config ?? ""}\n`,
+  );
+  let child: ChildProcess | undefined;
+  const run = async () => {
+    child = await ready(binary.path, config);
+  };
+  const gone = (signal: NodeJS.Signals) =>
+    new Promise<void>((resolve) => {
+      const dying = child;
+      child = undefined;
+      if (dying === undefined || dying.exitCode !== null || dying.signalCode !== null) return resolve();
+      dying.once("exit", () => resolve());
+      dying.kill(signal);
+    });
+  try {
+    await run();
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  running.add(folder);
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    port,
+    monitorPort,
+    version: binary.version,
+    name,
+    get isRunning() {
+      return child !== undefined;
+    },
+    kill: () => gone("SIGKILL"),
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
+    restart: async () => {
+      await gone("SIGKILL");
+      await run();
+    },
+    stop: async () => {
+      await gone("SIGKILL");
+      rmSync(folder, { recursive: true, force: true });
+      running.delete(folder);
+    },
+  };
+}
+
+const running = new Set<string>();
+const children = new Set<ChildProcess>();
+
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+  for (const folder of running) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Resolves when the server says that it is ready; rejects with what it said when it ends before. */
+function ready(path: string, config: string): Promise<ChildProcess> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(path, ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
+    children.add(child);
+    let said = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      if (said.length < 100_000) said += chunk.toString();
+      if (said.includes("Server is ready")) resolve(child);
+    });
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      children.delete(child);
+      reject(new Error(`nats-server ended with ${code ?? signal}:\n${said.slice(-2_000)}`));
+    });
+  });
+}
+
+/** Ports that were free a moment ago, all different. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+          const server = createServer();
+          server.once("error", reject);
+          server.listen(0, "127.0.0.1", () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** A cluster answers requests for streams only when its servers have met and one of them leads. */
+async function clusterReady(servers: readonly NatsServer[]): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  for (const server of servers) {
+    for (;;) {
+      const seen = await fetch(`http://127.0.0.1:${server.monitorPort}/jsz`)
+        .then((response) => response.json() as Promise<{ meta_cluster?: { leader?: string; cluster_size?: number } }>)
+        .catch(() => undefined);
+      const { leader, cluster_size: size } = seen?.meta_cluster ?? {};
+      if (leader !== undefined && leader !== "" && size === servers.length) break;
+      if (performance.now() > deadline) throw new Error("the servers of the cluster did not elect a leader in 30 s");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
