@@ -66,7 +66,7 @@ describe.each([
 
   test("an unknown type, an unknown id", async () => {
     const runtime = await start();
-    expect(() => runtime.actor("bxo" as "box", "b")).toThrow(/no actor type "bxo"; this runtime has box/);
+    expect(() => runtime.actor("bxo" as "box", "b")).toThrow(/no actor type "bxo"; known here: box/);
     await expect(runtime.actor("box", "nobody").send({ type: "RUN" })).rejects.toMatchObject({ code: "NotFound" });
     expect(await runtime.actor("box", "nobody").state()).toBeUndefined();
     await runtime.stop();

@@ -19,6 +19,7 @@ import {
 import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
+import { readParked } from "./host/parking.ts";
 import { channelOf, type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
 import { actorKey, parkedKey } from "./keys.ts";
 import type { Json } from "./machine/codec.ts";
@@ -81,7 +82,9 @@ export type ClientEnv = {
   readonly store: ActorStore;
   readonly clock: Clock;
   readonly bus: Bus;
-  readonly host: Host;
+  /** The host in this process, when there is one: it is asked directly for the actors that it runs. */
+  readonly host: Host | undefined;
+  readonly partitionOf: (key: string) => number;
   readonly watcher: Watcher;
   readonly sequences: Sequences;
   readonly deadlines: Deadlines;
@@ -136,13 +139,13 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
   /** Removes the tombstone with its history; refused while it guards keys, unless forced. `force` removes anything. */
   async purge(options: { readonly force?: boolean } = {}): Promise<void> {
     await this.#ask({ op: "purge", actor: this.key, force: options.force ?? false }, () =>
-      this.#env.host.purge(this.key, options.force ?? false),
+      this.#env.host?.purge(this.key, options.force ?? false),
     );
   }
 
   /** Lets a parked actor go on. After a person's write: "accept" takes it, "discard" puts the last good document back. */
   async resume(mode: "retry" | "accept" | "discard" = "retry"): Promise<void> {
-    await this.#ask({ op: "resume", actor: this.key, mode }, () => this.#env.host.resume(this.key, mode));
+    await this.#ask({ op: "resume", actor: this.key, mode }, () => this.#env.host?.resume(this.key, mode));
   }
 
   /** The latest committed state, undefined when there is none. Monotonic per handle; `linearizable` commits first. */
@@ -224,11 +227,13 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
           end(() => reject(error as Error));
         }
       };
-      const lookParked = () => {
-        const parked = this.#env.host.parking.get(this.key);
-        if (parked !== undefined)
-          end(() => reject(new ParkedError(`${this.key} is parked: ${parked.reason}: ${parked.message}`)));
+      const lookParked = (entry: StoredEntry | undefined) => {
+        if (entry === undefined) return;
+        const parked = readParked(entry.value);
+        const why = parked === undefined ? "the parking record cannot be read" : `${parked.reason}: ${parked.message}`;
+        end(() => reject(new ParkedError(`${this.key} is parked: ${why}`)));
       };
+      const failed = (error: unknown) => end(() => reject(error as Error));
       const stops = [watcher.watch(this.key, look), watcher.watch(parkedKey(this.key), lookParked)];
       const stop = () => {
         for (const one of stops) one();
@@ -242,8 +247,12 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
           ),
         ),
       );
-      lookParked();
-      this.#read().then(look, (error: unknown) => end(() => reject(error as Error)));
+      this.#env.store
+        .read(parkedKey(this.key))
+        .then(lookParked)
+        .then(() => this.#read())
+        .then(look)
+        .catch(failed);
     });
   }
 
@@ -284,7 +293,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       const { host, sequences } = this.#env;
       const key = this.#keyOf(request, options);
       const timeoutMs = options?.timeoutMs ?? this.#env.requestTimeoutMs;
-      const ask = (answer: Answering) => host.request(this.key, { ...request, key } as Input, answer);
+      const ask = (answer: Answering) => host?.request(this.key, { ...request, key } as Input, answer);
       const end = (answer: Answer) => {
         sequences.close(this.key, key);
         if (answer.kind === "receipt")
@@ -298,7 +307,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         );
       };
       // Nearly always the owner is here and answers: one turn, without the machinery of repetition.
-      if (!host.owns(this.key)) return insist(false);
+      if (host === undefined || !host.owns(this.key)) return insist(false);
       this.#local(ask, timeoutMs, (answer) => {
         if (answer.kind === "receipt" || answer.kind === "failed") end(answer);
         else if (answer.kind === "timeout") end({ kind: "failed", error: unknownOutcome(this.key, timeoutMs) });
@@ -316,9 +325,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     return { kind: "caller", key: options.key };
   }
 
-  async #ask(body: RequestBody, local: () => Promise<Outcome>): Promise<void> {
+  async #ask(body: RequestBody, local: () => Promise<Outcome> | undefined): Promise<void> {
     const ask = (answer: Answering) => {
-      local().then(answer, (error: Error) =>
+      local()?.then(answer, (error: Error) =>
         answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }),
       );
     };
@@ -335,10 +344,11 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     const { host, clock } = this.#env;
     const startedMs = clock.monotonic();
     let mayHaveLanded = landed;
+    let attemptMs = firstAttemptMs;
     for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
       if (leftMs <= 0) break;
-      if (host.failure !== undefined) throw host.failure;
+      if (host?.failure !== undefined) throw host.failure;
       if (this.#env.isStopped()) {
         if (mayHaveLanded)
           throw new OutcomeUnknownError(
@@ -346,13 +356,14 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
           );
         throw new StoppedError(`the runtime has stopped: nothing was done for ${this.key}`);
       }
-      const answer = host.owns(this.key)
+      const answer = host?.owns(this.key)
         ? await new Promise<Answer>((resolve) => this.#local(ask, leftMs, resolve))
-        : await this.#remote(remote(), leftMs);
+        : await this.#remote(remote(), Math.min(leftMs, attemptMs));
       if (answer.kind === "receipt") return answer;
-      if (answer.kind === "failed") throw answer.error;
-      if (answer.kind === "timeout") throw unknownOutcome(this.key, timeoutMs);
-      if (answer.kind === "unknown") mayHaveLanded = true;
+      if (answer.kind === "failed") throw mayHaveLanded ? doubted(this.key, answer.error) : answer.error;
+      if (answer.kind === "timeout" || answer.kind === "unknown") mayHaveLanded = true;
+      // An answer that was lost on its way is asked for again soon, under the same key.
+      if (answer.kind === "timeout") attemptMs = Math.min(attemptMs * 2, longestAttemptMs);
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
     if (mayHaveLanded) throw unknownOutcome(this.key, timeoutMs);
@@ -373,9 +384,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
   }
 
   async #remote(body: RequestBody, leftMs: number): Promise<Answer> {
-    const { bus, host } = this.#env;
+    const { bus, partitionOf } = this.#env;
     const { op } = body;
-    const request = { partition: host.partitionOf(this.key), body: JSON.stringify(body), channel: channelOf(op) };
+    const request = { partition: partitionOf(this.key), body: JSON.stringify(body), channel: channelOf(op) };
     const reply = await bus.request(request, leftMs);
     if (reply.kind === "nobody") return { kind: "moved" };
     if (reply.kind === "timeout") return { kind: "timeout" };
@@ -393,6 +404,23 @@ function unknownOutcome(actor: string, timeoutMs: number): OutcomeUnknownError {
     `no answer for ${actor} within ${timeoutMs} ms: it may have been done; send again under the same key`,
   );
 }
+
+/** What rests on the body of a request alone is so for every attempt; the rest, for this one. */
+const aboutTheRequest = new Set(["UnknownEvent", "KeyReused", "InvalidRequest", "InvalidKey"]);
+
+/** An earlier attempt may land yet, however a later one was answered (R6). */
+function doubted(actor: string, error: Error): Error {
+  const code = (error as { code?: string }).code ?? "";
+  if (aboutTheRequest.has(code) || code === "OutcomeUnknown") return error;
+  return new OutcomeUnknownError(
+    `an attempt for ${actor} was not answered and may land yet; a later one was refused: ${error.message}`,
+    { cause: error },
+  );
+}
+
+/** How long one attempt over the bus may take before it is repeated. */
+const firstAttemptMs = 1_000;
+const longestAttemptMs = 5_000;
 
 type Answer =
   | Extract<RequestAnswer, { kind: "receipt" | "moved" | "unknown" }>

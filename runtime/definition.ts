@@ -6,6 +6,7 @@ import type { AnyActorLogic, EventFromLogic, InputFrom } from "xstate";
 import type { Cause } from "./document.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidRequestError } from "./errors.ts";
+import { checkType } from "./keys.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { effectNames, handledEvents, machineVersion } from "./machine/events.ts";
 import { logicHash } from "./machine/tree-check.ts";
@@ -109,4 +110,27 @@ export function defineActor<TLogic extends AnyActorLogic>(
     limits: { ...defaultLimits, ...options.limits },
     handles: handledEvents(logic),
   };
+}
+
+/** Definitions by type, made from definitions or bare logic. Throws InvalidKeyError for a type that makes no key. */
+export function definitionsOf(
+  actors: Readonly<Record<string, ActorDefinition | AnyActorLogic>>,
+): Record<string, ActorDefinition> {
+  const definitions: Record<string, ActorDefinition> = {};
+  for (const [type, given] of Object.entries(actors)) {
+    checkType(type);
+    definitions[type] = "handles" in given ? given : defineActor(given);
+  }
+  return definitions;
+}
+
+/** Throws InvalidRequestError naming the types that there are. */
+export function definitionNamed(definitions: Readonly<Record<string, ActorDefinition>>, type: string): ActorDefinition {
+  const definition = Object.hasOwn(definitions, type) ? definitions[type] : undefined;
+  if (definition === undefined) {
+    throw new InvalidRequestError(
+      `there is no actor type ${JSON.stringify(type)}; known here: ${Object.keys(definitions).join(", ")}`,
+    );
+  }
+  return definition;
 }

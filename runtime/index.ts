@@ -10,6 +10,7 @@ export {
   type SendResult,
   type WaitCondition,
 } from "./client.ts";
+export { type Client, type ConnectOptions, connect } from "./connect.ts";
 export {
   type ActorDefinition,
   type ActorOptions,
@@ -27,13 +28,13 @@ export { defaultLimits, type Limits } from "./limits.ts";
 export { mermaidOf } from "./machine/graph.ts";
 export { type EffectInfo, effectOf } from "./machine/live.ts";
 export type { EffectPolicy, RetryPolicy } from "./policy.ts";
-export type { Bus, BusReply } from "./ports/bus.ts";
+export type { Bus, BusChannel, BusReply, BusRequest } from "./ports/bus.ts";
 export type { Cancel, Clock } from "./ports/clock.ts";
-export type { Leases } from "./ports/leases.ts";
+export type { LeaseChange, LeaseStatus, Leases } from "./ports/leases.ts";
 export type { LogFields, Logger } from "./ports/logger.ts";
 export type { Random } from "./ports/random.ts";
 export type { ActorStore, StoredEntry, StoreInfo, StoreWrite, Token, WriteOutcome } from "./ports/store.ts";
-export type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
+export type { OpenClient, OpenStore, StoreProvider } from "./ports/store-provider.ts";
 export {
   type ActorSummary,
   type ActorTypes,

@@ -11,12 +11,11 @@ import { ActorHandle, type ClientEnv } from "./client.ts";
 import { startControl } from "./control/index.ts";
 import type { ControlServer } from "./control/server.ts";
 import { Deadlines } from "./deadlines.ts";
-import { type ActorDefinition, defineActor } from "./definition.ts";
+import { type ActorDefinition, definitionNamed, definitionsOf } from "./definition.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { Host, type HostInfo } from "./host/host.ts";
 import type { ParkedRecord } from "./host/parking.ts";
 import type { HostSettings } from "./host/settings.ts";
-import { checkType } from "./keys.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
@@ -69,7 +68,7 @@ export async function createRuntime<const TActors extends ActorTypes>(
       'createRuntime needs a store: embedded("./data") from "holdfast/embedded", or memory()',
     );
   }
-  const definitions = define(options.actors);
+  const definitions = definitionsOf(options.actors);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();
   const random = options.random ?? new SystemRandom();
@@ -121,6 +120,7 @@ class HostedRuntime {
       clock: ports.clock,
       bus: ports.bus,
       host,
+      partitionOf: (key) => host.partitionOf(key),
       watcher: new Watcher(opened.store),
       sequences: new Sequences(ports.random),
       deadlines: new Deadlines(ports.clock),
@@ -130,11 +130,11 @@ class HostedRuntime {
   }
 
   actor(type: string, id: string): ActorHandle<AnyActorLogic> {
-    return new ActorHandle(this.#env, this.#definition(type), type, id);
+    return new ActorHandle(this.#env, definitionNamed(this.#definitions, type), type, id);
   }
 
   list(type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
-    this.#definition(type);
+    definitionNamed(this.#definitions, type);
     return listActors(this.#opened.store, type, options);
   }
 
@@ -155,23 +155,4 @@ class HostedRuntime {
     this.#env.deadlines.stop();
     await this.#opened.close();
   }
-
-  #definition(type: string): ActorDefinition {
-    const definition = Object.hasOwn(this.#definitions, type) ? this.#definitions[type] : undefined;
-    if (definition === undefined) {
-      throw new InvalidRequestError(
-        `there is no actor type ${JSON.stringify(type)}; this runtime has ${Object.keys(this.#definitions).join(", ")}`,
-      );
-    }
-    return definition;
-  }
-}
-
-function define(actors: ActorTypes): Record<string, ActorDefinition> {
-  const definitions: Record<string, ActorDefinition> = {};
-  for (const [type, given] of Object.entries(actors)) {
-    checkType(type);
-    definitions[type] = "handles" in given ? given : defineActor(given);
-  }
-  return definitions;
 }

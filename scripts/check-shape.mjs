@@ -19,7 +19,17 @@ const sourceEndings = [".ts", ".mts", ".tsx"];
 const layers = [
   ["test", ["**/*.test.ts", "**/*.contract.ts", "**/*.fixture.ts"]],
   ["public", ["actors/**", "examples/**", "runtime/testing/examples/**"]],
-  ["entry", ["runtime/index.ts", "runtime/runtime.ts", "runtime/control/**", "runtime/cli/**", "runtime/testing/**"]],
+  [
+    "entry",
+    [
+      "runtime/index.ts",
+      "runtime/runtime.ts",
+      "runtime/connect.ts",
+      "runtime/control/**",
+      "runtime/cli/**",
+      "runtime/testing/**",
+    ],
+  ],
   // Puts store, bus and leases together, which do not know each other.
   ["entry", ["runtime/adapters/jetstream/index.ts"]],
   ["entry", ["coordinator/index.ts", "simulations/**", "benchmarks/**"]],

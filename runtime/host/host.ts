@@ -10,9 +10,10 @@ import type { Settlement } from "../inbox.ts";
 import { checkType, parseActorKey, pendingPrefix } from "../keys.ts";
 import type { Event } from "../machine/internals.ts";
 import { Tree } from "../machine/tree.ts";
+import { partitionOf } from "../partition.ts";
 import type { Bus, BusRequest } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
-import type { Leases } from "../ports/leases.ts";
+import type { LeaseChange, Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
@@ -147,7 +148,7 @@ export class Host {
   async start(): Promise<void> {
     this.#state = "running";
     await this.#parking.start();
-    this.#stops.push(this.#ports.leases.onChange(({ partition }) => this.#leaseChanged(partition)));
+    this.#stops.push(this.#ports.leases.onChange((change) => this.#leaseChanged(change)));
     this.#stops.push(
       this.#ports.store.watch(pendingPrefix, (change) => {
         if (change.kind === "put") this.#seePending(change.entry);
@@ -164,9 +165,12 @@ export class Host {
   async stop(drainMs = this.#settings.drainMs): Promise<void> {
     if (this.#state === "stopped") return;
     this.#state = "draining";
-    await this.#drained(drainMs);
+    const { leases } = this.#ports;
+    // Other nodes take over one partition after the other; until then its requests are still answered here.
+    if (leases.drain === undefined) await this.#drained(drainMs);
+    else await leases.drain(drainMs);
     this.#close();
-    await this.#ports.leases.release();
+    await leases.release();
   }
 
   get failure(): HoldfastError | undefined {
@@ -196,7 +200,7 @@ export class Host {
   }
 
   partitionOf(key: string): number {
-    return Number.parseInt(hashText(key).slice(0, 8), 16) % this.#ports.leases.partitions;
+    return partitionOf(key, this.#ports.leases.partitions);
   }
 
   // ---- requests ----
@@ -207,13 +211,17 @@ export class Host {
       return answer({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
     if (this.#state !== "running")
       return answer({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
+    this.#offer(key, input, answer);
+  }
+
+  #offer(key: string, input: Input, answer: (outcome: Outcome) => void): void {
     const cell = this.#cell(key);
     if (cell === undefined) answer({ kind: "moved" });
     else cell.offer(input, answer);
   }
 
   #asked(key: string, input: Input): Promise<Outcome> {
-    return new Promise((resolve) => this.request(key, input, resolve));
+    return new Promise((resolve) => this.#offer(key, input, resolve));
   }
 
   /** Whether this node runs the actor now. */
@@ -330,9 +338,22 @@ export class Host {
 
   // ---- leases ----
 
-  #leaseChanged(partition: number): void {
+  #leaseChanged(change: LeaseChange): void {
+    const { partition } = change;
+    if (change.kind === "leaving") return this.#leave(partition, change.done);
     for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
-    this.#recoverDue();
+    // Once for all partitions that change hands at the same time.
+    this.#wakeBy(this.#ports.clock.now());
+  }
+
+  /** Nothing is stopped: what runs comes to its end, and the next owner finds it recorded. */
+  #leave(partition: number, done: () => void): void {
+    for (const cell of this.#cells.values()) {
+      if (cell.partition !== partition || cell.idle) continue;
+      this.#ports.clock.after(leavingMs, () => this.#leave(partition, done));
+      return;
+    }
+    done();
   }
 
   #parkingChanged(actor: string, why: string | undefined): void {
@@ -421,9 +442,11 @@ export class Host {
       });
     if (this.#ports.leases.token(partition) === undefined || this.#state === "stopped")
       return answer({ kind: "moved" });
+    // Whoever asks from another node goes on looking for an owner, unless this one still hands its partitions over.
+    const isServing =
+      this.#state === "running" || (this.#state === "draining" && this.#ports.leases.drain !== undefined);
     const needsHost = body.op !== "settled" && body.op !== "ask" && body.op !== "message";
-    // Whoever asks from another node goes on looking for an owner; only this one is stopping.
-    if (needsHost && this.#state !== "running") return answer({ kind: "moved" });
+    if (needsHost && !isServing) return answer({ kind: "moved" });
     switch (body.op) {
       case "message":
         return JSON.stringify(await this.#message(body));
@@ -556,6 +579,9 @@ export class Host {
     this.#cells.clear();
   }
 }
+
+/** How often a partition that is to leave is looked at. */
+const leavingMs = 20;
 
 /** Definitions under their type names, with no document bound above what the store takes. */
 function bounded(

@@ -12,7 +12,18 @@ import type { ActorStore } from "./store.ts";
 export interface StoreProvider {
   /** Rejects with an error that says what to do when the store cannot be opened; nothing is left open then. */
   open(options: { readonly logger: Logger; readonly clock: Clock; readonly random: Random }): Promise<OpenStore>;
+  /** For services that host nothing: reads, and requests to the nodes that do. Missing where one process has it all. */
+  connect?(options: { readonly logger: Logger; readonly clock: Clock; readonly random: Random }): Promise<OpenClient>;
 }
+
+export type OpenClient = {
+  /** To read from. Nothing is written through it. */
+  readonly store: ActorStore;
+  readonly bus: Bus;
+  readonly partitions: number;
+  /** May be called twice. */
+  close(): Promise<void>;
+};
 
 export type OpenStore = {
   readonly store: ActorStore;
