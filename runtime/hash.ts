@@ -1,22 +1,34 @@
 /** A short, stable fingerprint of text: finds accidents (a changed body, a person's edit), resists no attacker. */
 
 /**
- * 64 bits as 16 hex digits: two lanes of FNV-1a, each over every other character, mixed into each other at the end as
- * murmur3 does. Every document is hashed at every commit, so one multiplication per character is what it may cost.
+ * 64 bits as 16 hex digits: four lanes of FNV-1a, each over every fourth character so that the processor works on all at
+ * once, mixed into each other at the end as murmur3 does. Every document is hashed at every commit, so one
+ * multiplication per character is what it may cost.
  */
 export function hashText(text: string): string {
   let a = 0x811c9dc5;
   let b = 0x9747b28c;
+  let c = 0x2545f491;
+  let d = 0x6c62272e;
   const { length } = text;
   let index = 0;
-  for (; index + 1 < length; index += 2) {
-    a = Math.imul(a ^ text.charCodeAt(index), 0x01000193);
-    b = Math.imul(b ^ text.charCodeAt(index + 1), 0x01000193);
+  for (const last = length - 3; index < last; index += 4) {
+    a = Math.imul(a ^ text.charCodeAt(index), prime);
+    b = Math.imul(b ^ text.charCodeAt(index + 1), prime);
+    c = Math.imul(c ^ text.charCodeAt(index + 2), prime);
+    d = Math.imul(d ^ text.charCodeAt(index + 3), prime);
   }
-  if (index < length) a = Math.imul(a ^ text.charCodeAt(index), 0x01000193);
+  for (; index < length; index++) a = Math.imul(a ^ text.charCodeAt(index), prime);
   a ^= length;
-  const mixed = mix(a ^ ((b << 16) | (b >>> 16)));
-  return hex(mixed) + hex(mix(b ^ mixed));
+  const first = mix(a ^ rotate(b, 16) ^ Math.imul(c, 0x9e3779b1));
+  const second = mix(b ^ rotate(c, 13) ^ d ^ first);
+  return hex(first) + hex(mix(second ^ d));
+}
+
+const prime = 0x01000193;
+
+function rotate(value: number, bits: number): number {
+  return (value << bits) | (value >>> (32 - bits));
 }
 
 function mix(value: number): number {
@@ -26,7 +38,9 @@ function mix(value: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
-/** Eight digits: the ninth, which is cut off, keeps the leading zeros. */
+const digits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** Eight digits, by table: `toString(16)` treats a number of 32 bits as a fraction, at ten times the cost. */
 function hex(value: number): string {
-  return (value + 0x1_0000_0000).toString(16).slice(1);
+  return `${digits[value >>> 24]}${digits[(value >>> 16) & 255]}${digits[(value >>> 8) & 255]}${digits[value & 255]}`;
 }

@@ -14,7 +14,7 @@ import { storePlace } from "../world/store-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { isAtRest, judge } from "./judge.ts";
 import { defineMachine, type EventType, type MachineSpec, type Performed } from "./machines.ts";
-import { type Attempt, bootHosts, Client, type WriteCall } from "./rig.ts";
+import { type Attempt, bootHosts, Client, partitionOf, type WriteCall } from "./rig.ts";
 
 export type Trouble =
   /** At the n-th point that the node passes. */
@@ -82,10 +82,7 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
   const attempts: Attempt[] = [];
   const writes: WriteCall[] = [];
   const recorder = new FencedRecorder({ fenced: true, nowMs: () => world.nowMs });
-  const names = given.actors.map((machine, index) => ({
-    type: `m${machine % given.machines.length}`,
-    id: `a${index}`,
-  }));
+  const names = given.actors.map((machine, index) => nameIn(world, `m${machine % given.machines.length}`, index));
   world.store.faults.set(given.rates.store);
   world.bus.requestFaults.rates = given.rates.request;
   world.bus.publishFaults.rates = given.rates.publish;
@@ -208,4 +205,13 @@ function whatIsLeft(world: World, isDone: boolean): string {
     return `${key} ${JSON.stringify({ outbox, timers, inbox })}`;
   });
   return `${isDone ? "the clients are done" : "clients are waiting"}; ${left.join("; ")}`;
+}
+
+/** Actors are spread over the partitions by turns, whatever the hash of their names is. */
+function nameIn(world: World, type: string, index: number): { readonly type: string; readonly id: string } {
+  const wanted = index % world.leases.partitions;
+  for (let suffix = 0; ; suffix++) {
+    const id = suffix === 0 ? `a${index}` : `a${index}-${suffix}`;
+    if (partitionOf(world, `${type}.${id}`) === wanted) return { type, id };
+  }
 }

@@ -3,10 +3,10 @@
  * the runtime is replaced: only its ports are the world's. Start reading at `bootHosts`.
  */
 import type { ActorDefinition } from "../../runtime/definition.ts";
-import { hashText } from "../../runtime/hash.ts";
 import { Host } from "../../runtime/host/host.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestAnswer, type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
+import { partitionOf as partitionIn } from "../../runtime/partition.ts";
 import type {
   ActorStore,
   ListOptions,
@@ -95,7 +95,7 @@ function noting(store: ActorStore, owner: string, writes: WriteCall[]): ActorSto
 
 /** Who owns an actor's key, as the host computes it. */
 export function partitionOf(world: World, key: string): number {
-  return Number.parseInt(hashText(key).slice(0, 8), 16) % world.leases.partitions;
+  return partitionIn(key, world.leases.partitions);
 }
 
 /** One attempt of a client, at true times. `id` names the event in the machine's journal. */
