@@ -102,6 +102,12 @@ export class StoreFullError extends HoldfastError {
   readonly code = "StoreFull";
 }
 
+/** The store was made anew while it was in use. The runtime has stopped; start it again if that was meant. */
+export class StoreReplacedError extends HoldfastError {
+  override readonly name = "StoreReplacedError";
+  readonly code = "StoreReplaced";
+}
+
 /** The store lost writes that it had confirmed. The runtime has stopped: restore the store, then start again. */
 export class StoreWentBackError extends HoldfastError {
   override readonly name = "StoreWentBackError";
@@ -145,6 +151,7 @@ const classes = {
   Moved: MovedError,
   TooLarge: TooLargeError,
   StoreFull: StoreFullError,
+  StoreReplaced: StoreReplacedError,
   StoreWentBack: StoreWentBackError,
   Stopped: StoppedError,
   InvalidRequest: InvalidRequestError,

@@ -55,8 +55,8 @@ export type CellEnv = {
   /** A new identity of a commit: of this host's life, and a running number. */
   readonly commitId: () => string;
   /** A write was confirmed: the host watches that revisions only grow. Answers whether they do. */
-  readonly confirmed: (sentAbove: Revision, revision: Revision) => boolean;
-  readonly highestConfirmed: () => Revision;
+  readonly confirmed: (key: string, sentAbove: Revision, revision: Revision) => boolean;
+  readonly highestConfirmed: (key: string) => Revision;
   /** The store says that this host is not the owner of the epoch any more. */
   readonly fenced: (detail: string) => void;
   /** The actor left memory; `dueMs` is when it must be looked at again. */
@@ -423,10 +423,10 @@ export class Cell {
       if (ready.kind !== "ready" && ready.kind !== "written") return ready;
     }
     const header = { commit: id, hash: hashText(text) };
-    const sentAbove = this.#env.highestConfirmed();
+    const sentAbove = this.#env.highestConfirmed(this.key);
     const result = await commit(ports, { key: this.key, value: text, header, expect: this.#revision, token });
     if (result.kind !== "written") return result;
-    if (!this.#env.confirmed(sentAbove, result.revision)) return { kind: "abandoned" };
+    if (!this.#env.confirmed(this.key, sentAbove, result.revision)) return { kind: "abandoned" };
     actor.base = text;
     this.#revision = result.revision;
     this.#env.count("commits");

@@ -4,7 +4,7 @@
  */
 import { type ActorDefinition, defineActor } from "../definition.ts";
 import { type Document, readDocument } from "../document.ts";
-import { errorOf, type HoldfastError, StoreWentBackError } from "../errors.ts";
+import { errorOf, type HoldfastError, StoreReplacedError, StoreWentBackError } from "../errors.ts";
 import { hashText } from "../hash.ts";
 import type { Settlement } from "../inbox.ts";
 import { checkType, parseActorKey, pendingPrefix } from "../keys.ts";
@@ -90,7 +90,8 @@ export class Host {
   #wake: Cancel | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #sweep: Cancel | undefined;
-  #highest: Revision = 0;
+  /** The highest revision that was confirmed, by shard. */
+  readonly #highest: Revision[] = [];
   /** Identity of this host's life; with a running number, of its commits. */
   readonly #life: string;
   #commits = 1;
@@ -132,8 +133,8 @@ export class Host {
       token,
       partition: partitionOf,
       commitId: () => `${this.#life}.${this.#commits++}`,
-      confirmed: (sentAbove, revision) => this.#confirmed(sentAbove, revision),
-      highestConfirmed: () => this.#highest,
+      confirmed: (key, sentAbove, revision) => this.#confirmed(key, sentAbove, revision),
+      highestConfirmed: (key) => this.#highest[this.#shardOf(key)] ?? 0,
       fenced: (detail) => this.#fail(errorOf("Stopped", `another host has opened this store: ${detail}`)),
       left: (cell, due) => this.#left(cell, due),
       ask: (cell, senders) => this.#ask(cell, senders),
@@ -147,6 +148,10 @@ export class Host {
 
   async start(): Promise<void> {
     this.#state = "running";
+    const unheard = this.#ports.store.onLoss?.(({ reason, detail }) =>
+      this.#fail(reason === "replaced" ? new StoreReplacedError(detail) : new StoreWentBackError(detail)),
+    );
+    if (unheard !== undefined) this.#stops.push(unheard);
     await this.#parking.start();
     this.#stops.push(this.#ports.leases.onChange((change) => this.#leaseChanged(change)));
     this.#stops.push(
@@ -540,7 +545,11 @@ export class Host {
 
   // ---- alarms ----
 
-  #confirmed(sentAbove: Revision, revision: Revision): boolean {
+  #shardOf(key: string): number {
+    return this.#ports.store.shardOf?.(key) ?? 0;
+  }
+
+  #confirmed(key: string, sentAbove: Revision, revision: Revision): boolean {
     if (revision <= sentAbove) {
       this.#fail(
         new StoreWentBackError(
@@ -549,7 +558,8 @@ export class Host {
       );
       return false;
     }
-    if (revision > this.#highest) this.#highest = revision;
+    const shard = this.#shardOf(key);
+    if (revision > (this.#highest[shard] ?? 0)) this.#highest[shard] = revision;
     return true;
   }
 

@@ -4,7 +4,7 @@
  * Every adapter passes `store.contract.ts`.
  */
 
-/** The store's own number of a write. Grows over the whole store, never repeats. 0 means "the key has no value". */
+/** The store's own number of a write. Grows over the whole store (each shard of it), never repeats. 0 means "the key has no value". */
 export type Revision = number;
 
 /** (epoch, index), compared in this order. Grows with every grant; a writer with a lower one must stop (R3). */
@@ -81,8 +81,15 @@ export type StoreChange =
   | { readonly kind: "put"; readonly entry: StoredEntry }
   | { readonly kind: "purge"; readonly key: string; readonly revision: Revision };
 
+/** The store is not the one that was opened: made anew, or without writes that it had confirmed. */
+export type StoreLoss = { readonly reason: "replaced" | "wentBack"; readonly detail: string };
+
 export interface ActorStore {
   readonly info: StoreInfo;
+  /** Which of several logs a key is in: revisions grow in each for itself. Missing: there is one. */
+  shardOf?(key: string): number;
+  /** Told once, also when it has happened already; nothing is written from then on. Returns how to stop. */
+  onLoss?(listener: (loss: StoreLoss) => void): () => void;
   /** The latest value, read from whoever decides writes. Rejects when the store cannot be reached. */
   read(key: string): Promise<StoredEntry | undefined>;
   /** Never rejects: whatever happens is one of the four outcomes. */

@@ -81,31 +81,34 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
 export async function startNatsCluster(size = 3, options: NatsServerOptions = {}): Promise<NatsCluster> {
   const binary = options.binary ?? findNatsServers().at(-1);
   if (binary === undefined) throw new Error(howToGetOne);
+  // Servers that begin in the same moment sometimes never meet (2.10): then others are started instead.
+  for (let attempt = 1; ; attempt++) {
+    const servers = await launchCluster(binary, size, options);
+    const stop = async () => {
+      await Promise.all(servers.map((server) => server.stop()));
+    };
+    if (options.jetstream === false || (await clusterReady(servers)))
+      return { servers, urls: servers.map(({ url }) => url), stop };
+    await stop();
+    if (attempt === 5) throw new Error(`the servers of a cluster did not elect a leader, ${attempt} times`);
+  }
+}
+
+async function launchCluster(binary: NatsBinary, size: number, options: NatsServerOptions): Promise<NatsServer[]> {
   const ports = await freePorts(size * 3);
   const routes = ports.slice(0, size).map((port) => `nats://127.0.0.1:${port}`);
   const started = await Promise.allSettled(
     routes.map((_, index) => {
-      const cluster = `cluster { name: "test", listen: "127.0.0.1:${ports[index]}", routes: [${routes.map((route) => `"${route}"`).join(", ")}] }`;
+      const cluster = `cluster { name: "test-${ports[0]}", listen: "127.0.0.1:${ports[index]}", routes: [${routes.map((route) => `"${route}"`).join(", ")}] }`;
       const [port, monitorPort] = [ports[size + index] as number, ports[2 * size + index] as number];
       return launch(binary, `n${index + 1}`, port, monitorPort, options, cluster);
     }),
   );
-  const servers = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-  const stop = async () => {
-    await Promise.all(servers.map((server) => server.stop()));
-  };
   const failed = started.find((one) => one.status === "rejected");
-  if (failed !== undefined) {
-    await stop();
-    throw failed.reason;
-  }
-  try {
-    if (options.jetstream !== false) await clusterReady(servers);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return { servers, urls: servers.map(({ url }) => url), stop };
+  const servers = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  if (failed === undefined) return servers;
+  await Promise.all(servers.map((server) => server.stop()));
+  throw failed.reason;
 }
 
 export const howToGetOne =
@@ -218,8 +221,8 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 /** A cluster answers requests for streams only when its servers have met and one of them leads. */
-async function clusterReady(servers: readonly NatsServer[]): Promise<void> {
-  const deadline = performance.now() + 30_000;
+async function clusterReady(servers: readonly NatsServer[]): Promise<boolean> {
+  const deadline = performance.now() + 10_000;
   for (const server of servers) {
     for (;;) {
       const seen = await fetch(`http://127.0.0.1:${server.monitorPort}/jsz`)
@@ -227,8 +230,9 @@ async function clusterReady(servers: readonly NatsServer[]): Promise<void> {
         .catch(() => undefined);
       const { leader, cluster_size: size } = seen?.meta_cluster ?? {};
       if (leader !== undefined && leader !== "" && size === servers.length) break;
-      if (performance.now() > deadline) throw new Error("the servers of the cluster did not elect a leader in 30 s");
+      if (performance.now() > deadline) return false;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
+  return true;
 }

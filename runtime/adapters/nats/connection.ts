@@ -24,7 +24,7 @@ export type NatsOptions = {
   readonly credsFile?: string;
   /** Paths of PEM files. Default: `NATS_CA`, `NATS_CERT`, `NATS_KEY`. */
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
-  /** Subjects for replies, where permissions allow no `_INBOX`. */
+  /** Subjects for replies, where permissions allow no `_INBOX.>`. Begins with `_INBOX`: nodes answer to nothing else. */
   readonly inboxPrefix?: string;
   /** How long the first connection may take, in milliseconds. Default: 5,000. */
   readonly connectTimeoutMs?: number;
@@ -100,6 +100,12 @@ async function settingsOf(
     certFile: certFile ?? environment.NATS_CERT,
     keyFile: keyFile ?? environment.NATS_KEY,
   });
+  const { inboxPrefix } = options;
+  if (inboxPrefix !== undefined && !/^_INBOX[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$/.test(inboxPrefix)) {
+    throw new NatsInvalidOption(
+      `\`inboxPrefix\` is ${JSON.stringify(inboxPrefix)}; it must begin with _INBOX, such as _INBOX_users.client`,
+    );
+  }
   const authenticator = await authenticatorOf(options, environment, transport);
   return {
     servers: servers.map((server) => server.trim()),
@@ -112,7 +118,7 @@ async function settingsOf(
     noAsyncTraces: true,
     ...(authenticator && { authenticator }),
     ...(Object.keys(tls).length > 0 && { tls }),
-    ...(options.inboxPrefix !== undefined && { inboxPrefix: options.inboxPrefix }),
+    ...(inboxPrefix !== undefined && { inboxPrefix }),
   };
 }
 

@@ -79,6 +79,17 @@ export class Requests {
     this.#turning ??= this.#clock.after(slotMs, () => this.#turn());
   }
 
+  /** Publishes without a reply. Answers whether it was handed to the connection. */
+  post(subject: string, data: Uint8Array, headers: EncodedHeaders): boolean {
+    try {
+      if (this.#stopped) return false;
+      this.connection.publish(subject, data, { headers: headers as unknown as MsgHdrs });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   ask(subject: string, data: Uint8Array, headers: EncodedHeaders | undefined, timeoutMs: number): Promise<Reply> {
     return new Promise((resolve) => this.send(subject, data, headers, timeoutMs, resolve));
   }
