@@ -344,13 +344,15 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     const { host, clock } = this.#env;
     const startedMs = clock.monotonic();
     let mayHaveLanded = landed;
+    // One who believed to own the actor said so; another, to whom the same request went, may have taken it.
+    let wasSentAway = false;
     let attemptMs = firstAttemptMs;
     for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
       if (leftMs <= 0) break;
       if (host?.failure !== undefined) throw host.failure;
       if (this.#env.isStopped()) {
-        if (mayHaveLanded)
+        if (mayHaveLanded || wasSentAway)
           throw new OutcomeUnknownError(
             `the runtime stopped before it answered for ${this.key}: it may have been done; send again under the same key`,
           );
@@ -360,13 +362,17 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         ? await new Promise<Answer>((resolve) => this.#local(ask, leftMs, resolve))
         : await this.#remote(remote(), Math.min(leftMs, attemptMs));
       if (answer.kind === "receipt") return answer;
-      if (answer.kind === "failed") throw mayHaveLanded ? doubted(this.key, answer.error) : answer.error;
+      if (answer.kind === "failed") {
+        const isDoubtful = mayHaveLanded || (wasSentAway && answersOutOfTurn(answer.error));
+        throw isDoubtful ? doubted(this.key, answer.error) : answer.error;
+      }
       if (answer.kind === "timeout" || answer.kind === "unknown") mayHaveLanded = true;
+      if (answer.kind === "moved" && answer.by === "reply") wasSentAway = true;
       // An answer that was lost on its way is asked for again soon, under the same key.
       if (answer.kind === "timeout") attemptMs = Math.min(attemptMs * 2, longestAttemptMs);
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
-    if (mayHaveLanded) throw unknownOutcome(this.key, timeoutMs);
+    if (mayHaveLanded || wasSentAway) throw unknownOutcome(this.key, timeoutMs);
     throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
   }
 
@@ -392,6 +398,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     if (reply.kind === "timeout") return { kind: "timeout" };
     const answer = readRequestAnswer(reply.body);
     if (answer === undefined) return { kind: "unknown" };
+    if (answer.kind === "moved") return { kind: "moved", by: "reply" };
     return answer.kind === "refused" ? { kind: "failed", error: errorOf(answer.code, answer.message) } : answer;
   }
 }
@@ -418,12 +425,18 @@ function doubted(actor: string, error: Error): Error {
   );
 }
 
+/** Whether it says nothing of requests for the same actor that came before; all other answers come after theirs. */
+function answersOutOfTurn(error: Error): boolean {
+  return ["Overloaded", "Stopped"].includes((error as { code?: string }).code ?? "");
+}
+
 /** How long one attempt over the bus may take before it is repeated. */
 const firstAttemptMs = 1_000;
 const longestAttemptMs = 5_000;
 
 type Answer =
-  | Extract<RequestAnswer, { kind: "receipt" | "moved" | "unknown" }>
+  | Extract<RequestAnswer, { kind: "receipt" | "unknown" }>
+  | { readonly kind: "moved"; readonly by?: "reply" }
   | { readonly kind: "timeout" }
   | { readonly kind: "failed"; readonly error: Error };
 

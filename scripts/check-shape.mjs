@@ -33,7 +33,10 @@ const layers = [
   // Puts store, bus and leases together, which do not know each other.
   ["entry", ["runtime/adapters/jetstream/index.ts"]],
   ["entry", ["coordinator/index.ts", "simulations/**", "benchmarks/**"]],
-  ["driver", ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/listing.ts"]],
+  [
+    "driver",
+    ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/entrance.ts", "runtime/listing.ts"],
+  ],
   ["driver", ["coordinator/host/**", "coordinator/driver.ts"]],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
   ["transport", ["runtime/adapters/nats/**"]],

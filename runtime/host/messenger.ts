@@ -129,7 +129,7 @@ export class Messenger {
 
   async #request(name: string, pair: Pair, receiver: string): Promise<void> {
     pair.busy = true;
-    const batch = [...pair.outstanding.values()].sort((a, b) => a.item.n - b.item.n).slice(0, maxBatch);
+    const batch = fitting([...pair.outstanding.values()].sort((a, b) => a.item.n - b.item.n));
     const first = batch[0];
     const token = first && this.#env.token(first.sender.partition);
     if (first === undefined || token === undefined) {
@@ -265,6 +265,18 @@ export class Messenger {
   }
 }
 
+/** The first ones that fit into one request; the very first always. */
+function fitting(ordered: readonly Outgoing[]): Outgoing[] {
+  let characters = 0;
+  const over = ordered.findIndex(({ eventText }, index) => {
+    characters += eventText.length;
+    return index >= maxBatch || (index > 0 && characters > maxBatchCharacters);
+  });
+  return ordered.slice(0, over < 0 ? ordered.length : over);
+}
+
 const knownLives = 10_000;
 const maxBatch = 100;
+/** A character takes up to three bytes, a bus about a million of them. */
+const maxBatchCharacters = 200_000;
 const maxSettled = 500;

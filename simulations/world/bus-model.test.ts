@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "vitest";
+import { busContract } from "../../runtime/ports/bus.contract.ts";
 import type { RequestFault } from "./bus-model.ts";
 import { createWorld } from "./world.ts";
 
@@ -21,6 +22,26 @@ async function served(seed: number | string = 1) {
     world.settle(world.node("client").ports.bus.request({ partition: 0, body, channel: "client" }, 1_000));
   return { world, handled, ask };
 }
+
+describe("the bus model, without faults, keeps the bus's contract", () => {
+  for (const { name, run } of busContract) {
+    test(name, async () => {
+      const world = createWorld({ seed: name, leases: { partitions: 1 } });
+      const [owner, other] = [world.node("n1").ports, world.node("n2").ports];
+      owner.leases.onChange(() => {});
+      await world.run();
+      const opened = {
+        owner: owner.bus,
+        other: other.bus,
+        partition: 0,
+        unowned: 1,
+        clock: other.clock,
+        settled: () => world.sleep(100),
+      };
+      await world.settle(run(async () => opened));
+    });
+  }
+});
 
 describe("a request", () => {
   test("goes to the owner and is answered", async () => {

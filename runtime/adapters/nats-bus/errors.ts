@@ -1,0 +1,19 @@
+/** What can be wrong with how the bus is set up or used, each with one thing to do. */
+
+/** An option that no subject or bound can be made of. */
+export class BusInvalidOption extends Error {
+  override readonly name = "BusInvalidOption";
+  readonly code = "InvalidOption";
+}
+
+/** An event that cannot be published: above what the server takes, or on a topic that is none. */
+export class BusNotPublished extends Error {
+  override readonly name = "BusNotPublished";
+  readonly code = "NotPublished";
+}
+
+/** More topics are listened to than the bus allows. Stop listening to some, or raise `limits.topics`. */
+export class BusTooManyTopics extends Error {
+  override readonly name = "BusTooManyTopics";
+  readonly code = "TooManyTopics";
+}
