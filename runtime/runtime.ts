@@ -12,6 +12,7 @@ import { startControl } from "./control/index.ts";
 import type { ControlServer } from "./control/server.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type ActorDefinition, definitionNamed, definitionsOf } from "./definition.ts";
+import { Entrance, type EntranceCounts } from "./entrance.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { Host, type HostInfo } from "./host/host.ts";
 import type { ParkedRecord } from "./host/parking.ts";
@@ -19,6 +20,7 @@ import type { HostSettings } from "./host/settings.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
+import type { LeaseStatus } from "./ports/leases.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { Random } from "./ports/random.ts";
 import type { StoreInfo } from "./ports/store.ts";
@@ -48,7 +50,14 @@ export type RuntimeOptions<TActors extends ActorTypes> = {
 
 export type { ActorSummary, ListOptions } from "./listing.ts";
 
-export type RuntimeInfo = HostInfo & { readonly store: StoreInfo; readonly types: readonly string[] };
+export type RuntimeInfo = HostInfo & {
+  readonly store: StoreInfo;
+  readonly types: readonly string[];
+  /** This node among the others; missing where there are none. */
+  readonly node?: LeaseStatus;
+  /** What plain requests came in, where they can. */
+  readonly plainRequests?: Readonly<EntranceCounts>;
+};
 
 export type Runtime<TActors extends ActorTypes = ActorTypes> = {
   actor<TType extends keyof TActors & string>(type: TType, id: string): ActorHandle<LogicOf<TActors[TType]>>;
@@ -87,6 +96,10 @@ export async function createRuntime<const TActors extends ActorTypes>(
     );
     const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
     const runtime = new HostedRuntime(opened, host, definitions, { clock, bus, random, requestTimeoutMs });
+    if (opened.plainRequests !== undefined) {
+      const { plainRequests: requests } = opened;
+      runtime.entrance = new Entrance({ requests, actor: (type, id) => runtime.actor(type, id), clock, logger });
+    }
     if (opened.directory !== undefined && options.control !== false) {
       const { directory, store } = opened;
       runtime.control = await startControl({ directory, store, definitions, runtime, clock, logger });
@@ -105,6 +118,7 @@ class HostedRuntime {
   readonly #env: ClientEnv;
   #stopped = false;
   control: ControlServer | undefined;
+  entrance: Entrance | undefined;
 
   constructor(
     opened: OpenStore,
@@ -143,11 +157,20 @@ class HostedRuntime {
   }
 
   info(): RuntimeInfo {
-    return { ...this.#host.info(), store: this.#opened.store.info, types: Object.keys(this.#definitions) };
+    const { store, leases } = this.#opened;
+    const node = leases.status?.();
+    return {
+      ...this.#host.info(),
+      store: store.info,
+      types: Object.keys(this.#definitions),
+      ...(node && { node }),
+      ...(this.entrance && { plainRequests: this.entrance.counts }),
+    };
   }
 
   async stop(options: { readonly drainMs?: number } = {}): Promise<void> {
     const controlStopped = this.control?.stop();
+    this.entrance?.stop();
     await this.#host.stop(options.drainMs);
     this.#stopped = true;
     await controlStopped;

@@ -6,6 +6,7 @@ import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Leases } from "./leases.ts";
 import type { Logger } from "./logger.ts";
+import type { PlainRequests } from "./plain-requests.ts";
 import type { Random } from "./random.ts";
 import type { ActorStore } from "./store.ts";
 
@@ -30,6 +31,8 @@ export type OpenStore = {
   readonly leases: Leases;
   /** How nodes of this store reach each other; without it there is only this one. */
   readonly bus?: Bus;
+  /** Where those come in who know nothing of this runtime. */
+  readonly plainRequests?: PlainRequests;
   /** Where the store lives on this machine, if it does; a host may put its own socket there. */
   readonly directory?: string;
   /** Gives the leases back, waits for writes in flight, closes the store. May be called twice. */

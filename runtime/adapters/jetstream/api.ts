@@ -81,10 +81,13 @@ const encoder = new TextEncoder();
 export class Api {
   readonly requests: Requests;
   readonly timeoutMs: number;
+  readonly #prefix: string;
 
-  constructor(requests: Requests, timeoutMs: number) {
+  /** `domain` where JetStream is that of another account or of a hub: its API is under `$JS.<domain>.API` then. */
+  constructor(requests: Requests, timeoutMs: number, domain?: string) {
     this.requests = requests;
     this.timeoutMs = timeoutMs;
+    this.#prefix = domain === undefined ? "$JS.API" : `$JS.${domain}.API`;
   }
 
   get connection(): NatsConnection {
@@ -115,7 +118,7 @@ export class Api {
 
   /** Rejects with ServerFailed and its subclasses' reasons. */
   async ask<TAnswer>(call: string, body: unknown): Promise<TAnswer> {
-    const subject = `$JS.API.${call}`;
+    const subject = `${this.#prefix}.${call}`;
     const reply = await this.requests.ask(subject, encoder.encode(JSON.stringify(body)), undefined, this.timeoutMs);
     switch (reply.kind) {
       case "reply": {

@@ -78,7 +78,7 @@ export class JetStreamStore implements ActorStore {
     ports: JetStreamStorePorts,
   ): Promise<JetStreamStore> {
     const settings = bucketSettings(options);
-    const api = new Api(requests, settings.requestTimeoutMs);
+    const api = new Api(requests, settings.requestTimeoutMs, settings.domain);
     const facts = serverFacts(api);
     return api.naming(async () => {
       const asked = options.create === false ? await asFound(api, settings) : settings;

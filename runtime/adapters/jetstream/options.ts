@@ -23,6 +23,8 @@ export type BucketOptions = {
   readonly requestTimeoutMs?: number;
   /** Writes on their way at the same time, per shard; the others wait in order. Default: 256. */
   readonly maxInFlight?: number;
+  /** Of a JetStream that is reached through another account or a leaf node. Default: this server's own. */
+  readonly domain?: string;
 };
 
 export type JournalOptions = {
@@ -32,7 +34,8 @@ export type JournalOptions = {
   readonly maxBytes?: number;
 };
 
-export type BucketSettings = Required<Omit<BucketOptions, "journal">> & {
+export type BucketSettings = Required<Omit<BucketOptions, "journal" | "domain">> & {
+  readonly domain: string | undefined;
   readonly journal: JournalOptions | undefined;
 };
 
@@ -48,6 +51,7 @@ export function bucketSettings(options: BucketOptions): BucketSettings {
     requestTimeoutMs: options.requestTimeoutMs ?? 5_000,
     maxInFlight: options.maxInFlight ?? 256,
     journal: journalOf(options.journal),
+    domain: options.domain,
   };
   const problems: string[] = [];
   if (typeof settings.bucket !== "string" || !/^[A-Za-z0-9_-]{1,64}$/.test(settings.bucket))
@@ -69,6 +73,8 @@ export function bucketSettings(options: BucketOptions): BucketSettings {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1_000))
       problems.push(`\`journal.${name}\` is ${value}; it must be a whole number of at least 1,000`);
   }
+  if (settings.domain !== undefined && !/^[A-Za-z0-9_-]{1,64}$/.test(settings.domain))
+    problems.push(`\`domain\` is ${JSON.stringify(settings.domain)}; it must be one word of a subject`);
   if (problems.length > 0) throw new BucketInvalidOption(problems.join("; "));
   return settings;
 }

@@ -1,0 +1,91 @@
+/**
+ * The store provider for a cluster: `createRuntime({ store: jetstream({ servers }) })`. State in a KV bucket, requests over
+ * core NATS, partitions leased to the processes that are alive. Needs the packages @nats-io/transport-node, jetstream, kv.
+ */
+import { hostname } from "node:os";
+import type { Bus } from "../../ports/bus.ts";
+import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
+import { connectNats, type NatsOptions } from "../nats/connection.ts";
+import { Requests } from "../nats/requests.ts";
+import { NatsBus } from "../nats-bus/nats-bus.ts";
+import { SingleNodeLeases } from "../single-node-leases.ts";
+import { JetStreamStore } from "./jetstream-store.ts";
+import type { BucketOptions } from "./options.ts";
+
+export type { NatsOptions } from "../nats/connection.ts";
+export { NatsInvalidOption, NatsMissing, NatsUnreachable, NatsWrongConnection } from "../nats/errors.ts";
+export { BusInvalidOption, BusNotPublished, BusTooManyTopics } from "../nats-bus/errors.ts";
+export type { NatsBusLimits } from "../nats-bus/limits.ts";
+export * from "./errors.ts";
+export { JetStreamStore } from "./jetstream-store.ts";
+export type { BucketOptions, JournalOptions } from "./options.ts";
+
+export type JetStreamOptions = NatsOptions &
+  BucketOptions & {
+    /** The word in every subject: `holdfast.<app>.send.…`. Default: the bucket's name. */
+    readonly app?: string;
+    /** How this process appears among the owners. Default: the host's name and the process number. */
+    readonly node?: string;
+    /** How soon the others take over from a process that fell silent, in milliseconds. Default: 3,000. */
+    readonly leaseTtlMs?: number;
+  };
+
+export type JetStreamProvider = StoreProvider & {
+  readonly kind: "jetstream";
+  connect(options: Parameters<StoreProvider["open"]>[0]): Promise<OpenClient>;
+};
+
+/** Makes nothing yet. `open` connects, makes the bucket if it is missing, and takes its part of the partitions. */
+export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
+  const { bucket = "actors" } = options;
+  const app = options.app ?? bucket;
+  return {
+    kind: "jetstream",
+    async open(ports): Promise<OpenStore> {
+      const link = await connectNats(options);
+      const closing: (() => Promise<void>)[] = [link.close];
+      const close = async () => {
+        for (const step of closing.splice(0).reverse()) await step();
+      };
+      try {
+        const { createInbox } = await import("@nats-io/transport-node");
+        const requests = new Requests(link.connection, ports.clock, createInbox(options.inboxPrefix));
+        closing.push(async () => requests.stop());
+        const store = await JetStreamStore.open(requests, options, ports);
+        closing.push(() => store.close());
+        const leases = new SingleNodeLeases(1);
+        const bus = new NatsBus({ requests, app, leases, clock: ports.clock, logger: ports.logger });
+        closing.push(() => bus.close());
+        return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, close };
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+    async connect(ports): Promise<OpenClient> {
+      const link = await connectNats(options);
+      const closing: (() => Promise<void>)[] = [link.close];
+      const close = async () => {
+        for (const step of closing.splice(0).reverse()) await step();
+      };
+      try {
+        const { createInbox } = await import("@nats-io/transport-node");
+        const requests = new Requests(link.connection, ports.clock, createInbox(options.inboxPrefix));
+        closing.push(async () => requests.stop());
+        const store = await JetStreamStore.open(requests, { ...options, create: false }, ports);
+        closing.push(() => store.close());
+        const bus = new NatsBus({ requests, app, clock: ports.clock, logger: ports.logger });
+        closing.push(() => bus.close());
+        return { store, bus, partitions: store.partitions, close };
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+  };
+}
+
+/** How a process is called that was given no name. */
+export function defaultNodeName(): string {
+  return `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
+}
