@@ -8,14 +8,8 @@ import { join } from "node:path";
 import { open as openLmdb, type RootDatabase } from "lmdb";
 import { embedded } from "../runtime/adapters/embedded/index.ts";
 import { consoleLogger, createRuntime } from "../runtime/index.ts";
+import { closedLoop, type LoopFigures, middle } from "./closed-loop.ts";
 import { orderEvent, orderMachine } from "./order.ts";
-
-export type LoopFigures = {
-  readonly count: number;
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-};
 
 export type EmbeddedFigures = {
   readonly callers: number;
@@ -91,36 +85,6 @@ function flushedPut(raw: RootDatabase, value: Buffer): (caller: number) => Promi
     await raw.put(`order.o-${caller}`, value);
     await raw.flushed;
   };
-}
-
-/** Each caller repeats `act` until the time is over. */
-export async function closedLoop(
-  callers: number,
-  forMs: number,
-  act: (caller: number) => Promise<void>,
-): Promise<LoopFigures> {
-  const latencies: number[] = [];
-  const started = performance.now();
-  const until = started + forMs;
-  await Promise.all(
-    Array.from({ length: callers }, async (_, caller) => {
-      for (let before = performance.now(); before < until; ) {
-        await act(caller);
-        const after = performance.now();
-        latencies.push(after - before);
-        before = after;
-      }
-    }),
-  );
-  const seconds = (performance.now() - started) / 1000;
-  latencies.sort((a, b) => a - b);
-  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
-  return { count: latencies.length, perSecond: latencies.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
-}
-
-function middle(rounds: readonly LoopFigures[]): LoopFigures {
-  const sorted = [...rounds].sort((a, b) => a.perSecond - b.perSecond);
-  return sorted[Math.floor(sorted.length / 2)] as LoopFigures;
 }
 
 /** Bytes that this process has had written to storage; NaN where the system does not count them. */

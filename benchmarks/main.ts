@@ -4,61 +4,103 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { findNatsServers, howToGetOne } from "../runtime/testing/nats-server.ts";
 import { benchEmbedded, type EmbeddedFigures } from "./embedded.ts";
+import { benchJetStream, type JetStreamRow } from "./jetstream.ts";
 import { benchMemory } from "./memory.ts";
+import { benchPostgres } from "./postgres.ts";
 import { benchRecovery, benchStart } from "./start.ts";
 import { benchStep } from "./step.ts";
 
-const { values } = parseArgs({ options: { json: { type: "boolean" }, quick: { type: "boolean" } } });
+const { values, positionals } = parseArgs({
+  options: { json: { type: "boolean" }, quick: { type: "boolean" } },
+  allowPositionals: true,
+});
+const subjects = positionals.length > 0 ? positionals : ["embedded", "jetstream"];
+for (const subject of subjects)
+  if (!["embedded", "jetstream"].includes(subject)) throw new Error(`no bench ${subject}: embedded or jetstream`);
 const quick = values.quick ?? false;
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 
 say(`node ${process.version}, ${cpuName()}; medians of ${quick ? 1 : 3} rounds, ours and the raw substrate by turns\n`);
 
-say("durable events/s on the embedded store, no effects; raw: flushed lmdb puts of the same bytes");
-say(
-  `${"callers".padStart(8)}${"events/s".padStart(11)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}${"raw/s".padStart(11)}${"raw p50".padStart(9)}${"raw p99".padStart(9)}${"ratio".padStart(8)}${"B/event".padStart(10)}${"raw B/put".padStart(11)}`,
-);
-const embedded: EmbeddedFigures[] = [];
-for (const callers of [1, 64, 256]) {
-  const row = await benchEmbedded(callers, quick ? 1 : 3, quick ? 500 : 2_000);
-  embedded.push(row);
-  const { holdfast, raw } = row;
+const results: Record<string, unknown> = { node: process.version };
+if (subjects.includes("embedded")) await onOneMachine();
+if (subjects.includes("jetstream")) await onJetStream();
+if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`);
+
+async function onOneMachine(): Promise<void> {
+  say("durable events/s on the embedded store, no effects; raw: flushed lmdb puts of the same bytes");
   say(
-    `${String(callers).padStart(8)}${count(holdfast.perSecond).padStart(11)}${ms(holdfast.p50Ms).padStart(9)}${ms(holdfast.p99Ms).padStart(9)}` +
-      `${count(raw.perSecond).padStart(11)}${ms(raw.p50Ms).padStart(9)}${ms(raw.p99Ms).padStart(9)}${row.ratio.toFixed(2).padStart(8)}${bytes(row.bytesPerEvent).padStart(10)}${bytes(row.rawBytesPerPut).padStart(11)}`,
+    `${"callers".padStart(8)}${"events/s".padStart(11)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}${"raw/s".padStart(11)}${"raw p50".padStart(9)}${"raw p99".padStart(9)}${"ratio".padStart(8)}${"B/event".padStart(10)}${"raw B/put".padStart(11)}`,
   );
+  const embedded: EmbeddedFigures[] = [];
+  for (const callers of [1, 64, 256]) {
+    const row = await benchEmbedded(callers, quick ? 1 : 3, quick ? 500 : 2_000);
+    embedded.push(row);
+    const { holdfast, raw } = row;
+    say(
+      `${String(callers).padStart(8)}${count(holdfast.perSecond).padStart(11)}${ms(holdfast.p50Ms).padStart(9)}${ms(holdfast.p99Ms).padStart(9)}` +
+        `${count(raw.perSecond).padStart(11)}${ms(raw.p50Ms).padStart(9)}${ms(raw.p99Ms).padStart(9)}${row.ratio.toFixed(2).padStart(8)}${bytes(row.bytesPerEvent).padStart(10)}${bytes(row.rawBytesPerPut).padStart(11)}`,
+    );
+  }
+  say("aim: 0.5 of raw or better at 64 callers\n");
+
+  const stepped = benchStep(quick ? 3 : 9, quick ? 10_000 : 40_000);
+  say(
+    `step, event to document text   ${stepped.stepUs.toFixed(1)} us; live XState send ${stepped.liveUs.toFixed(1)} us; ratio ${stepped.ratio.toFixed(2)} (aim: 2.5)`,
+  );
+
+  const memoryFigures = await benchMemory(quick ? 1_000 : 5_000);
+  say(
+    `memory per hot actor           ${count(memoryFigures.hotBytes)} B, live XState actor ${count(memoryFigures.liveBytes)} B: ` +
+      `${count(memoryFigures.beyondBytes)} B beyond it (aim: 4,096); idle actors in memory: ${memoryFigures.idleActorsInMemory}`,
+  );
+
+  const start = await benchStart(quick ? 3 : 7);
+  say(`process start to first event   ${start.firstEventMs} ms (aim: 400)`);
+
+  const idle = quick ? 5_000 : 100_000;
+  const recovery = await benchRecovery(idle, quick ? 100 : 1_000, (made) => {
+    if (process.stderr.isTTY) process.stderr.write(`\rcreating actors ${count(made)}   `);
+  });
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  say(
+    `recovery                       ${count(recovery.pending)} pending among ${count(recovery.idle)} idle: ${recovery.recoveredMs.toFixed(0)} ms ` +
+      `from opening the store (aim: 1,000), ${recovery.openMs.toFixed(0)} ms of it to be ready`,
+  );
+  Object.assign(results, { embedded, step: stepped, memory: memoryFigures, start, recovery });
 }
-say("aim: 0.5 of raw or better at 64 callers\n");
 
-const stepped = benchStep(quick ? 3 : 9, quick ? 10_000 : 40_000);
-say(
-  `step, event to document text   ${stepped.stepUs.toFixed(1)} us; live XState send ${stepped.liveUs.toFixed(1)} us; ratio ${stepped.ratio.toFixed(2)} (aim: 2.5)`,
-);
-
-const memoryFigures = await benchMemory(quick ? 1_000 : 5_000);
-say(
-  `memory per hot actor           ${count(memoryFigures.hotBytes)} B, live XState actor ${count(memoryFigures.liveBytes)} B: ` +
-    `${count(memoryFigures.beyondBytes)} B beyond it (aim: 4,096); idle actors in memory: ${memoryFigures.idleActorsInMemory}`,
-);
-
-const start = await benchStart(quick ? 3 : 7);
-say(`process start to first event   ${start.firstEventMs} ms (aim: 400)`);
-
-const idle = quick ? 5_000 : 100_000;
-const recovery = await benchRecovery(idle, quick ? 100 : 1_000, (made) => {
-  if (process.stderr.isTTY) process.stderr.write(`\rcreating actors ${count(made)}   `);
-});
-if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-say(
-  `recovery                       ${count(recovery.pending)} pending among ${count(recovery.idle)} idle: ${recovery.recoveredMs.toFixed(0)} ms ` +
-    `from opening the store (aim: 1,000), ${recovery.openMs.toFixed(0)} ms of it to be ready`,
-);
-
-if (values.json)
-  process.stdout.write(
-    `${JSON.stringify({ node: process.version, embedded, step: stepped, memory: memoryFigures, start, recovery })}\n`,
+async function onJetStream(): Promise<void> {
+  if (findNatsServers().length === 0) {
+    say(`\nJetStream: not measured: ${howToGetOne}`);
+    return;
+  }
+  say(
+    "\ndurable events/s on JetStream; beside them js.publish and the bare path with the same bytes, compare-and-set too",
   );
+  say(
+    `${"".padEnd(30)}${"callers".padStart(8)}${"events/s".padStart(11)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}${"js.publish".padStart(12)}${"p99".padStart(8)}${"ratio".padStart(7)}${"bare/s".padStart(10)}${"ratio".padStart(7)}`,
+  );
+  const row = ({ what, callers, figures, library, bare }: JetStreamRow) =>
+    say(
+      `${what.padEnd(30)}${String(callers).padStart(8)}${count(figures.perSecond).padStart(11)}${ms(figures.p50Ms).padStart(9)}${ms(figures.p99Ms).padStart(9)}` +
+        (library === undefined || bare === undefined
+          ? ""
+          : `${count(library.perSecond).padStart(12)}${ms(library.p99Ms).padStart(8)}${(figures.perSecond / library.perSecond).toFixed(2).padStart(7)}` +
+            `${count(bare.perSecond).padStart(10)}${(figures.perSecond / bare.perSecond).toFixed(2).padStart(7)}`),
+    );
+  const jetstream = await benchJetStream({ rounds: quick ? 1 : 3, roundMs: quick ? 500 : 2_000, row });
+  say("aims at 256 callers, one server: 1.2 of js.publish, 0.35 of the bare path; over the bus half of in process");
+  const postgres = benchPostgres([1, 64, 256], quick ? 2 : 5);
+  if (postgres === undefined) say("PostgreSQL: not measured: no server on PATH");
+  for (const { callers, perSecond, meanMs } of postgres ?? [])
+    say(
+      `${"PostgreSQL, fsync, one each".padEnd(30)}${String(callers).padStart(8)}${count(perSecond).padStart(11)}   mean ${ms(meanMs)} ms`,
+    );
+  Object.assign(results, { jetstream, ...(postgres && { postgres }) });
+}
 
 function count(value: number): string {
   return Math.round(value).toLocaleString("en");

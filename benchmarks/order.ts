@@ -55,3 +55,23 @@ export function orderEvent(
       return { type: "REOPEN" };
   }
 }
+
+/** The same order, with one effect at each event: an action whose outcome is committed after the event. */
+export const orderWithEffects = setup({
+  types: { context: {} as { count: number }, events: {} as { type: "NEXT" } },
+  actions: {
+    tell: async () => {
+      told.count++;
+    },
+  },
+}).createMachine({
+  id: "order",
+  context: { count: 0 },
+  initial: "open",
+  states: {
+    open: { on: { NEXT: { actions: [assign({ count: ({ context }) => context.count + 1 }), { type: "tell" }] } } },
+  },
+});
+
+/** What the effects of this process have done. */
+export const told = { count: 0 };
