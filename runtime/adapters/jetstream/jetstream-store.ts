@@ -115,6 +115,8 @@ export class JetStreamStore implements ActorStore {
         prepared.every(({ info }) => info.config.num_replicas > 1),
         prepared.every(({ info }) => info.config.storage === "file"),
       );
+      if (asked.replicas > 1 && options.create !== false)
+        await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
       return store;
     });
   }

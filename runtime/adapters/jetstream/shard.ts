@@ -1,5 +1,6 @@
 /** One stream of a bucket: its writes, reads from whoever decides writes, and whether it is still the same stream. */
 import { hashText } from "../../hash.ts";
+import type { Clock } from "../../ports/clock.ts";
 import type { Revision, StoredEntry, StoreWrite, Token, WriteOutcome } from "../../ports/store.ts";
 import type { Api } from "./api.ts";
 import { encodeText, entryOf, headerNames, rawOf, subjectOf } from "./entry.ts";
@@ -18,6 +19,8 @@ export type ShardOptions = {
 };
 
 const encoder = new TextEncoder();
+/** A sequence that no stream reaches. */
+const impossible = 2 ** 52;
 /** Most revisions that one question for a key's history gives. */
 const longestHistory = 10_000;
 const readsAtATime = 64;
@@ -47,12 +50,30 @@ export class Shard {
     this.#floor = prepared.info.state.last_seq;
     this.#writer = new Writer({
       ...options.writer,
-      onBehind: async () => {
-        await this.check();
+      onBehind: async (_subject, _last, expected) => {
+        if (expected !== impossible) await this.check();
         return this.#lost;
       },
       onNobody: () => void this.check().catch(() => {}), // whoever writes tries again, and so does the next check
     });
+  }
+
+  /**
+   * A new replicated stream has no leader for a moment, and then one that not every server knows. Asks with a write that
+   * cannot succeed, until its refusal shows the way to be open.
+   */
+  async ready(clock: Clock): Promise<void> {
+    const probe = {
+      subject: subjectOf(this.bucket, "_probe"),
+      data: new Uint8Array(0),
+      expect: impossible,
+      headers: [],
+    };
+    for (let tries = 0; tries < 100; tries++) {
+      const outcome = await this.#writer.write(probe);
+      if (outcome.kind === "conflict") return;
+      await new Promise<void>((resolve) => void clock.after(50, resolve));
+    }
   }
 
   get floor(): Revision {
