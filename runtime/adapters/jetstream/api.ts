@@ -53,6 +53,8 @@ export type StreamConfig = {
 export type StreamInfo = {
   readonly config: StreamConfig;
   readonly created: string;
+  /** The server's time of the answer. */
+  readonly ts?: string;
   readonly state: {
     readonly last_seq: number;
     readonly messages: number;

@@ -3,13 +3,17 @@
  * core NATS, partitions leased to the processes that are alive. Needs the packages @nats-io/transport-node, jetstream, kv.
  */
 import { hostname } from "node:os";
+import { LeaseTable } from "../../../coordinator/backends/kv/lease-table.ts";
+import { attachBackend } from "../../../coordinator/lease/epoch.ts";
+import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
+import { ttlProblem } from "../../../coordinator/lease/validity.ts";
+import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
 import { connectNats, type NatsOptions } from "../nats/connection.ts";
 import { Requests } from "../nats/requests.ts";
 import { NatsBus } from "../nats-bus/nats-bus.ts";
-import { SingleNodeLeases } from "../single-node-leases.ts";
-import { JetStreamStore } from "./jetstream-store.ts";
+import { JetStreamStore, type JetStreamStoreOptions } from "./jetstream-store.ts";
 import type { BucketOptions } from "./options.ts";
 
 export type { NatsOptions } from "../nats/connection.ts";
@@ -37,11 +41,13 @@ export type JetStreamProvider = StoreProvider & {
 
 /** Makes nothing yet. `open` connects, makes the bucket if it is missing, and takes its part of the partitions. */
 export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
-  const { bucket = "actors" } = options;
+  const { bucket = "actors", leaseTtlMs: ttlMs = 3_000 } = options;
   const app = options.app ?? bucket;
   return {
     kind: "jetstream",
     async open(ports): Promise<OpenStore> {
+      const problem = ttlProblem(ttlMs);
+      if (problem !== undefined) throw new LeaseInvalidOption(`\`leaseTtlMs\`: ${problem}`);
       const link = await connectNats(options);
       const closing: (() => Promise<void>)[] = [link.close];
       const close = async () => {
@@ -53,7 +59,21 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         closing.push(async () => requests.stop());
         const store = await JetStreamStore.open(requests, options, ports);
         closing.push(() => store.close());
-        const leases = new SingleNodeLeases(1);
+        const leaseStore = await JetStreamStore.open(requests, leaseBucket(options, bucket, ttlMs), ports);
+        closing.push(() => leaseStore.close());
+        const service = await LeaseTable.open({ ...ports, store: leaseStore });
+        closing.push(() => service.close());
+        const leases = await PartitionLeases.start({
+          service,
+          partitions: store.partitions,
+          node: options.node ?? defaultNodeName(),
+          ttlMs,
+          clock: ports.clock,
+          logger: ports.logger,
+          epoch: () => attachBackend({ ...ports, store }, service.identity),
+          clockOffset: () => store.clockOffset(),
+        });
+        closing.push(() => leases.release());
         const bus = new NatsBus({ requests, app, leases, clock: ports.clock, logger: ports.logger });
         closing.push(() => bus.close());
         return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, close };
@@ -82,6 +102,18 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         throw error;
       }
     },
+  };
+}
+
+/** Leases have a bucket of their own: no history, and requests that fail soon enough to be repeated in time. */
+function leaseBucket(options: JetStreamOptions, bucket: string, ttlMs: number): JetStreamStoreOptions {
+  return {
+    bucket: `${bucket}-leases`,
+    history: 1,
+    requestTimeoutMs: Math.round(Math.min(2_000, Math.max(200, ttlMs / 4))),
+    ...(options.replicas !== undefined && { replicas: options.replicas }),
+    ...(options.domain !== undefined && { domain: options.domain }),
+    ...(options.inboxPrefix !== undefined && { inboxPrefix: options.inboxPrefix }),
   };
 }
 

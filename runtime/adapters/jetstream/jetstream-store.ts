@@ -57,6 +57,7 @@ export class JetStreamStore implements ActorStore {
   readonly info: StoreInfo;
   /** As the bucket has it. */
   readonly partitions: number;
+  readonly #api: Api;
   readonly #shards: readonly Shard[];
   readonly #followers: readonly Follower[];
   readonly #ports: JetStreamStorePorts;
@@ -130,6 +131,7 @@ export class JetStreamStore implements ActorStore {
     isReplicated: boolean,
     isOnDisk: boolean,
   ) {
+    this.#api = api;
     this.#ports = ports;
     this.#lossListeners = new Set();
     this.#life = ports.random.id().slice(0, 12);
@@ -217,6 +219,17 @@ export class JetStreamStore implements ActorStore {
     if (this.#loss !== undefined) listener(this.#loss);
     this.#lossListeners.add(listener);
     return () => this.#lossListeners.delete(listener);
+  }
+
+  /** How far this machine's clock is ahead of the server's, and how exact that is. Rejects when nobody answers. */
+  async clockOffset(): Promise<{ readonly offsetMs: number; readonly errorMs: number }> {
+    const { clock } = this.#ports;
+    const before = clock.monotonic();
+    const info = await this.#api.streamInfo((this.#shards[0] as Shard).stream);
+    const roundTripMs = clock.monotonic() - before;
+    const serverMs = Date.parse(info?.ts ?? "");
+    if (Number.isNaN(serverMs)) throw new Error("the server did not tell its time");
+    return { offsetMs: clock.now() - roundTripMs / 2 - serverMs, errorMs: roundTripMs / 2 + 1 };
   }
 
   async close(): Promise<void> {

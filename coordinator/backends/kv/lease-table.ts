@@ -1,0 +1,467 @@
+/**
+ * Leases in any compare-and-set store, JetStream KV in practice: `session.<id>` is rewritten by its process while it lives,
+ * `lease.<key>` says which session holds the key. The index of a grant is the revision of that entry.
+ *
+ * A session ends when somebody removes its entry by the very revision that he last saw and that did not change for the
+ * session's time to live, by his own monotonic clock: a renewal that races with it wins or is refused, so no clocks are
+ * compared (C2, C3). Only then are its leases taken, each by compare-and-set on what was read (C1).
+ */
+import { hashText } from "../../../runtime/hash.ts";
+import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
+import type { Logger } from "../../../runtime/ports/logger.ts";
+import type { Random } from "../../../runtime/ports/random.ts";
+import type { ActorStore, Revision, StoreChange, StoredEntry } from "../../../runtime/ports/store.ts";
+import { LeaseInvalidOption } from "../../lease/errors.ts";
+import { expiresMs, renewEveryMs, ttlProblem, validUntilMs } from "../../lease/validity.ts";
+import type {
+  AcquireOutcome,
+  Holding,
+  LeaseService,
+  LeaseView,
+  Session,
+  SessionAttributes,
+  SessionInfo,
+} from "../../ports/lease-service.ts";
+
+const sessionPrefix = "session.";
+const leasePrefix = "lease.";
+const token = [0, 0] as const;
+
+export type LeaseTablePorts = {
+  /** Of the leases alone. */
+  readonly store: ActorStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+};
+
+type SeenSession = { readonly info: SessionInfo; readonly revision: Revision; readonly seenMs: number };
+
+type CasResult =
+  | { readonly kind: "written"; readonly revision: Revision }
+  /** What stands there instead. */
+  | { readonly kind: "conflict"; readonly entry: StoredEntry | undefined }
+  | { readonly kind: "unknown" };
+
+/** How often everything is read again, so that nothing rests on the watch alone. */
+const rereadMs = 15_000;
+const firstPauseMs = 25;
+const longestPauseMs = 500;
+
+export class LeaseTable implements LeaseService<"kv-revision"> {
+  readonly fencing = "kv-revision";
+  readonly identity: string;
+  readonly #ports: LeaseTablePorts;
+  readonly #sessions = new Map<string, SeenSession>();
+  readonly #leases = new Map<string, Holding>();
+  /** The latest revision seen of each key, so that what is older, listed late, changes nothing. */
+  readonly #latest = new Map<string, Revision>();
+  readonly #listeners = new Set<() => void>();
+  readonly #open = new Set<KvSession>();
+  readonly #unwatch: () => void;
+  #sweep: Cancel | undefined;
+  #reread: Cancel | undefined;
+  #closed = false;
+
+  /** Rejects when the store cannot be read. The store stays the caller's to close. */
+  static async open(ports: LeaseTablePorts): Promise<LeaseTable> {
+    const table = new LeaseTable(ports);
+    try {
+      await table.#readAll();
+    } catch (error) {
+      await table.close();
+      throw error;
+    }
+    return table;
+  }
+
+  private constructor(ports: LeaseTablePorts) {
+    this.#ports = ports;
+    this.identity = ports.store.info.identity;
+    this.#unwatch = ports.store.watch("", (change) => this.#see(change));
+    this.#armReread();
+  }
+
+  async openSession(options: {
+    readonly node: string;
+    readonly ttlMs: number;
+    readonly attributes?: SessionAttributes;
+  }): Promise<Session> {
+    const problem = ttlProblem(options.ttlMs);
+    if (problem !== undefined) throw new LeaseInvalidOption(problem);
+    if (typeof options.node !== "string" || options.node.length === 0 || options.node.length > 200)
+      throw new LeaseInvalidOption("`node` must be a text of 1 to 200 characters");
+    const info: SessionInfo = {
+      id: this.#ports.random.id(),
+      node: options.node,
+      ttlMs: options.ttlMs,
+      attributes: options.attributes ?? {},
+    };
+    const sentMs = this.#ports.clock.monotonic();
+    const result = await this.cas(sessionPrefix + info.id, JSON.stringify(info), 0, info.ttlMs);
+    if (result.kind !== "written")
+      throw new Error(`no session could be opened within ${info.ttlMs} ms: the back end does not answer`);
+    const session = new KvSession(this, this.#ports, info, result.revision, sentMs);
+    this.#open.add(session);
+    return session;
+  }
+
+  view(): LeaseView {
+    const sessions = new Map<string, SessionInfo>();
+    for (const [id, { info }] of this.#sessions) sessions.set(id, info);
+    return { sessions, leases: this.#leases };
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await Promise.all([...this.#open].map((session) => session.close()));
+    this.#closed = true;
+    this.#unwatch();
+    this.#sweep?.();
+    this.#reread?.();
+    this.#listeners.clear();
+  }
+
+  // ---- for sessions ----
+
+  forget(session: KvSession): void {
+    this.#open.delete(session);
+  }
+
+  read(key: string): Promise<StoredEntry | undefined> {
+    return this.#ports.store.read(key);
+  }
+
+  /** One write, followed until its outcome is known or the time is over (C8). An empty value removes the key. */
+  async cas(key: string, value: string, expect: Revision, forMs: number): Promise<CasResult> {
+    const { store, clock, random } = this.#ports;
+    const header = { commit: random.id(), hash: hashText(value) };
+    const untilMs = clock.monotonic() + forMs;
+    for (let waitMs = firstPauseMs; ; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
+      const outcome =
+        value === "" ? await store.purge(key, expect, token) : await store.write({ key, value, header, expect, token });
+      if (outcome.kind === "written") {
+        this.#wrote(key, value, outcome.revision, header);
+        return outcome;
+      }
+      if (outcome.kind === "refused" && outcome.reason !== "full") return { kind: "unknown" };
+      if (outcome.kind === "conflict") {
+        const entry = await store.read(key).catch(() => "unread" as const);
+        if (entry !== "unread") {
+          if (value !== "" && entry?.header?.commit === header.commit) {
+            this.#wrote(key, value, entry.revision, header);
+            return { kind: "written", revision: entry.revision };
+          }
+          if ((entry?.revision ?? 0) !== expect) return { kind: "conflict", entry };
+        }
+      }
+      if (clock.monotonic() >= untilMs || this.#closed) return { kind: "unknown" };
+      await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
+    }
+  }
+
+  #wrote(key: string, value: string, revision: Revision, header: NonNullable<StoredEntry["header"]>): void {
+    if (value === "") this.#see({ kind: "purge", key, revision });
+    else this.#see({ kind: "put", entry: { key, value, revision, header } });
+  }
+
+  // ---- what is seen ----
+
+  async #readAll(): Promise<void> {
+    const { store } = this.#ports;
+    const found = new Set<string>();
+    const before = new Set(this.#latest.keys());
+    for (let after: string | undefined; ; ) {
+      const page = await store.list({ prefix: "", limit: 1_000, ...(after !== undefined && { after }) });
+      for (const entry of page) {
+        found.add(entry.key);
+        this.#see({ kind: "put", entry });
+      }
+      if (page.length < 1_000) break;
+      after = page.at(-1)?.key;
+    }
+    for (const key of before) {
+      if (found.has(key)) continue;
+      const entry = await store.read(key);
+      if (entry === undefined) this.#gone(key);
+      else this.#see({ kind: "put", entry });
+    }
+  }
+
+  #armReread(): void {
+    this.#reread = this.#ports.clock.after(
+      rereadMs,
+      () => {
+        void this.#readAll()
+          .catch((error: unknown) => this.#ports.logger.warn("the leases could not be read; trying again", { error }))
+          .finally(() => {
+            if (!this.#closed) this.#armReread();
+          });
+      },
+      { background: true },
+    );
+  }
+
+  #see(change: StoreChange): void {
+    if (this.#closed) return;
+    const key = change.kind === "put" ? change.entry.key : change.key;
+    const revision = change.kind === "put" ? change.entry.revision : change.revision;
+    if ((this.#latest.get(key) ?? 0) >= revision) return;
+    if (change.kind === "purge") {
+      this.#gone(key);
+      // A late older value of it changes nothing either; the mark goes with the next reading of everything.
+      this.#latest.set(key, revision);
+      return;
+    }
+    this.#latest.set(key, revision);
+    if (key.startsWith(sessionPrefix)) {
+      const info = readSession(key, change.entry);
+      if (info === undefined) this.#sessions.delete(key.slice(sessionPrefix.length));
+      else this.#sessions.set(info.id, { info, revision, seenMs: this.#ports.clock.monotonic() });
+    } else if (key.startsWith(leasePrefix)) {
+      const name = key.slice(leasePrefix.length);
+      const session = readHolder(change.entry);
+      if (session === undefined) this.#leases.delete(name);
+      else this.#leases.set(name, { key: name, session, index: revision });
+    }
+    this.#changed();
+  }
+
+  #gone(key: string): void {
+    this.#latest.delete(key);
+    const had = key.startsWith(sessionPrefix)
+      ? this.#sessions.delete(key.slice(sessionPrefix.length))
+      : this.#leases.delete(key.slice(leasePrefix.length));
+    if (had) this.#changed();
+  }
+
+  #changed(): void {
+    this.#armSweep();
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  // ---- sessions that fell silent ----
+
+  #armSweep(): void {
+    this.#sweep?.();
+    this.#sweep = undefined;
+    let first = Number.POSITIVE_INFINITY;
+    for (const [id, { info, seenMs }] of this.#sessions)
+      if (!this.#isOurs(id)) first = Math.min(first, expiresMs(seenMs, info.ttlMs));
+    if (first === Number.POSITIVE_INFINITY) return;
+    const inMs = Math.max(10, first - this.#ports.clock.monotonic());
+    this.#sweep = this.#ports.clock.after(inMs, () => void this.#expire(), { background: true });
+  }
+
+  async #expire(): Promise<void> {
+    const now = this.#ports.clock.monotonic();
+    const silent = [...this.#sessions].filter(
+      ([id, { info, seenMs }]) => !this.#isOurs(id) && expiresMs(seenMs, info.ttlMs) <= now,
+    );
+    await Promise.all(
+      silent.map(async ([id, seen]) => {
+        const result = await this.cas(sessionPrefix + id, "", seen.revision, seen.info.ttlMs);
+        if (result.kind === "written")
+          this.#ports.logger.warn(
+            `the session of ${seen.info.node} has ended: nothing was heard for its time to live`,
+            {
+              session: id,
+            },
+          );
+        else if (result.kind === "conflict" && result.entry === undefined) this.#gone(sessionPrefix + id);
+        else if (result.kind === "conflict" && result.entry !== undefined)
+          this.#see({ kind: "put", entry: result.entry });
+      }),
+    );
+    if (!this.#closed) this.#armSweep();
+  }
+
+  #isOurs(id: string): boolean {
+    for (const session of this.#open) if (session.id === id) return true;
+    return false;
+  }
+}
+
+class KvSession implements Session {
+  readonly id: string;
+  readonly #table: LeaseTable;
+  readonly #ports: LeaseTablePorts;
+  #info: SessionInfo;
+  #revision: Revision;
+  #validUntilMs: number;
+  #state: "open" | "lost" | "closed" = "open";
+  #timer: Cancel | undefined;
+  #lapse: Cancel | undefined;
+  #renewing: Promise<void> | undefined;
+  #beats = 0;
+  readonly #listeners = new Set<(reason: string) => void>();
+
+  constructor(table: LeaseTable, ports: LeaseTablePorts, info: SessionInfo, revision: Revision, sentMs: number) {
+    this.#table = table;
+    this.#ports = ports;
+    this.id = info.id;
+    this.#info = info;
+    this.#revision = revision;
+    this.#validUntilMs = validUntilMs(sentMs, info.ttlMs);
+    this.#arm();
+  }
+
+  get validUntilMs(): number {
+    return this.#validUntilMs;
+  }
+
+  /** Looked at, not told: a process that was stopped sees it before any of its timers has fired. */
+  get isValid(): boolean {
+    return this.#state === "open" && this.#ports.clock.monotonic() < this.#validUntilMs;
+  }
+
+  async acquire(key: string): Promise<AcquireOutcome> {
+    if (!this.isValid) return { kind: "lost" };
+    let entry: StoredEntry | undefined;
+    try {
+      entry = await this.#table.read(leasePrefix + key);
+      const holder = entry && readHolder(entry);
+      if (entry !== undefined && holder === this.id) return this.#granted(entry.revision);
+      // Asked of whoever decides: what was only seen may be behind.
+      if (holder !== undefined && (await this.#table.read(sessionPrefix + holder)) !== undefined)
+        return { kind: "held", by: holder };
+    } catch {
+      return { kind: "unknown" };
+    }
+    const leftMs = this.#validUntilMs - this.#ports.clock.monotonic();
+    const result = await this.#table.cas(leasePrefix + key, holding(this.id), entry?.revision ?? 0, leftMs);
+    if (result.kind === "written") return this.#granted(result.revision);
+    if (result.kind === "unknown") return { kind: "unknown" };
+    const by = result.entry && readHolder(result.entry);
+    if (by === this.id && result.entry !== undefined) return this.#granted(result.entry.revision);
+    return by === undefined ? { kind: "unknown" } : { kind: "held", by };
+  }
+
+  #granted(index: number): AcquireOutcome {
+    return this.isValid ? { kind: "granted", index } : { kind: "lost" };
+  }
+
+  release(key: string): Promise<boolean> {
+    return this.#giveUp(key, "");
+  }
+
+  transfer(key: string, to: string): Promise<boolean> {
+    return this.#giveUp(key, holding(to));
+  }
+
+  async #giveUp(key: string, value: string): Promise<boolean> {
+    try {
+      const entry = await this.#table.read(leasePrefix + key);
+      if (entry === undefined || readHolder(entry) !== this.id) return true;
+      const result = await this.#table.cas(leasePrefix + key, value, entry.revision, this.#info.ttlMs);
+      return result.kind !== "unknown";
+    } catch {
+      return false;
+    }
+  }
+
+  async update(attributes: SessionAttributes): Promise<void> {
+    this.#info = { ...this.#info, attributes };
+    await this.#renewing;
+    await this.#renew();
+  }
+
+  onLost(listener: (reason: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    const wasOpen = this.#state === "open";
+    this.#state = "closed";
+    this.#stopTimers();
+    await this.#renewing;
+    if (wasOpen) await this.#table.cas(sessionPrefix + this.id, "", this.#revision, this.#info.ttlMs);
+    this.#table.forget(this);
+  }
+
+  #renew(): Promise<void> {
+    if (this.#state !== "open") return Promise.resolve();
+    this.#renewing ??= this.#renewOnce().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #renewOnce(): Promise<void> {
+    const { clock } = this.#ports;
+    // From before it is sent: it may be seen by the others at any time after.
+    const sentMs = clock.monotonic();
+    const value = JSON.stringify({ ...this.#info, beat: ++this.#beats });
+    const leftMs = Math.max(0, this.#validUntilMs - sentMs);
+    const result = await this.#table.cas(sessionPrefix + this.id, value, this.#revision, leftMs);
+    if (this.#state !== "open") {
+      if (result.kind === "written") this.#revision = result.revision;
+      return;
+    }
+    switch (result.kind) {
+      case "written":
+        this.#revision = result.revision;
+        this.#validUntilMs = validUntilMs(sentMs, this.#info.ttlMs);
+        return this.#arm();
+      case "conflict":
+        return this.#lose("others took it for dead and ended it");
+      case "unknown":
+        return this.#lose("it could not be renewed in time");
+    }
+  }
+
+  #arm(): void {
+    this.#stopTimers();
+    const { clock } = this.#ports;
+    const now = clock.monotonic();
+    this.#timer = clock.after(renewEveryMs(this.#info.ttlMs), () => void this.#renew(), { background: true });
+    this.#lapse = clock.after(
+      Math.max(0, this.#validUntilMs - now),
+      () => this.#lose("its time to live has passed without a renewal"),
+      { background: true },
+    );
+  }
+
+  #stopTimers(): void {
+    this.#timer?.();
+    this.#lapse?.();
+  }
+
+  #lose(reason: string): void {
+    if (this.#state !== "open") return;
+    this.#state = "lost";
+    this.#stopTimers();
+    this.#table.forget(this);
+    for (const listener of [...this.#listeners]) listener(reason);
+  }
+}
+
+function holding(session: string): string {
+  return JSON.stringify({ session });
+}
+
+function readHolder(entry: StoredEntry): string | undefined {
+  try {
+    const { session } = JSON.parse(entry.value) as { session?: unknown };
+    return typeof session === "string" ? session : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readSession(key: string, entry: StoredEntry): SessionInfo | undefined {
+  try {
+    const { id, node, ttlMs, attributes } = JSON.parse(entry.value) as SessionInfo;
+    if (key !== sessionPrefix + id || typeof node !== "string" || ttlProblem(ttlMs) !== undefined) return undefined;
+    return { id, node, ttlMs, attributes: typeof attributes === "object" && attributes !== null ? attributes : {} };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Leases for a service's own purposes: `leases.acquire("job/settle")`. All leases of a process share one session. What is
+ * done under a lease ends with it (C9), and what must not be done twice carries its token (C5, docs/guides/leases.md).
+ */
+import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
+import type { Logger } from "../../runtime/ports/logger.ts";
+import type { Token } from "../../runtime/ports/store.ts";
+import type { Fencing, LeaseService, Session } from "../ports/lease-service.ts";
+import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired } from "./errors.ts";
+
+export type AcquireOptions = {
+  /** How long to wait while somebody else holds it, in milliseconds. Default: not at all. */
+  readonly waitMs?: number;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal;
+};
+
+export type HeldLease = {
+  readonly name: string;
+  /** Above that of every earlier holder: pass it to whatever can refuse a lower one. */
+  readonly token: Token;
+  /** Aborted when the lease is lost, with LeaseLost as the reason. */
+  readonly signal: AbortSignal;
+  /** Whether it is still held, by this process's clock: look before what cannot be taken back. */
+  readonly isValid: boolean;
+  /** Gives it back, so that the next need not wait. May be called twice. */
+  release(): Promise<void>;
+};
+
+export type UserLeasesOptions = {
+  readonly service: LeaseService<Exclude<Fencing, "none">>;
+  readonly node: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly epoch: () => Promise<number>;
+};
+
+const prefix = "user.";
+const retryMs = 1_000;
+
+export class UserLeases {
+  readonly #options: UserLeasesOptions;
+  readonly #held = new Map<string, { readonly end: (reason: string) => void }>();
+  #session: Promise<Session> | undefined;
+  #closed = false;
+
+  constructor(options: UserLeasesOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with LeaseNotAcquired when another holds it for so long, with LeaseInvalidOption for a name that is none. */
+  async acquire(name: string, options: AcquireOptions = {}): Promise<HeldLease> {
+    const key = prefix + keyOf(name);
+    const { clock } = this.#options;
+    const waitMs = options.waitMs ?? 0;
+    if (!(waitMs >= 0)) throw new LeaseInvalidOption(`\`waitMs\` is ${waitMs}; it must be 0 or more`);
+    const untilMs = clock.monotonic() + waitMs;
+    for (;;) {
+      options.signal?.throwIfAborted();
+      if (this.#closed) throw new LeaseNotAcquired(`${name}: these leases are closed`);
+      if (this.#held.has(key)) {
+        if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(`${name} is held by this process already`);
+      } else {
+        const session = await this.#opened();
+        const outcome = await session.acquire(key);
+        if (outcome.kind === "granted") return this.#hold(name, key, session, outcome.index);
+        if (clock.monotonic() >= untilMs) {
+          throw new LeaseNotAcquired(
+            outcome.kind === "held"
+              ? `${name} is held by ${this.#nodeOf(outcome.by)}`
+              : `${name}: the back end did not answer in time, so it is not held (${outcome.kind})`,
+          );
+        }
+      }
+      await this.#changed(Math.min(retryMs, Math.max(1, untilMs - clock.monotonic())), options.signal);
+    }
+  }
+
+  /** Does `work` while the lease is held; its signal tells when it is lost. Rejects as `acquire` and `work` do. */
+  async run<TResult>(
+    name: string,
+    work: (lease: HeldLease) => Promise<TResult>,
+    options: AcquireOptions = {},
+  ): Promise<TResult> {
+    const lease = await this.acquire(name, options);
+    try {
+      return await work(lease);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** Gives all leases back. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { end } of [...this.#held.values()]) end("these leases were closed");
+    const session = await this.#session?.catch(() => undefined);
+    await session?.close();
+  }
+
+  async #hold(name: string, key: string, session: Session, index: number): Promise<HeldLease> {
+    const epoch = await this.#options.epoch();
+    const controller = new AbortController();
+    let isOver = false;
+    const end = (reason: string) => {
+      if (isOver) return;
+      isOver = true;
+      this.#held.delete(key);
+      controller.abort(new LeaseLost(`${name} is lost: ${reason}`));
+    };
+    this.#held.set(key, { end });
+    if (!session.isValid) end("its session ended meanwhile");
+    return {
+      name,
+      token: [epoch, index],
+      signal: controller.signal,
+      get isValid() {
+        return !isOver && session.isValid;
+      },
+      release: async () => {
+        if (isOver) return;
+        isOver = true;
+        this.#held.delete(key);
+        await session.release(key);
+      },
+    };
+  }
+
+  #opened(): Promise<Session> {
+    const { service, node, ttlMs } = this.#options;
+    this.#session ??= service.openSession({ node, ttlMs, attributes: { draining: true } }).then(
+      (session) => {
+        session.onLost((reason) => {
+          this.#session = undefined;
+          this.#options.logger.warn(`the session of this process's leases is over: ${reason}`, { session: session.id });
+          for (const { end } of [...this.#held.values()]) end(reason);
+        });
+        return session;
+      },
+      (error: unknown) => {
+        this.#session = undefined;
+        throw error;
+      },
+    );
+    return this.#session;
+  }
+
+  #nodeOf(session: string): string {
+    return this.#options.service.view().sessions.get(session)?.node ?? `session ${session}`;
+  }
+
+  #changed(withinMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { service, clock } = this.#options;
+    return new Promise((resolve) => {
+      const stops: (() => void)[] = [];
+      const end = () => {
+        for (const stop of stops.splice(0)) stop();
+        resolve();
+      };
+      const cancel: Cancel = clock.after(withinMs, end);
+      stops.push(cancel, service.onChange(end));
+      signal?.addEventListener("abort", end, { once: true });
+      stops.push(() => signal?.removeEventListener("abort", end));
+    });
+  }
+}
+
+/** A name as a key of the bucket: what it may not hold is written `=XX` per byte, as in ids of actors. */
+function keyOf(name: string): string {
+  if (typeof name !== "string" || name.length === 0 || name.length > 150)
+    throw new LeaseInvalidOption("the name of a lease must be a text of 1 to 150 characters");
+  let key = "";
+  for (const byte of new TextEncoder().encode(name)) {
+    const character = String.fromCharCode(byte);
+    key += /[A-Za-z0-9_/-]/.test(character) ? character : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return key;
+}

@@ -1,0 +1,28 @@
+/** How long a session is good, on either side of it: pure arithmetic on monotonic milliseconds. */
+
+/** How far the rates of two clocks may differ for C4 to hold. Real ones differ by a thousandth of this. */
+export const rateMargin = 0.05;
+
+export const shortestTtlMs = 500;
+export const longestTtlMs = 3_600_000;
+
+/** What is wrong with a time to live; undefined: nothing. */
+export function ttlProblem(ttlMs: number): string | undefined {
+  if (Number.isFinite(ttlMs) && ttlMs >= shortestTtlMs && ttlMs <= longestTtlMs) return undefined;
+  return `the time to live of a lease is ${ttlMs} ms; it must be from ${shortestTtlMs} ms to ${longestTtlMs} ms (an hour)`;
+}
+
+/** The holder's side: counted from before the renewal was sent. */
+export function validUntilMs(sentMs: number, ttlMs: number): number {
+  return sentMs + ttlMs * (1 - rateMargin);
+}
+
+/** Everybody else's: counted from when the renewal was seen, which is later than it was sent. */
+export function expiresMs(seenMs: number, ttlMs: number): number {
+  return seenMs + ttlMs * (1 + rateMargin);
+}
+
+/** Three chances to renew before the time is over. */
+export function renewEveryMs(ttlMs: number): number {
+  return ttlMs / 3;
+}

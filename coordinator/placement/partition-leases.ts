@@ -1,0 +1,367 @@
+/**
+ * The partitions of actors, spread over the processes that are alive: implements the runtime's `Leases` over any fenced
+ * lease service. Every process computes the same assignment from what it sees; compare-and-set settles where they differ.
+ * A process takes what is free and assigned to it, and hands over what is assigned to another, one step for both.
+ */
+import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
+import type { LeaseChange, LeaseStatus, Leases } from "../../runtime/ports/leases.ts";
+import type { Logger } from "../../runtime/ports/logger.ts";
+import type { Token } from "../../runtime/ports/store.ts";
+import type { Fencing, LeaseService, Session } from "../ports/lease-service.ts";
+import { assign } from "./assign.ts";
+
+export type PartitionLeasesOptions = {
+  /** Back ends without fencing do not fit: a token that no resource can compare would be a promise that nobody keeps. */
+  readonly service: LeaseService<Exclude<Fencing, "none">>;
+  readonly partitions: number;
+  readonly node: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Read after every grant: the upper part of the tokens. */
+  readonly epoch: () => Promise<number>;
+  /** How far this machine's wall clock is from the store's, and how exact that is, in milliseconds. */
+  readonly clockOffset?: () => Promise<{ readonly offsetMs: number; readonly errorMs: number }>;
+};
+
+type Held = {
+  readonly index: number;
+  readonly token: Token;
+  leaving: boolean;
+};
+
+/** Beyond it timers of one node would come due on another at the wrong time. */
+const largestOffsetMs = 5_000;
+const clockCheckMs = 30_000;
+/** How long a partition may take to come to rest before it is handed over all the same. */
+const leavingMs = 10_000;
+const reopenFirstMs = 100;
+const reopenMaxMs = 5_000;
+const acquiresAtATime = 16;
+
+export class PartitionLeases implements Leases {
+  readonly partitions: number;
+  readonly #options: PartitionLeasesOptions;
+  readonly #listeners = new Set<(change: LeaseChange) => void>();
+  readonly #held = new Map<number, Held>();
+  #session: Session | undefined;
+  #epoch = 0;
+  #problem: string | undefined;
+  #looking = false;
+  #lookAgain = false;
+  #timer: Cancel | undefined;
+  #clockTimer: Cancel | undefined;
+  #unfollow: (() => void) | undefined;
+  #state: "new" | "running" | "draining" | "released" = "new";
+  #drained: (() => void) | undefined;
+
+  /** Rejects when no session can be opened, with LeaseInvalidOption for a time to live that is none. */
+  static async start(options: PartitionLeasesOptions): Promise<PartitionLeases> {
+    const leases = new PartitionLeases(options);
+    await leases.#start();
+    return leases;
+  }
+
+  private constructor(options: PartitionLeasesOptions) {
+    this.#options = options;
+    this.partitions = options.partitions;
+  }
+
+  token(partition: number): Token | undefined {
+    const held = this.#held.get(partition);
+    // Asked, not remembered: a process that was stopped must see that its time is over before any timer tells it.
+    return held !== undefined && this.#session?.isValid === true ? held.token : undefined;
+  }
+
+  onChange(listener: (change: LeaseChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  status(): LeaseStatus {
+    return { session: this.#session?.id, problem: this.#problem };
+  }
+
+  async drain(boundMs: number): Promise<void> {
+    if (this.#state !== "running") return;
+    this.#state = "draining";
+    const { clock } = this.#options;
+    const over = new Promise<void>((resolve) => {
+      this.#drained = resolve;
+      clock.after(boundMs, resolve, { background: true });
+    });
+    // What the others do not know costs them one wait for this session's end, no more.
+    await Promise.race([this.#session?.update({ draining: true }).catch(() => {}) ?? Promise.resolve(), over]);
+    this.#look();
+    if (this.#held.size > 0) await over;
+  }
+
+  async release(): Promise<void> {
+    if (this.#state === "released") return;
+    this.#state = "released";
+    this.#timer?.();
+    this.#clockTimer?.();
+    this.#unfollow?.();
+    const session = this.#session;
+    for (const partition of [...this.#held.keys()]) this.#drop(partition);
+    this.#session = undefined;
+    await session?.close();
+  }
+
+  async #start(): Promise<void> {
+    const { service, clock } = this.#options;
+    this.#epoch = await this.#options.epoch();
+    await this.#checkClock();
+    await this.#openSession();
+    this.#state = "running";
+    this.#unfollow = service.onChange(() => this.#look());
+    const arm = () => {
+      this.#clockTimer = clock.after(
+        clockCheckMs,
+        () => {
+          void this.#checkClock().finally(() => {
+            if (this.#state !== "released") arm();
+          });
+        },
+        { background: true },
+      );
+    };
+    if (this.#options.clockOffset !== undefined) arm();
+    this.#look();
+  }
+
+  // ---- the session ----
+
+  async #openSession(): Promise<void> {
+    const { service, node, ttlMs } = this.#options;
+    const session = await service.openSession({
+      node,
+      ttlMs,
+      attributes: {
+        draining: this.#state === "draining",
+        ...(this.#problem !== undefined && { problem: this.#problem }),
+      },
+    });
+    if (this.#state === "released") return session.close();
+    this.#session = session;
+    session.onLost((reason) => this.#lost(session, reason));
+  }
+
+  /** Everything stops at once (C9), and a new session begins with nothing. */
+  #lost(session: Session, reason: string): void {
+    if (this.#session !== session) return;
+    this.#options.logger.warn(`this node's session is over: ${reason}; its partitions are let go`, {
+      session: session.id,
+      partitions: this.#held.size,
+    });
+    this.#session = undefined;
+    for (const partition of [...this.#held.keys()]) this.#drop(partition);
+    this.#reopen(reopenFirstMs);
+  }
+
+  #reopen(waitMs: number): void {
+    if (this.#state === "released" || this.#state === "draining") return;
+    this.#options.clock.after(
+      waitMs,
+      () => {
+        if (this.#state !== "running" || this.#session !== undefined) return;
+        this.#openSession().then(
+          () => this.#look(),
+          (error: unknown) => {
+            this.#options.logger.warn("no new session could be opened; trying again", { error });
+            this.#reopen(Math.min(waitMs * 2, reopenMaxMs));
+          },
+        );
+      },
+      { background: true },
+    );
+  }
+
+  // ---- the clock ----
+
+  async #checkClock(): Promise<void> {
+    const { clockOffset, logger } = this.#options;
+    if (clockOffset === undefined) return;
+    let problem: string | undefined;
+    try {
+      const { offsetMs, errorMs } = await clockOffset();
+      if (Math.abs(offsetMs) - errorMs > largestOffsetMs) {
+        const way = offsetMs > 0 ? "ahead of" : "behind";
+        problem = `this machine's clock is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${way} the server's, more than ${largestOffsetMs / 1000} s: set it (NTP), and this node takes partitions`;
+      }
+    } catch {
+      return; // an outage says nothing of the clock
+    }
+    if (problem === this.#problem || (problem !== undefined && this.#problem !== undefined)) return;
+    this.#problem = problem;
+    if (problem !== undefined) logger.error(problem);
+    else logger.info("this machine's clock agrees with the server's again");
+    await this.#session?.update({ ...(problem !== undefined && { problem }) }).catch(() => {}); // told with the next renewal
+    this.#look();
+  }
+
+  // ---- what is ours ----
+
+  /** Compares what is with what should be, and does the difference; once at a time, and again if things changed. */
+  #look(): void {
+    if (this.#looking) {
+      this.#lookAgain = true;
+      return;
+    }
+    this.#looking = true;
+    void this.#settle()
+      .catch((error: unknown) =>
+        this.#options.logger.warn("the partitions could not be looked at; trying again", { error }),
+      )
+      .finally(() => {
+        this.#looking = false;
+        this.#timer?.();
+        if (this.#state === "released") return;
+        if (this.#state === "draining" && this.#held.size === 0) this.#drained?.();
+        if (this.#lookAgain) {
+          this.#lookAgain = false;
+          this.#look();
+        } else {
+          this.#timer = this.#options.clock.after(this.#options.ttlMs / 3, () => this.#look(), { background: true });
+        }
+      });
+  }
+
+  async #settle(): Promise<void> {
+    const session = this.#session;
+    if (session === undefined || !session.isValid || this.#state === "released") return;
+    const { sessions, leases } = this.#options.service.view();
+    const holders = Array.from({ length: this.partitions }, (_, partition) => {
+      const holder = leases.get(leaseName(partition))?.session;
+      return holder !== undefined && (sessions.has(holder) || holder === session.id) ? holder : undefined;
+    });
+    await this.#adopt(session, holders);
+    const eligible = [...sessions.values()]
+      .filter(({ attributes }) => attributes.draining !== true && attributes.problem === undefined)
+      .map(({ id }) => id);
+    const mayTake = this.#state === "running" && this.#problem === undefined;
+    const others = eligible.filter((id) => id !== session.id);
+    const targets = assign(holders, mayTake ? [...others, session.id] : others);
+    if (mayTake) await this.#take(session, targets, holders);
+    for (const [partition, held] of this.#held) {
+      const to = targets[partition];
+      const isElsewhere = to !== undefined && to !== session.id;
+      if (!held.leaving && (isElsewhere || !mayTake)) this.#leave(session, partition, held);
+    }
+  }
+
+  /** What another handed to us, or what we were granted without learning it (C8). */
+  async #adopt(session: Session, holders: readonly (string | undefined)[]): Promise<void> {
+    const { leases } = this.#options.service.view();
+    const news: [number, number][] = [];
+    holders.forEach((holder, partition) => {
+      const index = leases.get(leaseName(partition))?.index;
+      if (holder === session.id && index !== undefined && this.#held.get(partition)?.index !== index)
+        news.push([partition, index]);
+    });
+    if (news.length > 0) await this.#granted(session, news);
+    for (const partition of [...this.#held.keys()])
+      if (holders[partition] !== session.id) {
+        const holder = leases.get(leaseName(partition));
+        // Only what was seen after our grant can have ended it.
+        if (holder !== undefined && holder.index > (this.#held.get(partition)?.index ?? 0)) this.#drop(partition);
+      }
+  }
+
+  async #take(
+    session: Session,
+    targets: readonly (string | undefined)[],
+    holders: readonly (string | undefined)[],
+  ): Promise<void> {
+    const wanted = targets.flatMap((target, partition) =>
+      target === session.id && holders[partition] === undefined ? [partition] : [],
+    );
+    for (let at = 0; at < wanted.length && session.isValid; at += acquiresAtATime) {
+      const some = wanted.slice(at, at + acquiresAtATime);
+      const outcomes = await Promise.all(some.map((partition) => session.acquire(leaseName(partition))));
+      const news = outcomes.flatMap((outcome, index) =>
+        outcome.kind === "granted" ? [[some[index] as number, outcome.index] as [number, number]] : [],
+      );
+      if (news.length > 0) await this.#granted(session, news);
+    }
+  }
+
+  async #granted(session: Session, grants: readonly (readonly [partition: number, index: number])[]): Promise<void> {
+    // After the grants: an epoch that was raised before them is seen.
+    this.#epoch = Math.max(this.#epoch, await this.#options.epoch());
+    for (const [partition, index] of grants) {
+      if (this.#session !== session || !session.isValid) return;
+      const known = this.#held.get(partition);
+      if (known !== undefined && known.index >= index) continue;
+      if (known !== undefined) this.#drop(partition);
+      const token: Token = [this.#epoch, index];
+      this.#held.set(partition, { index, token, leaving: false });
+      this.#tell({ kind: "granted", partition, token });
+    }
+  }
+
+  #leave(session: Session, partition: number, held: Held): void {
+    held.leaving = true;
+    let isDone = false;
+    const done = () => {
+      if (isDone) return;
+      isDone = true;
+      cancel();
+      if (this.#held.get(partition) === held) void this.#handOver(session, partition);
+    };
+    const cancel = this.#options.clock.after(leavingMs, done, { background: true });
+    if (this.#listeners.size === 0) return done();
+    // The first to say so is enough: there is one host.
+    this.#tell({ kind: "leaving", partition, done });
+  }
+
+  /** Nothing is done here any more before the other may begin. */
+  async #handOver(session: Session, partition: number): Promise<void> {
+    const to = this.#successor(session, partition);
+    if (to === undefined && this.#state === "running" && this.#problem === undefined) {
+      const held = this.#held.get(partition);
+      if (held !== undefined) held.leaving = false;
+      return;
+    }
+    this.#drop(partition);
+    if (to === undefined) await session.release(leaseName(partition));
+    else await session.transfer(leaseName(partition), to);
+    this.#look();
+  }
+
+  #successor(session: Session, partition: number): string | undefined {
+    const { sessions, leases } = this.#options.service.view();
+    const eligible = [...sessions.values()]
+      .filter(({ attributes }) => attributes.draining !== true && attributes.problem === undefined)
+      .map(({ id }) => id);
+    const mayKeep = this.#state === "running" && this.#problem === undefined;
+    const holders = Array.from({ length: this.partitions }, (_, one) => {
+      const holder = leases.get(leaseName(one))?.session;
+      return holder !== undefined && sessions.has(holder) ? holder : undefined;
+    });
+    const others = eligible.filter((id) => id !== session.id);
+    const target = assign(holders, mayKeep ? [...others, session.id] : others)[partition];
+    return target === session.id ? undefined : target;
+  }
+
+  #drop(partition: number): void {
+    if (!this.#held.delete(partition)) return;
+    this.#tell({ kind: "lost", partition });
+    if (this.#state === "draining" && this.#held.size === 0) this.#drained?.();
+  }
+
+  #tell(change: LeaseChange): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(change);
+      } catch (error) {
+        this.#options.logger.error("a listener to leases threw", { error });
+      }
+    }
+  }
+}
+
+/** The lease of a partition: `p07`, with as many digits as sort well. */
+export function leaseName(partition: number): string {
+  return `p${String(partition).padStart(2, "0")}`;
+}
