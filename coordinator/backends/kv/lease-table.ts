@@ -25,7 +25,8 @@ import type {
 
 const sessionPrefix = "session.";
 const leasePrefix = "lease.";
-const token = [0, 0] as const;
+/** Tokens come from here; the entries that they come from are not fenced by any. */
+const token = [Number.MAX_SAFE_INTEGER, 0] as const;
 
 export type LeaseTablePorts = {
   /** Of the leases alone. */

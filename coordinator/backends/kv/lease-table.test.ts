@@ -1,0 +1,176 @@
+import { createInbox } from "@nats-io/transport-node";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { JetStreamStore } from "../../../runtime/adapters/jetstream/jetstream-store.ts";
+import { memory } from "../../../runtime/adapters/memory/index.ts";
+import { connectNats, type OpenConnection } from "../../../runtime/adapters/nats/connection.ts";
+import { Requests } from "../../../runtime/adapters/nats/requests.ts";
+import { SystemClock } from "../../../runtime/adapters/system-clock.ts";
+import { SystemRandom } from "../../../runtime/adapters/system-random.ts";
+import type { ActorStore } from "../../../runtime/ports/store.ts";
+import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
+import { describeWithNats, natsVersions } from "../../../runtime/testing/nats.fixture.ts";
+import { type NatsProxy, startNatsProxy } from "../../../runtime/testing/nats-proxy.ts";
+import { type NatsServer, startNatsCluster, startNatsServer } from "../../../runtime/testing/nats-server.ts";
+import { adoptBackend, attachBackend } from "../../lease/epoch.ts";
+import { type LeasesUnderTest, leaseContract } from "../../ports/lease-service.contract.ts";
+import { LeaseTable } from "./lease-table.ts";
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const random = new SystemRandom();
+
+/** A store that a process may be cut off from: nothing gets through, nobody is told. */
+function cuttable(store: ActorStore) {
+  let isCut = false;
+  const never = () => new Promise<never>(() => {});
+  const cut: ActorStore = {
+    info: store.info,
+    read: (key) => (isCut ? never() : store.read(key)),
+    write: (write) => (isCut ? Promise.resolve({ kind: "unknown" }) : store.write(write)),
+    purge: (key, expect, token) => (isCut ? Promise.resolve({ kind: "unknown" }) : store.purge(key, expect, token)),
+    list: (options) => (isCut ? never() : store.list(options)),
+    history: (key) => store.history(key),
+    watch: (prefix, onChange) => store.watch(prefix, (change) => !isCut && onChange(change)),
+    close: () => store.close(),
+  };
+  return {
+    store: cut,
+    set: (value: boolean) => {
+      isCut = value;
+    },
+  };
+}
+
+describe("leases over a store in memory, on a clock of our own", () => {
+  const open = async (): Promise<LeasesUnderTest> => {
+    const clock = new ManualClock();
+    const provider = memory();
+    const { store } = await provider.open();
+    const cut = cuttable(store);
+    const ports = { clock, random, logger: silent };
+    const a = await LeaseTable.open({ ...ports, store: cut.store });
+    const b = await LeaseTable.open({ ...ports, store });
+    return {
+      a,
+      b,
+      ttlMs: 3_000,
+      pass: (ms) => clock.advance(ms),
+      freeze: () => cut.set(true),
+      thaw: () => cut.set(false),
+      close: async () => {
+        // What waits for an answer needs time to give up.
+        const closed = Promise.all([a.close(), b.close()]);
+        await clock.advance(20_000);
+        await closed;
+      },
+    };
+  };
+  test.each(leaseContract)("$name", ({ run }) => run(open));
+});
+
+function judge(
+  name: string,
+  start: () => Promise<{ ports: number[]; urls: string[]; stop(): Promise<void> }>,
+  replicas: number,
+) {
+  describe(name, () => {
+    let deployment: Awaited<ReturnType<typeof start>>;
+    let proxy: NatsProxy;
+    let buckets = 0;
+    beforeAll(async () => {
+      deployment = await start();
+      proxy = await startNatsProxy(deployment.ports[0] as number);
+    });
+    afterAll(async () => {
+      await proxy?.stop();
+      await deployment?.stop();
+    });
+
+    const open = async (): Promise<LeasesUnderTest> => {
+      const clock = new SystemClock();
+      const bucket = `leases-${++buckets}`;
+      const links: [OpenConnection, Requests, JetStreamStore, LeaseTable][] = [];
+      const connect = async (servers: string | string[]) => {
+        // What one process of a cluster learns of other servers must not lead it past the proxy.
+        const { connect: plain } = await import("@nats-io/transport-node");
+        const connection = await plain({
+          servers,
+          ignoreClusterUpdates: true,
+          maxReconnectAttempts: -1,
+          reconnectTimeWait: 50,
+        });
+        const link = await connectNats({ connection }, {});
+        const requests = new Requests(connection, clock, createInbox());
+        const options = { bucket, replicas, history: 1, requestTimeoutMs: 250 };
+        const ports = { clock, random, logger: silent };
+        const store = await JetStreamStore.open(requests, options, ports);
+        const table = await LeaseTable.open({ ...ports, store });
+        links.push([{ ...link, close: () => connection.close() }, requests, store, table]);
+        return table;
+      };
+      proxy.heal();
+      const a = await connect(proxy.url);
+      const b = await connect(deployment.urls);
+      return {
+        a,
+        b,
+        ttlMs: 1_000,
+        pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+        freeze: () => proxy.hang(),
+        thaw: () => proxy.heal(),
+        close: async () => {
+          for (const [link, requests, store, table] of links) {
+            await table.close();
+            await store.close();
+            requests.stop();
+            await link.close();
+          }
+        },
+      };
+    };
+    test.each(leaseContract)("$name", ({ run }) => run(open));
+  });
+}
+
+describeWithNats("leases on JetStream", () => {
+  const single = (binary: (typeof natsVersions)[number]) => async () => {
+    const server: NatsServer = await startNatsServer({ binary });
+    return { ports: [server.port], urls: [server.url], stop: () => server.stop() };
+  };
+  for (const binary of natsVersions) judge(`one server ${binary.version}`, single(binary), 1);
+  judge(
+    "three servers",
+    async () => {
+      const cluster = await startNatsCluster();
+      return { ports: cluster.servers.map(({ port }) => port), urls: cluster.urls, stop: cluster.stop };
+    },
+    3,
+  );
+});
+
+describe("the epoch", () => {
+  const clock = new ManualClock();
+  const ports = async () => ({ store: (await memory().open()).store, clock, random });
+
+  test("is recorded at the first attachment and not raised by a restart", async () => {
+    const made = await ports();
+    expect(await attachBackend(made, "one")).toBe(1);
+    expect(await attachBackend(made, "one")).toBe(1);
+  });
+
+  test("another back end is refused, naming the command, until it is adopted, which outranks all of before", async () => {
+    const made = await ports();
+    await attachBackend(made, "one");
+    await expect(attachBackend(made, "two")).rejects.toThrow(
+      /under leases of one, and these are two.*holdfast leases adopt/,
+    );
+    expect(await adoptBackend(made, "two")).toBe(2);
+    expect(await attachBackend(made, "two")).toBe(2);
+    await expect(attachBackend(made, "one")).rejects.toThrow(/under leases of two/);
+  });
+
+  test("an entry that a person has spoiled is not guessed at", async () => {
+    const made = await ports();
+    await made.store.write({ key: "_epoch", value: "7", expect: 0, token: [1, 0], header: { commit: "x", hash: "y" } });
+    await expect(attachBackend(made, "one")).rejects.toThrow(/_epoch cannot be read/);
+  });
+});
