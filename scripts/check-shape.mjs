@@ -59,7 +59,7 @@ const mayImport = {
   transport: ["transport", "port"],
   driver: ["driver", "core", "port"],
   entry: ["entry", "driver", "core", "port", "adapter", "transport", "public"],
-  public: ["public", "runtime/index.ts", "runtime/adapters/*/index.ts", "coordinator/index.ts"],
+  public: ["public", "runtime/index.ts", "runtime/testing/index.ts", "runtime/adapters/*/index.ts", "coordinator/index.ts"],
   test: ["test", "entry", "driver", "core", "port", "adapter", "transport", "public"],
 };
 

@@ -8,7 +8,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { findNatsServers, howToGetOne, type NatsCluster, startNatsCluster } from "../../runtime/testing/index.ts";
 import { bundledSubmissions } from "./bundle/index.ts";
+import { hostNode, type NodeMessage, runClusterContest } from "./cluster-contest.ts";
 import { ContestEndedError, runContest } from "./contest.ts";
 import { hostContest } from "./contest-host.ts";
 import { createProgress } from "./progress.ts";
@@ -17,6 +19,7 @@ import { findPython } from "./sandbox.ts";
 import { serve } from "./serve.ts";
 
 const usage = `usage: npm start -- [--json] [--data DIR]     judge the 200 bundled submissions, with a crash in the middle
+       npm start -- --nats [URL,URL…]         the same on three processes over NATS, whose servers it starts if none is named
        npm start -- --serve [--data DIR]      judge programs dropped into DIR/inbox (default DIR: ./data)
 `;
 
@@ -24,14 +27,23 @@ const contestDeadlineMs = 170_000;
 const killAfterShare = 0.4;
 
 function readArguments() {
+  // Without a value, `--nats` means servers of our own.
+  const args = process.argv.slice(2).flatMap((arg, index, all) => {
+    const next = all[index + 1];
+    return arg === "--nats" && (next === undefined || next.startsWith("-")) ? ["--nats="] : [arg];
+  });
   const { values } = parseArgs({
+    args,
     options: {
       json: { type: "boolean", default: false },
       serve: { type: "boolean", default: false },
       data: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
-      // How the contest starts its own host; not for users.
+      nats: { type: "string" },
+      // How the contest starts its own hosts; not for users.
       host: { type: "boolean", default: false },
+      node: { type: "string" },
+      bucket: { type: "string" },
       python: { type: "string" },
     },
   });
@@ -50,10 +62,21 @@ async function main(): Promise<number> {
     process.stdout.write(usage);
     return 0;
   }
+  if (values.host && values.nats !== undefined) return beNode(values.nats, values);
   if (values.host) return beHost(resolve(values.data ?? "data"), values.python);
   const python = await findPython();
   if (values.serve) return beService(resolve(values.data ?? "data"), python);
-  return beContest({ data: values.data, json: values.json, python });
+  return beContest({ data: values.data, json: values.json, python, nats: values.nats });
+}
+
+async function beNode(nats: string, values: ReturnType<typeof readArguments>): Promise<number> {
+  process.once("disconnect", () => process.exit(1));
+  const servers = nats.split(",");
+  const { bucket = "judge", node = "judge", data = "data", python } = values;
+  const replicas = servers.length >= 3 ? 3 : 1;
+  const tell = (message: NodeMessage) => process.send?.(message);
+  await hostNode({ servers, bucket, node, data: resolve(data), python, replicas, tell });
+  return await new Promise<never>(() => {}); // it judges until it is killed
 }
 
 async function beHost(data: string, python: string | undefined): Promise<number> {
@@ -80,8 +103,16 @@ function onInterrupt(act: (signal: NodeJS.Signals) => void): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, act);
 }
 
-async function beContest(options: { data: string | undefined; json: boolean; python: string | undefined }) {
-  const { json, python } = options;
+type ContestArguments = {
+  readonly data: string | undefined;
+  readonly json: boolean;
+  readonly python: string | undefined;
+  /** Empty: servers of our own. */
+  readonly nats: string | undefined;
+};
+
+async function beContest(options: ContestArguments) {
+  const { json, python, nats } = options;
   const fresh = options.data === undefined;
   const data = options.data === undefined ? await mkdtemp(join(tmpdir(), "holdfast-judge-")) : resolve(options.data);
   await mkdir(data, { recursive: true });
@@ -96,9 +127,20 @@ async function beContest(options: { data: string | undefined; json: boolean; pyt
   const progress = createProgress(output, total, { plain: json || process.env.CI !== undefined });
   progress.say(`judging ${total} submissions${python === undefined ? " (no python3 here: all in JavaScript)" : ""}`);
   let right = false;
+  let cluster: NatsCluster | undefined;
   try {
     const hostModule = fileURLToPath(import.meta.url);
-    const result = await runContest({ data, hostModule, python, killAfterShare, progress, signal: stop.signal });
+    const contest = { data, hostModule, python, killAfterShare, progress, signal: stop.signal };
+    if (nats === "") {
+      if (findNatsServers().length === 0) throw new ContestEndedError(howToGetOne);
+      cluster = await startNatsCluster(3);
+      progress.say("three NATS servers and three hosts are running");
+    }
+    const servers = cluster?.urls ?? nats?.split(",") ?? [];
+    const result =
+      nats === undefined
+        ? await runContest(contest)
+        : await runClusterContest({ ...contest, servers, cluster, bucket: `judge-${Date.now().toString(36)}` });
     right = isRight(result);
     if (!json) process.stdout.write(`\n${table(result)}\n`);
     for (const difference of result.differences) process.stderr.write(`different: ${difference}\n`);
@@ -109,6 +151,7 @@ async function beContest(options: { data: string | undefined; json: boolean; pyt
     if (json) process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
   } finally {
     clearTimeout(deadline);
+    await cluster?.stop();
     // What went wrong can be looked at.
     if (fresh && (right || stop.signal.aborted)) await rm(data, { recursive: true, force: true });
     else if (!right) process.stderr.write(`the data is in ${data}\n`);

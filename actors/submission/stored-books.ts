@@ -2,30 +2,34 @@
 import type { Books, StoredSubmission } from "./audit.ts";
 import { isVerdict } from "./audit.ts";
 import { authors, problems } from "./bundle/index.ts";
-import { type JudgeRuntime, openJudge } from "./hosting.ts";
+import { type JudgeActors, openJudge } from "./hosting.ts";
 
 /** `data` must not be hosted by another process. */
 export async function readBooks(data: string): Promise<Books> {
   const runtime = await openJudge({ data, concurrency: 1, python: undefined });
   try {
-    const listed = await runtime.list("submission", { limit: 100_000 });
-    return {
-      submissions: await Promise.all(listed.map(({ id }) => readSubmission(runtime, id))),
-      authors: await present(
-        authors.map(({ id }) => id),
-        async (id) => (await runtime.actor("author", id).state())?.context,
-      ),
-      problems: await present(
-        problems.map(({ id }) => id),
-        async (id) => (await runtime.actor("problem", id).state())?.context,
-      ),
-    };
+    return await booksOf(runtime);
   } finally {
     await runtime.stop();
   }
 }
 
-async function readSubmission(runtime: JudgeRuntime, id: string): Promise<StoredSubmission> {
+export async function booksOf(runtime: JudgeActors): Promise<Books> {
+  const listed = await runtime.list("submission", { limit: 100_000 });
+  return {
+    submissions: await Promise.all(listed.map(({ id }) => readSubmission(runtime, id))),
+    authors: await present(
+      authors.map(({ id }) => id),
+      async (id) => (await runtime.actor("author", id).state())?.context,
+    ),
+    problems: await present(
+      problems.map(({ id }) => id),
+      async (id) => (await runtime.actor("problem", id).state())?.context,
+    ),
+  };
+}
+
+async function readSubmission(runtime: JudgeActors, id: string): Promise<StoredSubmission> {
   const submission = runtime.actor("submission", id);
   const [now, history] = await Promise.all([submission.state(), submission.history()]);
   if (now === undefined) throw new Error(`submission ${id} is listed but not stored`);
