@@ -32,7 +32,7 @@ const layers = [
   ],
   // Puts store, bus and leases together, which do not know each other.
   ["entry", ["runtime/adapters/jetstream/index.ts"]],
-  ["entry", ["coordinator/index.ts", "simulations/**", "benchmarks/**"]],
+  ["entry", ["coordinator/index.ts", "coordinator/jetstream-leases.ts", "simulations/**", "benchmarks/**"]],
   [
     "driver",
     ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/entrance.ts", "runtime/listing.ts"],
@@ -59,7 +59,13 @@ const mayImport = {
   transport: ["transport", "port"],
   driver: ["driver", "core", "port"],
   entry: ["entry", "driver", "core", "port", "adapter", "transport", "public"],
-  public: ["public", "runtime/index.ts", "runtime/testing/index.ts", "runtime/adapters/*/index.ts", "coordinator/index.ts"],
+  public: [
+    "public",
+    "runtime/index.ts",
+    "runtime/testing/index.ts",
+    "runtime/adapters/*/index.ts",
+    "coordinator/index.ts",
+  ],
   test: ["test", "entry", "driver", "core", "port", "adapter", "transport", "public"],
 };
 

@@ -59,6 +59,6 @@ async function write({ store, clock, random }: EpochPorts, record: EpochRecord, 
   const header = { commit: random.id(), hash: hashText(value) };
   const outcome = await store.write({ key: epochKey, value, header, expect, token: [record.epoch, 0] });
   if (outcome.kind === "refused") throw new Error(`the epoch could not be recorded: ${outcome.detail}`);
-  if (outcome.kind !== "written") await new Promise<void>((resolve) => void clock.after(50, resolve));
+  if (outcome.kind === "unknown") await new Promise<void>((resolve) => void clock.after(50, resolve));
   return outcome.kind === "written";
 }

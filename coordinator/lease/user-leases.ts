@@ -34,6 +34,8 @@ export type UserLeasesOptions = {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly epoch: () => Promise<number>;
+  /** Called when these leases are closed: whoever made the service for them ends it. */
+  readonly onClosed?: () => Promise<void>;
 };
 
 const prefix = "user.";
@@ -98,6 +100,7 @@ export class UserLeases {
     for (const { end } of [...this.#held.values()]) end("these leases were closed");
     const session = await this.#session?.catch(() => undefined);
     await session?.close();
+    await this.#options.onClosed?.();
   }
 
   async #hold(name: string, key: string, session: Session, index: number): Promise<HeldLease> {

@@ -1,0 +1,58 @@
+/** Leases for services that want only leases: a connection and a lease bucket, put together. */
+import { hostname } from "node:os";
+import { consoleLogger } from "../runtime/adapters/console-logger.ts";
+import { JetStreamStore } from "../runtime/adapters/jetstream/jetstream-store.ts";
+import { connectNats, type NatsOptions } from "../runtime/adapters/nats/connection.ts";
+import { Requests } from "../runtime/adapters/nats/requests.ts";
+import { SystemClock } from "../runtime/adapters/system-clock.ts";
+import { SystemRandom } from "../runtime/adapters/system-random.ts";
+import type { Logger } from "../runtime/ports/logger.ts";
+import { LeaseTable } from "./backends/kv/lease-table.ts";
+import { attachBackend } from "./lease/epoch.ts";
+import { LeaseInvalidOption } from "./lease/errors.ts";
+import { UserLeases } from "./lease/user-leases.ts";
+import { ttlProblem } from "./lease/validity.ts";
+
+export type JetStreamLeasesOptions = NatsOptions & {
+  /** The bucket is `<bucket>-leases`, that of the runtime with the same `bucket`. Default: "actors". */
+  readonly bucket?: string;
+  /** Servers that hold each lease: 1, 3 or 5. Default: 1. */
+  readonly replicas?: number;
+  /** How this process appears among the holders. Default: the host's name and the process number. */
+  readonly node?: string;
+  /** How soon others may take over from a process that fell silent, in milliseconds. Default: 3,000. */
+  readonly ttlMs?: number;
+  readonly logger?: Logger;
+};
+
+/** Rejects as connecting does, and with the errors of a bucket; nothing is left open then. `close` ends it all. */
+export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Promise<UserLeases> {
+  const { bucket = "actors", replicas = 1, ttlMs = 3_000 } = options;
+  const problem = ttlProblem(ttlMs);
+  if (problem !== undefined) throw new LeaseInvalidOption(`\`ttlMs\`: ${problem}`);
+  const clock = new SystemClock();
+  const random = new SystemRandom();
+  const logger = options.logger ?? consoleLogger("warn");
+  const link = await connectNats(options);
+  const closing: (() => Promise<void>)[] = [link.close];
+  const close = async () => {
+    for (const step of closing.splice(0).reverse()) await step();
+  };
+  try {
+    const { createInbox } = await import("@nats-io/transport-node");
+    const requests = new Requests(link.connection, clock, createInbox(options.inboxPrefix));
+    closing.push(async () => requests.stop());
+    const ports = { clock, random, logger };
+    const store = await JetStreamStore.open(requests, { bucket: `${bucket}-leases`, replicas, history: 1 }, ports);
+    closing.push(() => store.close());
+    const service = await LeaseTable.open({ ...ports, store });
+    closing.push(() => service.close());
+    // The epoch lives where what is fenced lives: here, in the lease bucket itself, for want of another.
+    const epoch = () => attachBackend({ ...ports, store }, service.identity);
+    const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
+    return new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

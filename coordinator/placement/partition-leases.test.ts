@@ -1,0 +1,191 @@
+import { describe, expect, test } from "vitest";
+import { memory } from "../../runtime/adapters/memory/index.ts";
+import { SystemRandom } from "../../runtime/adapters/system-random.ts";
+import type { LeaseChange } from "../../runtime/ports/leases.ts";
+import type { ActorStore } from "../../runtime/ports/store.ts";
+import { ManualClock } from "../../runtime/testing/manual-clock.ts";
+import { LeaseTable } from "../backends/kv/lease-table.ts";
+import { adoptBackend, attachBackend } from "../lease/epoch.ts";
+import { PartitionLeases } from "./partition-leases.ts";
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const random = new SystemRandom();
+
+type Node = {
+  readonly leases: PartitionLeases;
+  readonly changes: LeaseChange[];
+  readonly owned: () => number[];
+  /** The process stops as it stands: nothing reaches the store any more. */
+  readonly crash: () => void;
+};
+
+async function world(partitions = 8) {
+  const clock = new ManualClock();
+  const { store } = await memory().open();
+  const ports = { clock, random, logger: silent };
+
+  async function node(name: string, more: { offsetMs?: () => number; done?: boolean } = {}): Promise<Node> {
+    let isDead = false;
+    const mine: ActorStore = {
+      info: store.info,
+      read: (key) => (isDead ? new Promise(() => {}) : store.read(key)),
+      write: (write) => (isDead ? new Promise(() => {}) : store.write(write)),
+      purge: (key, expect, token) => (isDead ? new Promise(() => {}) : store.purge(key, expect, token)),
+      list: (options) => (isDead ? new Promise(() => {}) : store.list(options)),
+      history: (key) => store.history(key),
+      watch: (prefix, onChange) => store.watch(prefix, (change) => !isDead && onChange(change)),
+      close: () => store.close(),
+    };
+    const service = await LeaseTable.open({ ...ports, store: mine });
+    const { offsetMs } = more;
+    const leases = await PartitionLeases.start({
+      service,
+      partitions,
+      node: name,
+      ttlMs: 3_000,
+      clock,
+      logger: silent,
+      epoch: () => attachBackend({ ...ports, store }, service.identity),
+      ...(offsetMs && { clockOffset: async () => ({ offsetMs: offsetMs(), errorMs: 5 }) }),
+    });
+    const changes: LeaseChange[] = [];
+    leases.onChange((change) => {
+      changes.push(change);
+      if (change.kind === "leaving" && more.done !== false) change.done();
+    });
+    const owned = () => Array.from({ length: partitions }, (_, one) => one).filter((one) => leases.token(one));
+    return {
+      leases,
+      changes,
+      owned,
+      crash: () => {
+        isDead = true;
+      },
+    };
+  }
+  return { clock, store, ports, node };
+}
+
+describe("partitions over live sessions", () => {
+  test("the first takes all; the second gets half, each announced before it is lost; tokens grow", async () => {
+    const { clock, node } = await world();
+    const one = await node("one");
+    await clock.advance(100);
+    expect(one.owned().length).toBe(8);
+    const before = new Map(one.owned().map((partition) => [partition, one.leases.token(partition)]));
+    const two = await node("two");
+    await clock.advance(2_000);
+    expect(one.owned().length).toBe(4);
+    expect(two.owned().length).toBe(4);
+    expect([...one.owned(), ...two.owned()].sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    for (const partition of two.owned()) {
+      const told = one.changes.filter((change) => change.partition === partition).map(({ kind }) => kind);
+      expect(told.slice(-2)).toEqual(["leaving", "lost"]);
+      expect(two.leases.token(partition)?.[1]).toBeGreaterThan(before.get(partition)?.[1] as number);
+    }
+    for (const partition of one.owned()) expect(one.leases.token(partition)).toEqual(before.get(partition));
+  });
+
+  test("one that falls silent is taken over from, and by then it holds nothing", async () => {
+    const { clock, node } = await world();
+    const one = await node("one");
+    const two = await node("two");
+    await clock.advance(2_000);
+    two.crash();
+    let gapMs = 0;
+    for (; one.owned().length < 8; gapMs += 50) {
+      expect(gapMs).toBeLessThan(10_000);
+      for (const partition of one.owned()) expect(two.owned()).not.toContain(partition);
+      await clock.advance(50);
+    }
+    expect(two.owned()).toEqual([]);
+    expect(two.changes.filter(({ kind }) => kind === "lost").length).toBeGreaterThan(0);
+    expect(gapMs).toBeGreaterThanOrEqual(2_000);
+    expect(gapMs).toBeLessThan(4_500);
+  });
+
+  test("one that was stopped sees at its first look that its time is over, before any timer has told it", async () => {
+    const { clock, node } = await world();
+    const one = await node("one");
+    await clock.advance(100);
+    const monotonic = clock.monotonic();
+    const token = one.leases.token(0);
+    // Time passes without a single timer of the process.
+    Object.defineProperty(clock, "monotonic", { value: () => monotonic + 3_100 });
+    expect(token).toBeDefined();
+    expect(one.leases.token(0)).toBeUndefined();
+  });
+
+  test("one that drains hands everything over while others are there, and gives it back when alone", async () => {
+    const { clock, node } = await world();
+    const one = await node("one");
+    const two = await node("two");
+    await clock.advance(2_000);
+    const draining = one.leases.drain(60_000);
+    await clock.advance(500);
+    await draining;
+    expect(one.owned()).toEqual([]);
+    await clock.advance(100);
+    expect(two.owned().length).toBe(8);
+    await one.leases.release();
+    const alone = two.leases.drain(60_000);
+    await clock.advance(500);
+    await alone;
+    expect(two.owned()).toEqual([]);
+    await two.leases.release();
+  });
+
+  test("a partition that does not come to rest is handed over all the same, after a while", async () => {
+    const { clock, node } = await world();
+    const one = await node("one", { done: false });
+    const two = await node("two");
+    await clock.advance(5_000);
+    expect(one.owned().length).toBe(8);
+    expect(one.changes.filter(({ kind }) => kind === "leaving").length).toBe(4);
+    await clock.advance(7_000);
+    expect(one.owned().length).toBe(4);
+    expect(two.owned().length).toBe(4);
+  });
+
+  test("one whose clock is off takes nothing and says why, gives up what it has, and comes back", async () => {
+    const { clock, node } = await world();
+    let offsetMs = 0;
+    const one = await node("one", { offsetMs: () => offsetMs });
+    const two = await node("two");
+    await clock.advance(2_000);
+    expect(one.owned().length).toBe(4);
+    offsetMs = -6_000;
+    await clock.advance(32_000);
+    expect(one.leases.status().problem).toMatch(/6.0 s behind the server's, more than 5 s: set it/);
+    expect(one.owned()).toEqual([]);
+    expect(two.owned().length).toBe(8);
+    offsetMs = 4_000;
+    await clock.advance(35_000);
+    expect(one.leases.status().problem).toBeUndefined();
+    expect(one.owned().length).toBe(4);
+  });
+
+  test("a session that others ended begins anew, with higher tokens", async () => {
+    const { clock, node, store } = await world();
+    const one = await node("one");
+    await clock.advance(100);
+    const token = one.leases.token(0);
+    const [session] = await store.list({ prefix: "session." });
+    await store.purge(session?.key as string, session?.revision as number, [Number.MAX_SAFE_INTEGER, 0]);
+    await clock.advance(3_000);
+    expect(one.owned().length).toBe(8);
+    expect(one.leases.token(0)?.[1]).toBeGreaterThan(token?.[1] as number);
+  });
+
+  test("an epoch that was raised is in every token granted after", async () => {
+    const { clock, node, ports, store } = await world();
+    const one = await node("one");
+    await clock.advance(100);
+    expect(one.leases.token(0)?.[0]).toBe(1);
+    await one.leases.release();
+    await adoptBackend({ ...ports, store }, store.info.identity);
+    const two = await node("two");
+    await clock.advance(500);
+    expect(two.leases.token(0)?.[0]).toBe(2);
+  });
+});
