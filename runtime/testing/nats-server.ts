@@ -99,7 +99,8 @@ async function launchCluster(binary: NatsBinary, size: number, options: NatsServ
   const routes = ports.slice(0, size).map((port) => `nats://127.0.0.1:${port}`);
   const started = await Promise.allSettled(
     routes.map((_, index) => {
-      const cluster = `cluster { name: "test-${ports[0]}", listen: "127.0.0.1:${ports[index]}", routes: [${routes.map((route) => `"${route}"`).join(", ")}] }`;
+      // Not told to clients: they know the addresses that they were given, so that a proxy cannot be passed by.
+      const cluster = `cluster { name: "test-${ports[0]}", no_advertise: true, listen: "127.0.0.1:${ports[index]}", routes: [${routes.map((route) => `"${route}"`).join(", ")}] }`;
       const [port, monitorPort] = [ports[size + index] as number, ports[2 * size + index] as number];
       return launch(binary, `n${index + 1}`, port, monitorPort, options, cluster);
     }),

@@ -1,0 +1,13 @@
+/** The types of the soak, as hosts and clients define them. */
+import { defineActor } from "../../runtime/index.ts";
+import { accountMachine, ledgerMachine, type Recording, recordPolicy } from "./machine.ts";
+
+export function soakActors(record: Recording) {
+  return {
+    account: defineActor(accountMachine(record), { version: 1, effects: { record: recordPolicy } }),
+    ledger: defineActor(ledgerMachine, { version: 1 }),
+  };
+}
+
+export const soakBucket = "soak";
+export const soakLeaseTtlMs = 2_000;

@@ -1,0 +1,119 @@
+/** What the soak does to processes and servers: each trouble begins, lasts a while, and is over when its promise resolves. */
+import { type ChildProcess, fork } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type NatsProxy, startNatsProxy } from "../../runtime/testing/nats-proxy.ts";
+import { type NatsCluster, startNatsCluster } from "../../runtime/testing/nats-server.ts";
+
+export const troubleKinds = [
+  "kill host",
+  "freeze host",
+  "restart host",
+  "kill server",
+  "cut connections",
+  "hang connections",
+] as const;
+export type TroubleKind = (typeof troubleKinds)[number];
+
+export class Fleet {
+  readonly cluster: NatsCluster;
+  readonly proxies: readonly NatsProxy[];
+  readonly #hosts: (ChildProcess | undefined)[] = [];
+  readonly #folder: string;
+  readonly #recorderPort: number;
+  readonly #busy = new Set<string>();
+
+  static async start(hosts: number, recorderPort: number, folder: string): Promise<Fleet> {
+    const cluster = await startNatsCluster(3);
+    const proxies = await Promise.all(cluster.servers.map(({ port }) => startNatsProxy(port)));
+    const fleet = new Fleet(cluster, proxies, recorderPort, folder);
+    await Promise.all(Array.from({ length: hosts }, (_, host) => fleet.#startHost(host)));
+    return fleet;
+  }
+
+  private constructor(cluster: NatsCluster, proxies: readonly NatsProxy[], recorderPort: number, folder: string) {
+    this.cluster = cluster;
+    this.proxies = proxies;
+    this.#recorderPort = recorderPort;
+    this.#folder = folder;
+  }
+
+  get urls(): string[] {
+    return this.proxies.map(({ url }) => url);
+  }
+
+  /** One trouble at a time for each host, and never two for servers: a majority stands. False: it is busy there. */
+  begin(kind: TroubleKind, where: number, forMs: number): Promise<void> | undefined {
+    const place = kind.endsWith("host") ? `host ${where % this.#hosts.length}` : "servers";
+    if (this.#busy.has(place)) return undefined;
+    this.#busy.add(place);
+    return this.#trouble(kind, where, forMs).finally(() => this.#busy.delete(place));
+  }
+
+  async #trouble(kind: TroubleKind, where: number, forMs: number): Promise<void> {
+    const host = where % this.#hosts.length;
+    const server = where % 3;
+    switch (kind) {
+      case "kill host":
+        await this.#end(host, "SIGKILL");
+        await sleep(Math.min(forMs, 3_000));
+        return this.#startHost(host);
+      case "freeze host":
+        this.#hosts[host]?.kill("SIGSTOP");
+        await sleep(forMs);
+        this.#hosts[host]?.kill("SIGCONT");
+        return;
+      case "restart host":
+        await this.#end(host, "SIGTERM");
+        return this.#startHost(host);
+      case "kill server":
+        await this.cluster.servers[server]?.kill();
+        await sleep(Math.min(forMs, 3_000));
+        await this.cluster.servers[server]?.restart();
+        // It has to catch up before another may go.
+        return sleep(3_000);
+      case "cut connections":
+        this.proxies[server]?.cut();
+        return;
+      case "hang connections":
+        this.proxies[server]?.hang();
+        await sleep(forMs);
+        // Half-open connections do not come back: what hung is told at last.
+        this.proxies[server]?.cut();
+        this.proxies[server]?.heal();
+        return;
+    }
+  }
+
+  async #startHost(host: number): Promise<void> {
+    const child = fork(
+      new URL("./host.js", import.meta.url),
+      [this.urls.join(","), `host-${host + 1}`, String(this.#recorderPort)],
+      { stdio: ["ignore", "ignore", "pipe", "ipc"] },
+    );
+    child.stderr?.pipe(createWriteStream(join(this.#folder, `host-${host + 1}.log`), { flags: "a" }));
+    this.#hosts[host] = child;
+    await new Promise<void>((resolve, reject) => {
+      child.once("message", () => resolve());
+      child.once("exit", (code, signal) => reject(new Error(`host ${host + 1} ended at its start: ${signal ?? code}`)));
+    });
+  }
+
+  async #end(host: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    const child = this.#hosts[host];
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    // A stop in good order is bounded by the host itself; this bound is for a host that is broken.
+    const late = setTimeout(() => child.kill("SIGKILL"), 40_000);
+    await gone;
+    clearTimeout(late);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#hosts.map((_, host) => this.#end(host, "SIGKILL")));
+    await Promise.all(this.proxies.map((proxy) => proxy.stop()));
+    await this.cluster.stop();
+  }
+}
