@@ -29,6 +29,7 @@ import { restoreTree } from "./migration.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
+import { isTraceparent, type Telemetry } from "./ports/telemetry.ts";
 import type { Sequences } from "./sequences.ts";
 import type { Input } from "./step.ts";
 import type { Watcher } from "./watcher.ts";
@@ -48,6 +49,8 @@ export type SendOptions = {
   readonly key?: string;
   /** How long to try, in milliseconds. Default: the runtime's `requestTimeoutMs`. */
   readonly timeoutMs?: number;
+  /** W3C traceparent to go on from, where there is telemetry. Default: the span that is active. */
+  readonly trace?: string;
 };
 
 /** A snapshot as XState gives it (`matches`, `can`, `hasTag` work), with where it stands in the actor's history. */
@@ -84,6 +87,7 @@ export type ClientEnv = {
   readonly bus: Bus;
   /** The host in this process, when there is one: it is asked directly for the actors that it runs. */
   readonly host: Host | undefined;
+  readonly telemetry: Telemetry | undefined;
   readonly partitionOf: (key: string) => number;
   readonly watcher: Watcher;
   readonly sequences: Sequences;
@@ -290,18 +294,29 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
     return new Promise((resolve, reject) => {
-      const { host, sequences } = this.#env;
+      const { host, sequences, telemetry } = this.#env;
+      if (options?.trace !== undefined && !isTraceparent(options.trace)) {
+        throw errorOf("InvalidRequest", `the trace of a ${request.kind} must be a W3C traceparent, version 00`);
+      }
       const key = this.#keyOf(request, options);
+      const span = telemetry?.start(`send ${nameOf(request)}`, {
+        kind: "client",
+        parent: options?.trace ?? telemetry.active(),
+        attributes: { "holdfast.actor": this.key, "messaging.system": "holdfast", "messaging.operation.type": "send" },
+      });
+      const trace = span?.context ?? options?.trace;
       const timeoutMs = options?.timeoutMs ?? this.#env.requestTimeoutMs;
-      const ask = (answer: Answering) => host?.request(this.key, { ...request, key } as Input, answer);
+      const ask = (answer: Answering) => host?.request(this.key, { ...request, key } as Input, answer, trace);
       const end = (answer: Answer) => {
         sequences.close(this.key, key);
+        if (answer.kind === "failed") span?.fail(answer.error);
+        span?.end();
         if (answer.kind === "receipt")
           resolve({ revision: answer.revision, changed: answer.changed, duplicate: answer.duplicate });
         else reject(answer.kind === "failed" ? answer.error : new OutcomeUnknownError(`no answer for ${this.key}`));
       };
       const insist = (mayHaveLanded: boolean) => {
-        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded).then(
+        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded, trace).then(
           end,
           (error: unknown) => end({ kind: "failed", error: error as Error }),
         );
@@ -340,6 +355,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     remote: () => RequestBody,
     timeoutMs: number,
     landed: boolean,
+    trace?: string,
   ): Promise<Extract<Answer, { kind: "receipt" }>> {
     const { host, clock } = this.#env;
     const startedMs = clock.monotonic();
@@ -360,7 +376,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       }
       const answer = host?.owns(this.key)
         ? await new Promise<Answer>((resolve) => this.#local(ask, leftMs, resolve))
-        : await this.#remote(remote(), Math.min(leftMs, attemptMs));
+        : await this.#remote(remote(), Math.min(leftMs, attemptMs), trace);
       if (answer.kind === "receipt") return answer;
       if (answer.kind === "failed") {
         const isDoubtful = mayHaveLanded || (wasSentAway && answersOutOfTurn(answer.error));
@@ -389,10 +405,15 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     ask((outcome) => once(fromOutcome(outcome)));
   }
 
-  async #remote(body: RequestBody, leftMs: number): Promise<Answer> {
+  async #remote(body: RequestBody, leftMs: number, trace: string | undefined): Promise<Answer> {
     const { bus, partitionOf } = this.#env;
     const { op } = body;
-    const request = { partition: partitionOf(this.key), body: JSON.stringify(body), channel: channelOf(op) };
+    const request = {
+      partition: partitionOf(this.key),
+      body: JSON.stringify(body),
+      channel: channelOf(op),
+      ...(trace !== undefined && { trace }),
+    };
     const reply = await bus.request(request, leftMs);
     if (reply.kind === "nobody") return { kind: "moved" };
     if (reply.kind === "timeout") return { kind: "timeout" };
@@ -462,6 +483,10 @@ function fromOutcome(outcome: Outcome): Answer {
       return { kind: "unknown" };
     }
   }
+}
+
+function nameOf(request: Request): string {
+  return request.kind === "event" ? request.event.type : request.kind;
 }
 
 function encodeRequest(actor: string, request: Request, key: Key): RequestBody {

@@ -15,6 +15,7 @@ import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { Random } from "./ports/random.ts";
 import type { OpenClient, StoreProvider } from "./ports/store-provider.ts";
+import type { Telemetry } from "./ports/telemetry.ts";
 import type { ActorTypes, LogicOf } from "./runtime.ts";
 import { Sequences } from "./sequences.ts";
 import { Watcher } from "./watcher.ts";
@@ -29,6 +30,8 @@ export type ConnectOptions<TActors extends ActorTypes> = {
   readonly requestTimeoutMs?: number;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** Traces: `openTelemetry()` from "holdfast/telemetry". Default: none, at no cost. */
+  readonly telemetry?: Telemetry;
 };
 
 export type Client<TActors extends ActorTypes = ActorTypes> = {
@@ -54,7 +57,14 @@ export async function connect<const TActors extends ActorTypes>(
   const clock = options.clock ?? new SystemClock();
   const random = options.random ?? new SystemRandom();
   const opened = await store.connect({ logger, clock, random });
-  const client = new ConnectedClient(opened, definitions, clock, random, options.requestTimeoutMs ?? 30_000);
+  const client = new ConnectedClient(
+    opened,
+    definitions,
+    clock,
+    random,
+    options.requestTimeoutMs ?? 30_000,
+    options.telemetry,
+  );
   return client as unknown as Client<TActors>;
 }
 
@@ -70,6 +80,7 @@ class ConnectedClient {
     clock: Clock,
     random: Random,
     requestTimeoutMs: number,
+    telemetry: Telemetry | undefined,
   ) {
     this.#opened = opened;
     this.#definitions = definitions;
@@ -78,6 +89,7 @@ class ConnectedClient {
       clock,
       bus: opened.bus,
       host: undefined,
+      telemetry,
       partitionOf: (key) => partitionOf(key, opened.partitions),
       watcher: new Watcher(opened.store),
       sequences: new Sequences(random),

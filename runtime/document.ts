@@ -79,6 +79,8 @@ export type Document = {
   readonly expires?: string;
   /** Of a tombstone: what the actor had put out when it was deleted. */
   readonly output?: Json;
+  /** W3C traceparents: of what led to the first commit of this life that had one, and to the latest. */
+  readonly origin?: string;
   readonly trace?: string;
 };
 

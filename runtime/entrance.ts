@@ -11,6 +11,7 @@ import { type ActorName, actorKey, parseActorKey } from "./keys.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { PlainAnswer, PlainRequest, PlainRequests } from "./ports/plain-requests.ts";
+import { isTraceparent } from "./ports/telemetry.ts";
 
 export const keyHeader = "Idempotency-Key";
 export const timeoutHeader = "Holdfast-Timeout-Ms";
@@ -105,7 +106,8 @@ export class Entrance {
       key = this.#keyOf(request, replyTo);
       const timeoutMs = this.#timeoutOf(request);
       const actor = this.#actor(type, id);
-      return await this.#answered(actor, event, { key, timeoutMs });
+      const trace = request.header("traceparent");
+      return await this.#answered(actor, event, { key, timeoutMs, ...(isTraceparent(trace) && { trace }) });
     } catch (error) {
       return this.#refuse(error);
     }
@@ -114,7 +116,7 @@ export class Entrance {
   async #answered(
     actor: Sendable,
     event: { readonly type: string },
-    options: Required<SendOptions>,
+    options: SendOptions & { readonly key: string },
   ): Promise<PlainAnswer> {
     try {
       const { revision, changed, duplicate } = await actor.send(event, options);

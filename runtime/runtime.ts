@@ -25,6 +25,7 @@ import type { Logger } from "./ports/logger.ts";
 import type { Random } from "./ports/random.ts";
 import type { StoreInfo } from "./ports/store.ts";
 import type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
+import type { Telemetry } from "./ports/telemetry.ts";
 import { Sequences } from "./sequences.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -46,6 +47,8 @@ export type RuntimeOptions<TActors extends ActorTypes> = {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly bus?: Bus;
+  /** Traces: `openTelemetry()` from "holdfast/telemetry". Default: none, at no cost. */
+  readonly telemetry?: Telemetry;
 };
 
 export type { ActorSummary, ListOptions } from "./listing.ts";
@@ -85,7 +88,7 @@ export async function createRuntime<const TActors extends ActorTypes>(
   const bus = options.bus ?? opened.bus ?? new LocalBus(clock);
   try {
     const host = new Host(
-      { store: opened.store, leases: opened.leases, clock, random, bus, logger },
+      { store: opened.store, leases: opened.leases, clock, random, bus, logger, telemetry: options.telemetry },
       definitions,
       options.settings,
     );
@@ -95,7 +98,13 @@ export async function createRuntime<const TActors extends ActorTypes>(
       `hosting ${Object.keys(definitions).join(", ")} on ${info.name}; an acknowledged event survives: ${info.durability}`,
     );
     const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
-    const runtime = new HostedRuntime(opened, host, definitions, { clock, bus, random, requestTimeoutMs });
+    const runtime = new HostedRuntime(opened, host, definitions, {
+      clock,
+      bus,
+      random,
+      requestTimeoutMs,
+      telemetry: options.telemetry,
+    });
     if (opened.plainRequests !== undefined) {
       const { plainRequests: requests } = opened;
       runtime.entrance = new Entrance({ requests, actor: (type, id) => runtime.actor(type, id), clock, logger });
@@ -124,7 +133,7 @@ class HostedRuntime {
     opened: OpenStore,
     host: Host,
     definitions: Readonly<Record<string, ActorDefinition>>,
-    ports: { clock: Clock; bus: Bus; random: Random; requestTimeoutMs: number },
+    ports: { clock: Clock; bus: Bus; random: Random; requestTimeoutMs: number; telemetry: Telemetry | undefined },
   ) {
     this.#opened = opened;
     this.#host = host;
@@ -134,6 +143,7 @@ class HostedRuntime {
       clock: ports.clock,
       bus: ports.bus,
       host,
+      telemetry: ports.telemetry,
       partitionOf: (key) => host.partitionOf(key),
       watcher: new Watcher(opened.store),
       sequences: new Sequences(ports.random),

@@ -28,6 +28,7 @@ import { Tree, type TreeOptions } from "./machine/tree.ts";
 import { restoreTree } from "./migration.ts";
 import { actionItem, itemText, type OutboxItem, readItem, readSend } from "./outbox.ts";
 import { compareTokens, type Token } from "./ports/store.ts";
+import { isTraceparent } from "./ports/telemetry.ts";
 import { type Key, type Receipt, Window } from "./window.ts";
 
 // ---- what goes in ----
@@ -90,7 +91,8 @@ export type StepContext = {
   readonly commit: string;
   /** Identity for a life that this step may begin. */
   readonly born: string;
-  readonly trace?: string;
+  /** W3C traceparent of what led to this step; kept in the document. */
+  readonly trace?: string | undefined;
 };
 
 // ---- what comes out ----
@@ -149,6 +151,9 @@ type Head = {
   dead: { count: number; last: DeadLetter[] };
   /** Of a tombstone. */
   output: Json | undefined;
+  /** W3C traceparents of what led to the first commit that had one, and to the latest. */
+  origin: string | undefined;
+  trace: string | undefined;
 };
 
 export type ActorName = { readonly type: string; readonly id: string };
@@ -203,6 +208,8 @@ export function load(
     expiresMs: document.expires === undefined ? undefined : Date.parse(document.expires),
     dead: { count: document.dead?.count ?? 0, last: [...(document.dead?.last ?? [])] },
     output: document.output,
+    origin: isTraceparent(document.origin) ? document.origin : undefined,
+    trace: isTraceparent(document.trace) ? document.trace : undefined,
   };
   actor.window = Window.read(document.seen);
   actor.inbox = Inbox.read(document.inbox);
@@ -387,6 +394,8 @@ class Run {
       expiresMs: undefined,
       dead: { count: 0, last: [] },
       output: undefined,
+      origin: undefined,
+      trace: undefined,
     };
     this.#note(
       { type: "xstate.init", ...(input.input !== undefined && { input: this.#plain(input.input, "input") }) },
@@ -739,6 +748,10 @@ class Run {
     head.seq = this.#seq;
     head.atMs = this.#nowMs;
     head.token = context.token;
+    if (context.trace !== undefined) {
+      head.trace = context.trace;
+      head.origin ??= context.trace;
+    }
     const pinned: Sid[] = [];
     for (const item of actor.outbox.values()) if (item.kind === "action") pinned.push(item.sid);
     const encoded = head.status === "deleted" || tree === undefined ? undefined : tree.encode(pinned);
@@ -764,7 +777,7 @@ class Run {
       (head.dead.count === 0 ? "" : `,"dead":${JSON.stringify(head.dead)}`) +
       (head.expiresMs === undefined ? "" : `,"expires":"${new Date(head.expiresMs).toISOString()}"`) +
       (head.status !== "deleted" || head.output === undefined ? "" : `,"output":${JSON.stringify(head.output)}`) +
-      (context.trace === undefined ? "}" : `,"trace":"${context.trace}"}`);
+      (head.trace === undefined ? "}" : `,"origin":"${head.origin}","trace":"${head.trace}"}`);
     // A UTF-16 unit has at most 3 bytes: only texts near the bound are measured exactly.
     if (text.length * 3 > limits.documentBytes) {
       const bytes = new TextEncoder().encode(text).length;

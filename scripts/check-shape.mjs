@@ -31,7 +31,7 @@ const layers = [
     ],
   ],
   // Puts store, bus and leases together, which do not know each other.
-  ["entry", ["runtime/adapters/jetstream/index.ts"]],
+  ["entry", ["runtime/adapters/jetstream/index.ts", "runtime/telemetry/**"]],
   ["entry", ["coordinator/index.ts", "coordinator/jetstream-leases.ts", "simulations/**", "benchmarks/**"]],
   [
     "driver",
@@ -124,7 +124,12 @@ const waiting = ["await", "async"];
 const pileNames = ["**/utils.*", "**/helpers.*", "**/types.*", "**/common/**"];
 
 /** Files that nothing imports but that are run: the entry points come from package.json (`dist/x.js` is `x.ts`). */
-const alsoRun = ["vitest.config.ts", "**/*.test.ts", "runtime/testing/deno-suite.fixture.ts"];
+const alsoRun = [
+  "vitest.config.ts",
+  "**/*.test.ts",
+  "runtime/testing/deno-suite.fixture.ts",
+  "runtime/telemetry/traced-node.fixture.ts",
+];
 
 /**
  * @typedef {{ path: string, line: number, rule: string, what: string }} Violation

@@ -12,6 +12,7 @@ export { checkExactlyOnce, type ExactlyOnceHistory, type SendAttempt } from "./c
 export { checkOrder, type OrderHistory } from "./checkers/order.ts";
 export { checkRevisions, type Operation, type RevisionHistory, type StoredRevision } from "./checkers/revisions.ts";
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
+export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";

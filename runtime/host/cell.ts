@@ -22,6 +22,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
 import { type Actor, dueMs, type Input, load, type Reply, type Step, step } from "../step.ts";
 import { type CommitPorts, type CommitResult, commit, isOurs, pause } from "./commit.ts";
 import { Effects } from "./effects.ts";
@@ -30,6 +31,7 @@ import type { Messenger } from "./messenger.ts";
 import type { Parking, ParkReason } from "./parking.ts";
 import type { PendingEntry, PendingSlot } from "./pending-index.ts";
 import type { HostSettings } from "./settings.ts";
+import { TurnSpans } from "./turn-spans.ts";
 
 /** How a request ended. */
 export type Outcome =
@@ -46,6 +48,7 @@ export type CellEnv = {
   readonly random: Random;
   readonly bus: Bus;
   readonly logger: Logger;
+  readonly telemetry: Telemetry | undefined;
   readonly settings: HostSettings;
   readonly effectGate: Gate;
   readonly messenger: Messenger;
@@ -74,6 +77,8 @@ type Waiting = {
   readonly answer: ((outcome: Outcome) => void) | undefined;
   /** Own inputs count only under the token under which they arose. */
   readonly token: Token | undefined;
+  /** Traceparent of whatever led to it. */
+  readonly trace?: string | undefined;
 };
 
 export class Cell {
@@ -130,7 +135,7 @@ export class Cell {
   // ---- the mailbox ----
 
   /** A request from a caller or another actor. Answers once, when its outcome is known. */
-  offer(input: Input, answer: (outcome: Outcome) => void): void {
+  offer(input: Input, answer: (outcome: Outcome) => void, trace?: string): void {
     if (this.#closed) return answer({ kind: "moved" });
     const { mailbox } = this.definition.limits;
     if (this.#callers.length >= mailbox) {
@@ -138,14 +143,14 @@ export class Cell {
         failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`),
       );
     }
-    this.#callers.push({ input, answer, token: undefined });
+    this.#callers.push({ input, answer, token: undefined, trace });
     this.#kick();
   }
 
   /** An input of the actor's own. The lane is bounded by what the actor has pending. */
-  tell(input: Input): void {
+  tell(input: Input, trace?: string): void {
     if (this.#closed || this.#token === undefined) return;
-    this.#own.push({ input, answer: undefined, token: this.#token });
+    this.#own.push({ input, answer: undefined, token: this.#token, trace });
     this.#kick();
   }
 
@@ -327,16 +332,19 @@ export class Cell {
     const actor = this.#actor as Actor;
     const live = batch.filter(({ token: arose }) => arose === undefined || compareTokens(arose, token) === 0);
     const id = this.#env.commitId();
-    const result = this.#step(actor, live, token, id);
+    const spans = this.#env.telemetry && new TurnSpans(this.#env.telemetry, this.key, actor.head, live);
+    const result = this.#step(actor, live, token, id, spans);
     this.#actor = result.actor;
     const taken = live.slice(0, result.taken);
     this.#putBack(live.slice(result.taken));
+    spans?.took(result.taken);
     if (result.actor !== actor) this.#effects?.loaded(result.actor, false);
     const ended = result.purge
       ? await this.#purge(token)
       : result.text === undefined
         ? await this.#unchanged(result, taken, token)
-        : await this.#commit(result.actor, result.text, token, id);
+        : await this.#commit(result.actor, result.text, token, id, spans);
+    spans?.end(result.replies, ended);
     if (this.#closed) {
       this.#answer(taken, { kind: "unknown" });
       return false;
@@ -364,7 +372,7 @@ export class Cell {
     if (this.#effects !== undefined) return this.#effects;
     if (orders === 0 && actor.outbox.size === 0 && (actor.tree?.volatileSids().length ?? 0) === 0) return undefined;
     const { key, definition } = this;
-    const { clock, random, logger, bus, effectGate: gate } = this.#env;
+    const { clock, random, logger, telemetry, bus, effectGate: gate } = this.#env;
     this.#effects = new Effects({
       key,
       definition,
@@ -374,8 +382,10 @@ export class Cell {
       gate,
       actor: () => this.#actor,
       token: () => this.#token,
-      tell: (input) => this.tell(input),
-      publish: async (event, id) => bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id),
+      telemetry,
+      tell: (input, trace) => this.tell(input, trace),
+      publish: async (event, id, trace) =>
+        bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id, trace),
       send: (item) => this.#send(item),
       park: (reason, error) => {
         this.#toPark = { reason, error };
@@ -389,11 +399,13 @@ export class Cell {
     return actor.head !== undefined && actor.base !== undefined && compareTokens(actor.head.token, token) === 0;
   }
 
-  #step(actor: Actor, live: readonly Waiting[], token: Token, id: string): Step {
+  #step(actor: Actor, live: readonly Waiting[], token: Token, id: string, spans: TurnSpans | undefined): Step {
     try {
       const inputs = live.map(({ input }) => input);
-      return step(actor, inputs, { nowMs: this.#env.clock.now(), token, commit: id, born: id });
+      const trace = spans?.context;
+      return step(actor, inputs, { nowMs: this.#env.clock.now(), token, commit: id, born: id, trace });
     } catch (error) {
+      spans?.fail(error);
       this.#answer(live, { kind: "unknown" });
       throw error;
     }
@@ -415,14 +427,22 @@ export class Cell {
       : { kind: "superseded" };
   }
 
-  async #commit(actor: Actor, text: string, token: Token, id: string): Promise<CommitResult> {
+  async #commit(
+    actor: Actor,
+    text: string,
+    token: Token,
+    id: string,
+    spans: TurnSpans | undefined,
+  ): Promise<CommitResult> {
     const ports = this.#ports(token);
     const due = dueMs(actor);
     if (due !== undefined) {
       const ready = await this.#slot.ensure(ports, due, token, id);
       if (ready.kind !== "ready" && ready.kind !== "written") return ready;
     }
-    const header = { commit: id, hash: hashText(text) };
+    const trace = actor.head?.trace;
+    const header = { commit: id, hash: hashText(text), ...(trace !== undefined && { trace }) };
+    spans?.committing(text.length);
     const sentAbove = this.#env.highestConfirmed(this.key);
     const result = await commit(ports, { key: this.key, value: text, header, expect: this.#revision, token });
     if (result.kind !== "written") return result;
@@ -727,6 +747,7 @@ export class Cell {
     const token = this.#token;
     const eventText = JSON.stringify(Tree.codec({}).encodeValue(item.event, "event"));
     this.#env.messenger.send({
+      trace: actor.head.trace,
       sender,
       item,
       eventText,

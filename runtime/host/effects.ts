@@ -5,7 +5,7 @@
  */
 import type { ActorDefinition } from "../definition.ts";
 import type { Event } from "../machine/internals.ts";
-import { begin, type EffectInfo, type Live, perform } from "../machine/live.ts";
+import { begin, type EffectInfo, type Live, type LiveEvents, perform } from "../machine/live.ts";
 import type { Sid } from "../machine/system.ts";
 import { rootSid } from "../machine/tree.ts";
 import type { ActionItem, EmitItem, OutboxItem, SendItem, StartItem } from "../outbox.ts";
@@ -14,6 +14,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { Token } from "../ports/store.ts";
+import type { Span, Telemetry } from "../ports/telemetry.ts";
 import type { Actor, Input, Order } from "../step.ts";
 import type { Gate } from "./gate.ts";
 
@@ -33,13 +34,14 @@ export type EffectsEnv = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly telemetry: Telemetry | undefined;
   /** Bounds how much invoked logic runs at once on this host. */
   readonly gate: Gate;
   readonly actor: () => Actor | undefined;
   readonly token: () => Token | undefined;
   /** Puts an input of the actor's own into its reserved lane. */
-  readonly tell: (input: Input) => void;
-  readonly publish: (event: Event, id: string) => Promise<void>;
+  readonly tell: (input: Input, trace?: string) => void;
+  readonly publish: (event: Event, id: string, trace?: string) => Promise<void>;
   readonly send: (item: SendItem) => void;
   /** An action failed for good, or cannot be found: set the actor aside. */
   readonly park: (reason: "action" | "missing", error: unknown) => void;
@@ -201,7 +203,8 @@ export class Effects {
     const ref = actor.tree?.ref(item.sid);
     if (ref === undefined) return;
     const policy = resolvePolicy("logic", typeof ref.src === "string" ? definition.effects[ref.src] : undefined);
-    if (this.#inherited.delete(item.n) && policy.onTakeover === "fail") {
+    const wasInherited = this.#inherited.delete(item.n);
+    if (wasInherited && policy.onTakeover === "fail") {
       const error = new EffectInterruptedError(
         `${String(ref.src)} may have begun before a restart; its policy is not to begin it again`,
       );
@@ -214,16 +217,21 @@ export class Effects {
     let timer: Cancel | undefined;
     let over = false;
     let leave = () => {};
+    let span: Span | undefined;
     gate.enter((out) => {
       leave = out;
       if (over || generation !== this.#generation) return leave();
-      live = begin(ref, this.#info(actor, item.sid, item.n, item.attempt), {
+      span = this.#span(actor, `effect ${String(ref.src)}`, item, wasInherited);
+      const info = this.#info(actor, item.sid, item.n, item.attempt, span);
+      const events: LiveEvents = {
         settled: (outcome) => close(outcome),
         failed: (error) => close({ ok: false, error }),
         relayed: (target, event) =>
           this.#env.tell({ kind: "relay", source: item.sid, target: target.sessionId, event }),
         emitted: (event) => this.#emitNow(item.sid, event),
-      });
+      };
+      live =
+        span === undefined ? begin(ref, info, events) : this.#env.telemetry?.with(span, () => begin(ref, info, events));
       if (over || !Number.isFinite(policy.timeoutMs)) return;
       timer = clock.after(policy.timeoutMs, () => {
         live?.stop();
@@ -236,15 +244,17 @@ export class Effects {
     const end = () => {
       over = true;
       timer?.();
+      span?.end();
       leave();
     };
     const close = (outcome: Extract<Input, { kind: "result" }>["outcome"]) => {
       if (over || generation !== this.#generation) return;
       this.#running.delete(item.n);
+      if (!outcome.ok) span?.fail(outcome.error);
       end();
       const retry = outcome.ok ? undefined : this.#retryOf(item, policy, outcome.error);
       this.#told.set(item.n, retry?.attempt ?? 0);
-      this.#env.tell(retry ?? { kind: "result", n: item.n, outcome });
+      this.#env.tell(retry ?? { kind: "result", n: item.n, outcome }, span?.context);
     };
     if (!over) {
       this.#running.set(item.n, {
@@ -275,8 +285,7 @@ export class Effects {
         this.#env.park("missing", new Error(item.missing));
         return;
       }
-      this.#inherited.delete(item.n);
-      this.#perform(actor, item);
+      this.#perform(actor, item, this.#inherited.delete(item.n));
     }
   }
 
@@ -295,7 +304,7 @@ export class Effects {
     return undefined;
   }
 
-  #perform(actor: Actor, item: ActionItem): void {
+  #perform(actor: Actor, item: ActionItem, wasInherited: boolean): void {
     const ref = actor.tree?.ref(item.sid);
     if (ref === undefined) {
       this.#env.park("missing", new Error(`the actor ${item.sid} of action ${item.action.type} is gone`));
@@ -305,22 +314,30 @@ export class Effects {
     const policy = resolvePolicy("action", this.#env.definition.effects[item.action.type]);
     const generation = this.#generation;
     this.#actionRuns = true;
+    const span = this.#span(actor, `effect ${item.action.type}`, item, wasInherited);
     const succeed = () => {
       this.#actionRuns = false;
+      span?.end();
       this.#told.set(item.n, 0);
       this.#done.add(item.n);
-      this.#env.tell({ kind: "acted", n: item.n });
+      this.#env.tell({ kind: "acted", n: item.n }, span?.context);
     };
     const fail = (error: unknown) => {
       this.#actionRuns = false;
+      span?.fail(error);
+      span?.end();
       const retry = this.#retryOf(item, policy, error);
       this.#told.set(item.n, retry?.attempt ?? 0);
-      if (retry !== undefined) this.#env.tell(retry);
+      if (retry !== undefined) this.#env.tell(retry, span?.context);
       else this.#env.park("action", error);
     };
     let returned: unknown;
     try {
-      returned = perform(item.action, ref, this.#info(actor, item.sid, item.n, item.attempt));
+      const info = this.#info(actor, item.sid, item.n, item.attempt, span);
+      returned =
+        span === undefined
+          ? perform(item.action, ref, info)
+          : this.#env.telemetry?.with(span, () => perform(item.action, ref, info));
     } catch (thrown) {
       fail(thrown);
       return;
@@ -359,7 +376,7 @@ export class Effects {
     const done = () => {
       if (generation === this.#generation) this.#env.tell({ kind: "acted", n: item.n });
     };
-    this.#env.publish(item.event, id).then(done, (error: unknown) => {
+    this.#env.publish(item.event, id, actor.head?.trace).then(done, (error: unknown) => {
       this.#env.logger.warn("an emitted event could not be published", { actor: this.#env.key, error });
       done();
     });
@@ -407,9 +424,23 @@ export class Effects {
     this.#running.delete(n);
   }
 
-  #info(actor: Actor, sid: Sid, n: number, attempt: number): EffectInfo {
+  /** Begun at once it is a part of what committed it; begun again, or by another owner, it came later. */
+  #span(actor: Actor, name: string, item: OutboxItem, wasInherited: boolean): Span | undefined {
+    const { telemetry, key } = this.#env;
+    if (telemetry === undefined) return undefined;
+    const { trace, origin } = actor.head ?? {};
+    const isLater = wasInherited || item.attempt > 1;
+    return telemetry.start(name, {
+      parent: isLater ? undefined : trace,
+      links: [trace, origin],
+      attributes: { "holdfast.actor": key, "holdfast.effect": item.n, "holdfast.attempt": item.attempt },
+    });
+  }
+
+  #info(actor: Actor, sid: Sid, n: number, attempt: number, span?: Span): EffectInfo {
     const { type, id } = actor.name;
     return {
+      ...(span !== undefined && { trace: span.context }),
       key: `${type}/${id}/${actor.head?.born}/${sid}/${n}`,
       token: this.#env.token() ?? actor.head?.token ?? [0, 0],
       attempt,

@@ -17,6 +17,7 @@ import type { LeaseChange, Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
+import { isTraceparent, type Telemetry } from "../ports/telemetry.ts";
 import type { Input } from "../step.ts";
 import { Cell, type CellEnv, type Outcome } from "./cell.ts";
 import { pause, tokenOf } from "./commit.ts";
@@ -43,6 +44,7 @@ export type HostPorts = {
   readonly leases: Leases;
   readonly bus: Bus;
   readonly logger: Logger;
+  readonly telemetry?: Telemetry | undefined;
 };
 
 export type HostCounts = {
@@ -126,6 +128,7 @@ export class Host {
       random,
       bus,
       logger,
+      telemetry: ports.telemetry,
       settings: this.#settings,
       effectGate: new Gate(this.#settings.effects),
       messenger: this.#messenger,
@@ -211,22 +214,22 @@ export class Host {
   // ---- requests ----
 
   /** One request for one actor, answered once by this node, with its outcome or with `moved`. */
-  request(key: string, input: Input, answer: (outcome: Outcome) => void): void {
+  request(key: string, input: Input, answer: (outcome: Outcome) => void, trace?: string): void {
     if (this.#failure !== undefined)
       return answer({ kind: "failed", code: this.#failure.code as "Stopped", message: this.#failure.message });
     if (this.#state !== "running")
       return answer({ kind: "failed", code: "Stopped", message: "the runtime is stopping" });
-    this.#offer(key, input, answer);
+    this.#offer(key, input, answer, trace);
   }
 
-  #offer(key: string, input: Input, answer: (outcome: Outcome) => void): void {
+  #offer(key: string, input: Input, answer: (outcome: Outcome) => void, trace?: string): void {
     const cell = this.#cell(key);
     if (cell === undefined) answer({ kind: "moved" });
-    else cell.offer(input, answer);
+    else cell.offer(input, answer, trace);
   }
 
-  #asked(key: string, input: Input): Promise<Outcome> {
-    return new Promise((resolve) => this.#offer(key, input, resolve));
+  #asked(key: string, input: Input, trace: string | undefined): Promise<Outcome> {
+    return new Promise((resolve) => this.#offer(key, input, resolve, trace));
   }
 
   /** Whether this node runs the actor now. */
@@ -435,7 +438,8 @@ export class Host {
 
   // ---- what the bus brings ----
 
-  async #serve({ partition, body: text, channel }: BusRequest): Promise<string> {
+  async #serve({ partition, body: text, channel, trace: given }: BusRequest): Promise<string> {
+    const trace = isTraceparent(given) ? given : undefined;
     const body = readBody(text);
     if (body === undefined)
       return answer({ kind: "refused", code: "InvalidRequest", message: "the request cannot be read" });
@@ -454,7 +458,7 @@ export class Host {
     if (needsHost && !isServing) return answer({ kind: "moved" });
     switch (body.op) {
       case "message":
-        return JSON.stringify(await this.#message(body));
+        return JSON.stringify(await this.#message(body, trace));
       case "settled":
         this.#cell(body.actor)?.later({ kind: "settled", settlement: body.settlement });
         return answer({ kind: "receipt", revision: 0, changed: false, duplicate: false });
@@ -465,7 +469,7 @@ export class Host {
       case "resume":
         return answer(toAnswer(await this.resume(body.actor, body.mode)));
       default:
-        return answer(toAnswer(await this.#asked(body.actor, this.#inputOf(body))));
+        return answer(toAnswer(await this.#asked(body.actor, this.#inputOf(body), trace)));
     }
   }
 
@@ -488,7 +492,7 @@ export class Host {
     }
   }
 
-  async #message(body: MessageBody): Promise<MessageAnswer> {
+  async #message(body: MessageBody, trace: string | undefined): Promise<MessageAnswer> {
     if (this.#state !== "running") return { kind: "later" };
     const cell = this.#cell(body.actor);
     if (cell === undefined) {
@@ -499,13 +503,8 @@ export class Host {
     const codec = Tree.codec({});
     const items = body.items.map(({ n, event }) => ({ n, event: codec.decodeValue(event) as Event }));
     const sender = { ...body.sender, partition: this.partitionOf(body.sender.key) };
-    const outcome = await offered(cell, {
-      kind: "message",
-      sender,
-      number: body.number,
-      life: body.life,
-      items,
-    });
+    const { number, life } = body;
+    const outcome = await offered(cell, { kind: "message", sender, number, life, items }, trace);
     if (outcome.kind !== "reply") return { kind: "later" };
     const { reply } = outcome;
     return reply.kind === "message" || reply.kind === "renumber" || reply.kind === "life" ? reply : { kind: "later" };
@@ -635,8 +634,8 @@ function toAnswer(outcome: Outcome): RequestAnswer {
   }
 }
 
-function offered(cell: Cell, input: Input): Promise<Outcome> {
-  return new Promise((resolve) => cell.offer(input, resolve));
+function offered(cell: Cell, input: Input, trace: string | undefined): Promise<Outcome> {
+  return new Promise((resolve) => cell.offer(input, resolve, trace));
 }
 
 function answer(value: RequestAnswer): string {

@@ -31,7 +31,7 @@ async function sent(eventTexts: readonly string[]): Promise<{ bytes: number; ite
   const sender = { key: "order.o-1", born: "b", partition: 0 };
   eventTexts.forEach((eventText, index) => {
     const item = { n: index + 1, kind: "send", to: address("job", "j") } as unknown as SendItem;
-    messenger.send({ sender, item, eventText, delivered: () => {}, outranked: () => {} });
+    messenger.send({ sender, item, eventText, trace: undefined, delivered: () => {}, outranked: () => {} });
   });
   await clock.advance(1_000);
   messenger.stop();

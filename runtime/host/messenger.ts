@@ -26,6 +26,8 @@ export type MessengerEnv = {
 };
 
 export type Outgoing = {
+  /** Traceparent of the commit that sent it. */
+  readonly trace: string | undefined;
   readonly sender: Sender;
   readonly item: SendItem;
   readonly eventText: string;
@@ -145,7 +147,12 @@ export class Messenger {
     const life = this.#lives.get(receiver);
     const body = encodeMessage(receiver, sender, requestNumber(token, counter), items, life, settlement);
     const reply = await this.#env.bus.request(
-      { partition: this.#env.partitionOf(receiver), body, channel: "node" },
+      {
+        partition: this.#env.partitionOf(receiver),
+        body,
+        channel: "node",
+        ...(first.trace !== undefined && { trace: first.trace }),
+      },
       this.#env.settings.messageTimeoutMs,
     );
     channel.inFlight.delete(counter);

@@ -16,6 +16,8 @@ export type EffectInfo = {
   readonly token: Token;
   /** 1 for the first attempt that was begun, as far as the document knows. */
   readonly attempt: number;
+  /** W3C traceparent of the attempt's span, where there is telemetry: for whatever the effect calls. */
+  readonly trace?: string;
 };
 
 const infos = new WeakMap<object, EffectInfo>();

@@ -140,6 +140,7 @@ function sendFromMessenger(
         sender: from,
         item,
         eventText,
+        trace: undefined,
         outranked: () => {},
         delivered: () => {
           messenger.removed(from, to, 1);

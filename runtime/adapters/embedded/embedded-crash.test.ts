@@ -3,43 +3,33 @@
  * JavaScript on the compiled store, since Node cannot run its TypeScript.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { type Compiled, compileProject } from "../../testing/compiled.fixture.ts";
 import { EmbeddedStore, StoreInUse } from "./index.ts";
 
-const root = resolve(import.meta.dirname, "../../..");
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-crash-"));
-let compiled: string;
+let compiled: Compiled;
 let made = 0;
 const freshDirectory = () => join(scratch, String(++made));
 
 beforeAll(() => {
-  const cache = join(root, "node_modules/.cache");
-  mkdirSync(cache, { recursive: true });
-  compiled = mkdtempSync(join(cache, "holdfast-crash-"));
-  const tsc = join(root, "node_modules/.bin/tsc");
-  const { stdout, error } = spawnSync(
-    tsc,
-    ["-p", join(root, "tsconfig.build.json"), "--outDir", compiled, "--noCheck", "--declaration", "false"],
-    { encoding: "utf8" },
-  );
-  assert.equal(error, undefined);
-  assert.equal(stdout, "");
+  compiled = compileProject();
 });
 
 afterAll(() => {
   rmSync(scratch, { recursive: true, force: true });
-  rmSync(compiled, { recursive: true, force: true });
+  compiled.remove();
 });
 
 /** What every process begins with: the open store, and a line on standard output that is out when `say` returns. */
 const prelude = (directory: string) => `
   import { writeSync } from "node:fs";
-  import { EmbeddedStore } from ${JSON.stringify(pathToFileURL(join(compiled, "runtime/adapters/embedded/index.js")).href)};
+  import { EmbeddedStore } from ${JSON.stringify(pathToFileURL(join(compiled.folder, "runtime/adapters/embedded/index.js")).href)};
   const say = (...words) => writeSync(1, words.join(" ") + "\\n");
   const store = await EmbeddedStore.open(${JSON.stringify(directory)});
   const write = (key, value, expect) =>

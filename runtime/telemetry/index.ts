@@ -1,0 +1,118 @@
+/**
+ * `holdfast/telemetry`: spans through OpenTelemetry. `openTelemetry()` uses whatever SDK the service has registered;
+ * `setUpTracing()` registers one in one call. Needs the package @opentelemetry/api, and for the latter the SDK's.
+ */
+import * as api from "@opentelemetry/api";
+import { isTraceparent, type Span, type SpanOptions, type Telemetry } from "../ports/telemetry.ts";
+
+export type { Span, SpanKind, SpanOptions, Telemetry } from "../ports/telemetry.ts";
+
+const kinds = {
+  internal: api.SpanKind.INTERNAL,
+  client: api.SpanKind.CLIENT,
+  producer: api.SpanKind.PRODUCER,
+  consumer: api.SpanKind.CONSUMER,
+} as const;
+
+/** Without an SDK registered every span is `undefined`, and nothing is kept or sent. */
+export function openTelemetry(tracer: api.Tracer = api.trace.getTracer("holdfast")): Telemetry {
+  return {
+    start(name, options) {
+      const parent = contextOf(options.parent);
+      const span = tracer.startSpan(
+        name,
+        {
+          kind: kinds[options.kind ?? "internal"],
+          ...(options.attributes && { attributes: options.attributes }),
+          ...(options.links && { links: linksOf(options) }),
+        },
+        parent === undefined ? api.ROOT_CONTEXT : api.trace.setSpanContext(api.ROOT_CONTEXT, parent),
+      );
+      return api.isSpanContextValid(span.spanContext()) ? wrap(span) : undefined;
+    },
+    active() {
+      const span = api.trace.getSpanContext(api.context.active());
+      return span !== undefined && api.isSpanContextValid(span) ? textOf(span) : undefined;
+    },
+    with(span, work) {
+      const { actual } = span as Wrapped;
+      return api.context.with(api.trace.setSpan(api.context.active(), actual), work);
+    },
+  };
+}
+
+export type TracingOptions = {
+  /** `service.name` of every span. */
+  readonly serviceName: string;
+  /** Where spans go, such as an OTLP exporter of `@opentelemetry/exporter-trace-otlp-http`. */
+  readonly exporter: import("@opentelemetry/sdk-trace-base").SpanExporter;
+  /** How long a span that has ended may wait for its batch: what a killed process had not sent is lost. Default: 1,000. */
+  readonly delayMs?: number;
+};
+
+export type Tracing = {
+  readonly telemetry: Telemetry;
+  /** Sends what is buffered, and ends. */
+  shutdown(): Promise<void>;
+};
+
+/** Registers an SDK for this process: batches of spans to the exporter, contexts that follow promises. */
+export async function setUpTracing({ serviceName, exporter, delayMs = 1_000 }: TracingOptions): Promise<Tracing> {
+  const [sdk, hooks, resources] = await Promise.all([
+    import("@opentelemetry/sdk-trace-base"),
+    import("@opentelemetry/context-async-hooks"),
+    import("@opentelemetry/resources"),
+  ]).catch((error: unknown) => {
+    throw new Error(
+      "setUpTracing needs an SDK: npm install @opentelemetry/sdk-trace-base @opentelemetry/context-async-hooks @opentelemetry/resources",
+      { cause: error },
+    );
+  });
+  const provider = new sdk.BasicTracerProvider({
+    resource: resources.resourceFromAttributes({ "service.name": serviceName }),
+    spanProcessors: [new sdk.BatchSpanProcessor(exporter, { scheduledDelayMillis: delayMs })],
+  });
+  api.trace.setGlobalTracerProvider(provider);
+  api.context.setGlobalContextManager(new hooks.AsyncLocalStorageContextManager().enable());
+  return {
+    telemetry: openTelemetry(provider.getTracer("holdfast")),
+    shutdown: () => provider.shutdown(),
+  };
+}
+
+type Wrapped = Span & { readonly actual: api.Span };
+
+function wrap(span: api.Span): Wrapped {
+  return {
+    actual: span,
+    context: textOf(span.spanContext()),
+    set: (name, value) => void span.setAttribute(name, value),
+    fail(error) {
+      span.recordException(error as Error);
+      span.setStatus({
+        code: api.SpanStatusCode.ERROR,
+        message: error instanceof Error ? error.message : String(error),
+      });
+    },
+    end: () => span.end(),
+  };
+}
+
+function linksOf({ links = [], parent }: SpanOptions): api.Link[] {
+  const found: api.Link[] = [];
+  for (const text of new Set(links)) {
+    const context = text === parent ? undefined : contextOf(text);
+    if (context !== undefined) found.push({ context });
+  }
+  return found;
+}
+
+function contextOf(text: string | undefined): api.SpanContext | undefined {
+  if (!isTraceparent(text)) return undefined;
+  const [, traceId, spanId, flags] = text.split("-") as [string, string, string, string];
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
+}
+
+function textOf({ traceId, spanId, traceFlags }: api.SpanContext): string {
+  return `00-${traceId}-${spanId}-${(traceFlags & 0xff).toString(16).padStart(2, "0")}`;
+}
