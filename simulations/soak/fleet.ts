@@ -86,7 +86,19 @@ export class Fleet {
     }
   }
 
+  /** As whatever watches over processes would: one that cannot start, since its servers do not answer, is started again. */
   async #startHost(host: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#startOnce(host);
+      } catch (error) {
+        if (attempt === 30) throw error;
+        await sleep(500);
+      }
+    }
+  }
+
+  async #startOnce(host: number): Promise<void> {
     const child = fork(
       new URL("./host.js", import.meta.url),
       [this.urls.join(","), `host-${host + 1}`, String(this.#recorderPort)],
