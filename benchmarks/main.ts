@@ -11,6 +11,8 @@ import { benchMemory } from "./memory.ts";
 import { benchPostgres } from "./postgres.ts";
 import { benchRecovery, benchStart } from "./start.ts";
 import { benchStep } from "./step.ts";
+import { benchTakeover } from "./takeover.ts";
+import { benchTelemetry } from "./telemetry.ts";
 
 const { values, positionals } = parseArgs({
   options: { json: { type: "boolean" }, quick: { type: "boolean" } },
@@ -51,6 +53,11 @@ async function onOneMachine(): Promise<void> {
     `step, event to document text   ${stepped.stepUs.toFixed(1)} us; live XState send ${stepped.liveUs.toFixed(1)} us; ratio ${stepped.ratio.toFixed(2)} (aim: 2.5)`,
   );
 
+  const telemetry = await benchTelemetry(quick ? 3 : 7);
+  say(
+    `telemetry without an SDK       ${telemetry.withUs.toFixed(1)} us an event in memory, ${telemetry.withoutUs.toFixed(1)} us with none; ratio ${telemetry.ratio.toFixed(2)}`,
+  );
+
   const memoryFigures = await benchMemory(quick ? 1_000 : 5_000);
   say(
     `memory per hot actor           ${count(memoryFigures.hotBytes)} B, live XState actor ${count(memoryFigures.liveBytes)} B: ` +
@@ -69,7 +76,7 @@ async function onOneMachine(): Promise<void> {
     `recovery                       ${count(recovery.pending)} pending among ${count(recovery.idle)} idle: ${recovery.recoveredMs.toFixed(0)} ms ` +
       `from opening the store (aim: 1,000), ${recovery.openMs.toFixed(0)} ms of it to be ready`,
   );
-  Object.assign(results, { embedded, step: stepped, memory: memoryFigures, start, recovery });
+  Object.assign(results, { embedded, step: stepped, telemetry, memory: memoryFigures, start, recovery });
 }
 
 async function onJetStream(): Promise<void> {
@@ -99,7 +106,12 @@ async function onJetStream(): Promise<void> {
     say(
       `${"PostgreSQL, fsync, one each".padEnd(30)}${String(callers).padStart(8)}${count(perSecond).padStart(11)}   mean ${ms(meanMs)} ms`,
     );
-  Object.assign(results, { jetstream, ...(postgres && { postgres }) });
+  const takeover = await benchTakeover(quick ? 200 : 1_000);
+  say(
+    `takeover of one partition      ${count(takeover.pending)} actors with work under way: ${takeover.takenMs.toFixed(0)} ms from the new owner's token to the last ` +
+      `result (aim: 1,000), after ${takeover.leaseMs.toFixed(0)} ms for the lease to end`,
+  );
+  Object.assign(results, { jetstream, takeover, ...(postgres && { postgres }) });
 }
 
 function count(value: number): string {

@@ -1,5 +1,5 @@
 /** The machine that the figures are of: an order of six states with a guard and assigns, a context of about 130 bytes. */
-import { assign, setup } from "xstate";
+import { assign, fromPromise, setup } from "xstate";
 
 type Item = { readonly sku: string; readonly count: number };
 
@@ -75,3 +75,11 @@ export const orderWithEffects = setup({
 
 /** What the effects of this process have done. */
 export const told = { count: 0 };
+
+/** Waits at once for an effect that takes as long as its host makes it. */
+export function heldSleeper(hold: () => Promise<void>) {
+  return setup({ actors: { hold: fromPromise(hold) } }).createMachine({
+    initial: "held",
+    states: { held: { invoke: { src: "hold", onDone: "free" } }, free: {} },
+  });
+}

@@ -294,7 +294,8 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
     return new Promise((resolve, reject) => {
-      const { host, sequences, telemetry } = this.#env;
+      const { host, sequences } = this.#env;
+      const telemetry = this.#env.telemetry?.isRecording() ? this.#env.telemetry : undefined;
       if (options?.trace !== undefined && !isTraceparent(options.trace)) {
         throw errorOf("InvalidRequest", `the trace of a ${request.kind} must be a W3C traceparent, version 00`);
       }

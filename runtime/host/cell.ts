@@ -332,7 +332,8 @@ export class Cell {
     const actor = this.#actor as Actor;
     const live = batch.filter(({ token: arose }) => arose === undefined || compareTokens(arose, token) === 0);
     const id = this.#env.commitId();
-    const spans = this.#env.telemetry && new TurnSpans(this.#env.telemetry, this.key, actor.head, live);
+    const { telemetry } = this.#env;
+    const spans = telemetry?.isRecording() ? new TurnSpans(telemetry, this.key, actor.head, live) : undefined;
     const result = this.#step(actor, live, token, id, spans);
     this.#actor = result.actor;
     const taken = live.slice(0, result.taken);

@@ -23,6 +23,8 @@ export interface Span {
 }
 
 export interface Telemetry {
+  /** Whether anybody would get the spans. May change at any time; asked before anything is prepared for one. */
+  isRecording(): boolean;
   /** Undefined when nobody records: then nothing is to be done, now or later. */
   start(name: string, options: SpanOptions): Span | undefined;
   /** The span that is active where this is called. */

@@ -15,9 +15,13 @@ const kinds = {
 } as const;
 
 /** Without an SDK registered every span is `undefined`, and nothing is kept or sent. */
-export function openTelemetry(tracer: api.Tracer = api.trace.getTracer("holdfast")): Telemetry {
+export function openTelemetry(given?: api.Tracer): Telemetry {
+  const tracer = given ?? api.trace.getTracer("holdfast");
+  const isRecording = () => given !== undefined || isSdkRegistered();
   return {
+    isRecording,
     start(name, options) {
+      if (!isRecording()) return undefined;
       const parent = contextOf(options.parent);
       const span = tracer.startSpan(
         name,
@@ -39,6 +43,12 @@ export function openTelemetry(tracer: api.Tracer = api.trace.getTracer("holdfast
       return api.context.with(api.trace.setSpan(api.context.active(), actual), work);
     },
   };
+}
+
+/** One may be registered at any time: asked at each span, and cheaper than a span that nobody records. */
+function isSdkRegistered(): boolean {
+  const provider = api.trace.getTracerProvider();
+  return !(provider instanceof api.ProxyTracerProvider) || provider.getDelegateTracer("holdfast") !== undefined;
 }
 
 export type TracingOptions = {
