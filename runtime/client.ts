@@ -487,7 +487,8 @@ function fromOutcome(outcome: Outcome): Answer {
 }
 
 function nameOf(request: Request): string {
-  return request.kind === "event" ? request.event.type : request.kind;
+  if (request.kind === "event") return request.event.type;
+  return request.kind === "create" && request.event !== undefined ? `create ${request.event.type}` : request.kind;
 }
 
 function encodeRequest(actor: string, request: Request, key: Key): RequestBody {

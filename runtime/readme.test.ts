@@ -1,29 +1,51 @@
-/** The README's lines run as they stand there, and run again on what they left. */
+/** The README's lines and a guide's run as they stand there; the README's again on what they left. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const sources: Readonly<Record<string, string>> = {
+  holdfast: "runtime/index.ts",
+  "holdfast/embedded": "runtime/adapters/embedded/index.ts",
+  "holdfast/telemetry": "runtime/telemetry/index.ts",
+};
+let examples = 0;
 
-test("the README's example runs, and running it again changes nothing", async () => {
-  const code = /```ts\n(import \{ setup \}.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1];
-  if (code === undefined) throw new Error("the README has no example");
-  const data = mkdtempSync(join(tmpdir(), "holdfast-readme-"));
+/** The first block that imports something: written to a file of its own, and run. */
+async function runExample(document: string, edit: (code: string) => string = (code) => code): Promise<void> {
+  const code = /```ts\n(import .*?)```/s.exec(readFileSync(join(root, document), "utf8"))?.[1];
+  if (code === undefined) throw new Error(`${document} has no example`);
   const cache = join(root, "node_modules", ".cache", "readme");
   mkdirSync(cache, { recursive: true });
+  const file = join(cache, `example-${process.pid}-${++examples}.ts`);
+  const text = edit(code).replace(/from "(holdfast[a-z/]*)"/g, (_, name: string) => {
+    const source = sources[name];
+    if (source === undefined) throw new Error(`${document} imports ${name}`);
+    return `from ${JSON.stringify(join(root, source))}`;
+  });
+  writeFileSync(file, `${text}\nexport const last = await (async () => "through")();\n`);
+  expect(((await import(/* @vite-ignore */ pathToFileURL(file).href)) as { last: string }).last).toBe("through");
+}
+
+test("the README's example runs, and running it again changes nothing", async () => {
+  const data = mkdtempSync(join(tmpdir(), "holdfast-readme-"));
   try {
-    for (const run of [1, 2]) {
-      const file = join(cache, `example-${process.pid}-${run}.ts`);
-      const text = code
-        .replace('from "holdfast"', `from ${JSON.stringify(join(root, "runtime/index.ts"))}`)
-        .replace('from "holdfast/embedded"', `from ${JSON.stringify(join(root, "runtime/adapters/embedded/index.ts"))}`)
-        .replace('"./data"', JSON.stringify(join(data, "actors")));
-      writeFileSync(file, `${text}\nexport const last = await (async () => "through")();\n`);
-      expect(((await import(/* @vite-ignore */ pathToFileURL(file).href)) as { last: string }).last).toBe("through");
-    }
+    for (let run = 1; run <= 2; run++)
+      await runExample("README.md", (code) => code.replace('"./data"', JSON.stringify(join(data, "actors"))));
   } finally {
     rmSync(data, { recursive: true, force: true });
+  }
+});
+
+test("the example of the guide to traces prints the spans that it promises", async () => {
+  const dir = vi.spyOn(console, "dir").mockImplementation(() => {});
+  try {
+    await runExample("docs/guides/tracing.md");
+    const names = dir.mock.calls.map(([span]) => (span as { readonly name: string }).name);
+    expect(new Set(names)).toEqual(new Set(["send create PAY", "order create PAY", "commit", "effect charge"]));
+  } finally {
+    dir.mockRestore();
   }
 });

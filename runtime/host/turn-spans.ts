@@ -100,6 +100,8 @@ function nameOf(input: Input): string {
   switch (input.kind) {
     case "event":
       return input.event.type;
+    case "create":
+      return input.event === undefined ? "create" : `create ${input.event.type}`;
     case "message":
       return input.items[0]?.event.type ?? "message";
     default:
