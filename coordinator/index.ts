@@ -4,7 +4,7 @@ export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases
 export { adoptBackend, attachBackend, type EpochPorts } from "./lease/epoch.ts";
 export { LeaseBackendChanged, LeaseInvalidOption, LeaseLost, LeaseNotAcquired } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
-export { assign } from "./placement/assign.ts";
+export { assign, type Member } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";
 export type {
   AcquireOutcome,

@@ -26,3 +26,9 @@ export function expiresMs(seenMs: number, ttlMs: number): number {
 export function renewEveryMs(ttlMs: number): number {
   return ttlMs / 3;
 }
+
+/** What a process may say of its own capacity, or why not. */
+export function weightProblem(weight: unknown): string | undefined {
+  if (Number.isSafeInteger(weight) && (weight as number) >= 1 && (weight as number) <= 1_000) return undefined;
+  return `it is ${String(weight)}; it must be a whole number from 1 to 1000`;
+}

@@ -1,8 +1,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { assign } from "./assign.ts";
+import { assign as assignMembers, type Member } from "./assign.ts";
 
 const seed = Number(process.env.SEED ?? 20_260_101);
+
+/** All alike. */
+const assign = (holders: readonly (string | undefined)[], eligible: readonly string[]) =>
+  assignMembers(
+    holders,
+    eligible.map((session) => ({ session })),
+  );
 
 const cases = fc.record({
   eligible: fc.uniqueArray(fc.constantFrom("a", "b", "c", "d", "e", "f"), { maxLength: 6 }),
@@ -79,4 +86,72 @@ test("one that joins takes its share and no more moves; one that goes leaves its
       .filter((holder) => holder !== "b")
       .every((holder, index) => holder === without.filter((_, p) => three[p] !== "b")[index]),
   ).toBe(true);
+});
+
+const weighted = fc.record({
+  members: fc.uniqueArray(
+    fc.record({
+      session: fc.constantFrom("a", "b", "c", "d", "e", "f"),
+      weight: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }),
+      zone: fc.option(fc.constantFrom("east", "west", "north"), { nil: undefined }),
+    }),
+    { minLength: 1, maxLength: 6, selector: ({ session }) => session },
+  ),
+  holders: fc.array(fc.option(fc.constantFrom("a", "b", "c", "d", "e", "f", "gone"), { nil: undefined }), {
+    maxLength: 70,
+  }),
+});
+
+/** By the definition, slowly: a zone's share of all, a member's share of its zone. */
+function worth(members: readonly Member[], member: Member, partitions: number): number {
+  const zones = new Set(members.map(({ zone }) => zone ?? ""));
+  const peers = members.filter(({ zone }) => (zone ?? "") === (member.zone ?? ""));
+  return ((partitions / zones.size) * (member.weight ?? 1)) / peers.reduce((sum, { weight = 1 }) => sum + weight, 0);
+}
+
+test(`each gets what its zone and weight are worth, give or take one, and then nothing moves any more (seed ${seed})`, () => {
+  fc.assert(
+    fc.property(weighted, ({ members, holders }) => {
+      const targets = assignMembers(holders, members);
+      for (const member of members) {
+        const load = targets.filter((target) => target === member.session).length;
+        expect(Math.abs(load - worth(members, member, holders.length))).toBeLessThan(1);
+      }
+      expect(targets.every((target) => members.some(({ session }) => session === target))).toBe(true);
+      expect(assignMembers(targets, members)).toEqual(targets);
+      expect(assignMembers(holders, [...members].reverse())).toEqual(targets);
+    }),
+    { seed, numRuns: 2_000 },
+  );
+});
+
+test(`a member loses only what is beyond its own worth, whatever zones and weights are (seed ${seed})`, () => {
+  fc.assert(
+    fc.property(weighted, ({ members, holders }) => {
+      const targets = assignMembers(holders, members);
+      for (const { session } of members) {
+        const before = holders.flatMap((holder, partition) => (holder === session ? [partition] : []));
+        const after = targets.filter((target) => target === session).length;
+        const kept = before.filter((partition) => targets[partition] === session).length;
+        expect(kept).toBe(Math.min(before.length, after));
+      }
+    }),
+    { seed, numRuns: 1_000 },
+  );
+});
+
+test("two small members and one of twice their size; three zones, of which one has a single member", () => {
+  const none = Array.from({ length: 64 }, () => undefined);
+  const loads = (members: readonly Member[]) => {
+    const targets = assignMembers(none, members);
+    return members.map(({ session }) => targets.filter((target) => target === session).length);
+  };
+  expect(loads([{ session: "a", weight: 2 }, { session: "b" }, { session: "c" }])).toEqual([32, 16, 16]);
+  const [a, b, c, d] = loads([
+    { session: "a", zone: "east" },
+    { session: "b", zone: "east" },
+    { session: "c", zone: "west" },
+    { session: "d", zone: "north" },
+  ]) as [number, number, number, number];
+  for (const zone of [a + b, c, d]) expect(Math.abs(zone - 64 / 3)).toBeLessThan(1.5);
 });

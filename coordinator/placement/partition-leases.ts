@@ -7,14 +7,18 @@ import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { LeaseChange, LeaseStatus, Leases } from "../../runtime/ports/leases.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
-import type { Fencing, LeaseService, Session } from "../ports/lease-service.ts";
-import { assign } from "./assign.ts";
+import { weightProblem } from "../lease/validity.ts";
+import type { Fencing, LeaseService, Session, SessionAttributes } from "../ports/lease-service.ts";
+import { assign, type Member } from "./assign.ts";
 
 export type PartitionLeasesOptions = {
   /** Back ends without fencing do not fit: a token that no resource can compare would be a promise that nobody keeps. */
   readonly service: LeaseService<Exclude<Fencing, "none">>;
   readonly partitions: number;
   readonly node: string;
+  /** How much of the work this process takes beside the others, and where it stands: see `assign`. */
+  readonly weight?: number | undefined;
+  readonly zone?: string | undefined;
   readonly ttlMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -91,7 +95,7 @@ export class PartitionLeases implements Leases {
       clock.after(boundMs, resolve, { background: true });
     });
     // What the others do not know costs them one wait for this session's end, no more.
-    await Promise.race([this.#session?.update({ draining: true }).catch(() => {}) ?? Promise.resolve(), over]);
+    await Promise.race([this.#session?.update(this.#attributes()).catch(() => {}) ?? Promise.resolve(), over]);
     this.#look();
     if (this.#held.size > 0) await over;
   }
@@ -132,15 +136,22 @@ export class PartitionLeases implements Leases {
 
   // ---- the session ----
 
+  #attributes(): SessionAttributes {
+    const { weight, zone } = this.#options;
+    return {
+      ...(this.#state === "draining" && { draining: true }),
+      ...(this.#problem !== undefined && { problem: this.#problem }),
+      ...(weight !== undefined && { weight }),
+      ...(zone !== undefined && { zone }),
+    };
+  }
+
   async #openSession(): Promise<void> {
     const { service, node, ttlMs } = this.#options;
     const session = await service.openSession({
       node,
       ttlMs,
-      attributes: {
-        draining: this.#state === "draining",
-        ...(this.#problem !== undefined && { problem: this.#problem }),
-      },
+      attributes: this.#attributes(),
     });
     if (this.#state === "released") return session.close();
     this.#session = session;
@@ -196,7 +207,7 @@ export class PartitionLeases implements Leases {
     this.#problem = problem;
     if (problem !== undefined) logger.error(problem);
     else logger.info("this machine's clock agrees with the server's again");
-    await this.#session?.update({ ...(problem !== undefined && { problem }) }).catch(() => {}); // told with the next renewal
+    await this.#session?.update(this.#attributes()).catch(() => {}); // told with the next renewal
     this.#look();
   }
 
@@ -236,12 +247,8 @@ export class PartitionLeases implements Leases {
       return holder !== undefined && (sessions.has(holder) || holder === session.id) ? holder : undefined;
     });
     await this.#adopt(session, holders);
-    const eligible = [...sessions.values()]
-      .filter(({ attributes }) => attributes.draining !== true && attributes.problem === undefined)
-      .map(({ id }) => id);
     const mayTake = this.#state === "running" && this.#problem === undefined;
-    const others = eligible.filter((id) => id !== session.id);
-    const targets = assign(holders, mayTake ? [...others, session.id] : others);
+    const targets = assign(holders, this.#members(session));
     if (mayTake) await this.#take(session, targets, holders);
     for (const [partition, held] of this.#held) {
       const to = targets[partition];
@@ -331,17 +338,26 @@ export class PartitionLeases implements Leases {
 
   #successor(session: Session, partition: number): string | undefined {
     const { sessions, leases } = this.#options.service.view();
-    const eligible = [...sessions.values()]
-      .filter(({ attributes }) => attributes.draining !== true && attributes.problem === undefined)
-      .map(({ id }) => id);
-    const mayKeep = this.#state === "running" && this.#problem === undefined;
     const holders = Array.from({ length: this.partitions }, (_, one) => {
       const holder = leases.get(leaseName(one))?.session;
       return holder !== undefined && sessions.has(holder) ? holder : undefined;
     });
-    const others = eligible.filter((id) => id !== session.id);
-    const target = assign(holders, mayKeep ? [...others, session.id] : others)[partition];
+    const target = assign(holders, this.#members(session))[partition];
     return target === session.id ? undefined : target;
+  }
+
+  /** Those that may have partitions. This process speaks for itself: the view may not show it yet, or not any more. */
+  #members(session: Session): Member[] {
+    const { weight, zone } = this.#options;
+    const others = [...this.#options.service.view().sessions.values()]
+      .filter(({ id }) => id !== session.id)
+      .filter(({ attributes }) => attributes.draining !== true && attributes.problem === undefined)
+      .map(({ id, attributes: { weight: said, zone: where } }): Member => {
+        // One that says nonsense of itself must not stop the others from computing the same.
+        return { session: id, weight: weightProblem(said) === undefined ? said : undefined, zone: where };
+      });
+    const mayHave = this.#state === "running" && this.#problem === undefined;
+    return mayHave ? [...others, { session: session.id, weight, zone }] : others;
   }
 
   #drop(partition: number): void {

@@ -18,6 +18,9 @@ export type SessionAttributes = {
   readonly draining?: boolean;
   /** Why it takes nothing, for people to read. */
   readonly problem?: string;
+  /** How much it takes beside the others, and where it stands: see `assign`. */
+  readonly weight?: number;
+  readonly zone?: string;
 };
 
 export type SessionInfo = {

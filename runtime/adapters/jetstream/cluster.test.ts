@@ -85,10 +85,15 @@ describeWithNats("several nodes", () => {
     await server?.stop();
   });
 
-  async function start(node: string, url = server.url, clock = new SystemClock()): Promise<Runtime<Counters>> {
+  async function start(
+    node: string,
+    url = server.url,
+    clock = new SystemClock(),
+    options: { readonly weight?: number; readonly zone?: string } = {},
+  ): Promise<Runtime<Counters>> {
     const runtime = await createRuntime({
       actors: { counter: counterOf(node, effects, 20) },
-      store: jetstream({ servers: url, bucket, node, leaseTtlMs: 1_000, requestTimeoutMs: 1_000 }),
+      store: jetstream({ servers: url, bucket, node, leaseTtlMs: 1_000, requestTimeoutMs: 1_000, ...options }),
       logger: silent,
       clock,
     });
@@ -214,11 +219,26 @@ describeWithNats("several nodes", () => {
     expect((await late.actor("counter", "a").send({ type: "ADD", by: "x" })).changed).toBe(true);
   });
 
+  test("share by weight, where one says that it can take more", async () => {
+    bucket = `c${++buckets}`;
+    const small = await start("small");
+    const large = await start("large", server.url, new SystemClock(), { weight: 3, zone: "" });
+    await until(() => owned(small) === 16 && owned(large) === 48, "three times the weight, three times the partitions");
+    await stop(large);
+    await until(() => owned(small) === 64, "all are back");
+  });
+
   describe("are refused at the start", () => {
     test.each([0, -1, Number.NaN, 365 * 86_400_000])("with a time to live of %d", async (leaseTtlMs) => {
       await expect(
         createRuntime({ actors: {}, store: jetstream({ servers: server.url, leaseTtlMs }), logger: silent }),
       ).rejects.toThrow(/`leaseTtlMs`: .*must be from 500 ms to 3600000 ms/);
+    });
+
+    test.each([0, -1, 1.5, Number.NaN, 1_001])("with a weight of %d", async (weight) => {
+      await expect(
+        createRuntime({ actors: {}, store: jetstream({ servers: server.url, weight }), logger: silent }),
+      ).rejects.toThrow(/`weight`: .*must be a whole number from 1 to 1000/);
     });
   });
 });

@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { LeaseTable } from "../../../coordinator/backends/kv/lease-table.ts";
 import { attachBackend } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
-import { ttlProblem } from "../../../coordinator/lease/validity.ts";
+import { ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
 import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
@@ -30,6 +30,10 @@ export type JetStreamOptions = NatsOptions &
     readonly app?: string;
     /** How this process appears among the owners. Default: the host's name and the process number. */
     readonly node?: string;
+    /** How much of the work this process takes beside the others, 1 to 1,000: twice the weight, twice the partitions. Default: 1. */
+    readonly weight?: number;
+    /** Where it stands, such as an availability zone: zones share the partitions evenly. Default: one zone for all. */
+    readonly zone?: string;
     /** How soon the others take over from a process that fell silent, in milliseconds. Default: 3,000. */
     readonly leaseTtlMs?: number;
   };
@@ -48,6 +52,8 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
     async open(ports): Promise<OpenStore> {
       const problem = ttlProblem(ttlMs);
       if (problem !== undefined) throw new LeaseInvalidOption(`\`leaseTtlMs\`: ${problem}`);
+      const weightIs = options.weight === undefined ? undefined : weightProblem(options.weight);
+      if (weightIs !== undefined) throw new LeaseInvalidOption(`\`weight\`: ${weightIs}`);
       const link = await connectNats(options);
       const closing: (() => Promise<void>)[] = [link.close];
       const close = async () => {
@@ -67,6 +73,8 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
           service,
           partitions: store.partitions,
           node: options.node ?? defaultNodeName(),
+          weight: options.weight,
+          zone: options.zone,
           ttlMs,
           clock: ports.clock,
           logger: ports.logger,
