@@ -1,18 +1,27 @@
-/** `npm run soak [-- --events 100000 --minutes 10 --seed 1 --json]`: exit 0 when the books are right. */
+/**
+ * `npm run soak [-- SUBJECT]`: real processes and servers under load; exit 0 when the books are right. `troubles`, the default,
+ * kills, freezes and cuts (`--events 100000 --minutes 10 --seed 1`); `rolling` restarts every host in turn (`--hosts 3
+ * --rate 500 --rounds 1`). `--json` prints the result as one object.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { findNatsServers, howToGetOne } from "../../runtime/testing/nats-server.ts";
+import { type Latencies, rollingRestart } from "./rolling.ts";
 import { soak } from "./soak.ts";
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   options: {
     events: { type: "string", default: "100000" },
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: "1" },
+    hosts: { type: "string", default: "3" },
+    rate: { type: "string", default: "500" },
+    rounds: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
   },
+  allowPositionals: true,
 });
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 if (findNatsServers().length === 0) {
@@ -20,30 +29,65 @@ if (findNatsServers().length === 0) {
   process.exit(1);
 }
 const folder = mkdtempSync(join(tmpdir(), "holdfast-soak-"));
-const result = await soak({
-  events: Number(values.events),
-  deadlineMs: Number(values.minutes) * 60_000,
-  seed: Number(values.seed),
-  folder,
-  say,
-});
-const { troubles, outcomes, effects, differences } = result;
-const list = (counts: Readonly<Record<string, number>>) =>
-  Object.entries(counts)
-    .map(([name, count]) => `${name} ${count}`)
-    .join(", ") || "none";
-say("");
-say(`troubles   ${list(troubles)}`);
-say(`outcomes   acknowledged ${result.acknowledged}; repeated under the same key after: ${list(outcomes)}`);
-say(
-  `effects    ${effects.accepted} accepted, ${effects.repeated} of them again under their key, ${effects.fenced} refused for a lower token`,
-);
-say(
-  `speed      ${result.seconds.toFixed(0)} s, ${result.perSecond.toFixed(0)} events/s, longest wait ${(result.slowestMs / 1_000).toFixed(1)} s`,
-);
-for (const difference of differences.slice(0, 50)) say(`different: ${difference}`);
-say(`acknowledged ${result.acknowledged} · lost ${result.lost} · doubled ${result.doubled}`);
-if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-if (differences.length === 0) rmSync(folder, { recursive: true, force: true });
-else say(`seed ${values.seed}; the hosts' logs are in ${folder}`);
-process.exit(differences.length === 0 ? 0 : 1);
+const subjects: Readonly<Record<string, () => Promise<boolean>>> = { troubles, rolling };
+const [name = "troubles"] = positionals;
+const subject = subjects[name];
+if (subject === undefined) {
+  say(`there is no soak ${name}: choose ${Object.keys(subjects).join(", ")}`);
+  process.exit(2);
+}
+const isRight = await subject();
+if (isRight) rmSync(folder, { recursive: true, force: true });
+else say(`the hosts' logs are in ${folder}`);
+process.exit(isRight ? 0 : 1);
+
+function list(counts: Readonly<Record<string, number>>): string {
+  const each = Object.entries(counts).map(([what, count]) => `${what} ${count}`);
+  return each.length === 0 ? "none" : each.join(", ");
+}
+
+function tell(result: { readonly differences: readonly string[] }): boolean {
+  for (const difference of result.differences.slice(0, 50)) say(`different: ${difference}`);
+  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  return result.differences.length === 0;
+}
+
+async function troubles(): Promise<boolean> {
+  const result = await soak({
+    events: Number(values.events),
+    deadlineMs: Number(values.minutes) * 60_000,
+    seed: Number(values.seed),
+    folder,
+    say,
+  });
+  const { effects } = result;
+  say("");
+  say(`seed       ${values.seed}`);
+  say(`troubles   ${list(result.troubles)}`);
+  say(`outcomes   acknowledged ${result.acknowledged}; repeated under the same key after: ${list(result.outcomes)}`);
+  say(
+    `effects    ${effects.accepted} accepted, ${effects.repeated} of them again under their key, ${effects.fenced} refused for a lower token`,
+  );
+  say(
+    `speed      ${result.seconds.toFixed(0)} s, ${result.perSecond.toFixed(0)} events/s, longest wait ${(result.slowestMs / 1_000).toFixed(1)} s`,
+  );
+  const isRight = tell(result);
+  say(`acknowledged ${result.acknowledged} · lost ${result.lost} · doubled ${result.doubled}`);
+  return isRight;
+}
+
+async function rolling(): Promise<boolean> {
+  const [hosts, eventsPerSecond, rounds] = [Number(values.hosts), Number(values.rate), Number(values.rounds)];
+  say(`${hosts} hosts, three NATS servers, ${eventsPerSecond} events/s with a deadline of 5 s`);
+  const result = await rollingRestart({ hosts, eventsPerSecond, rounds, folder, say });
+  const row = ({ p50Ms, p99Ms, maxMs }: Latencies) =>
+    `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, max ${maxMs.toFixed(0)} ms`;
+  say("");
+  say(`calm        ${row(result.calm)}`);
+  say(`restarting  ${row(result.restarting)}   (aim: p99 500 ms)`);
+  const isRight = tell(result);
+  say(
+    `sent ${result.sent} in ${result.seconds.toFixed(0)} s · restarts ${result.restarts} · errors seen by callers: ${list(result.errors)}`,
+  );
+  return isRight && Object.keys(result.errors).length === 0;
+}
