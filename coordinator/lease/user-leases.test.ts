@@ -89,6 +89,24 @@ describe("a service's own leases", () => {
     expect(await two.run("k", async () => "free")).toBe("free");
   });
 
+  test("work under a lease that is lost is not waited for, and its signal says why", async () => {
+    const { all, clock, store } = await processes(1);
+    const [one] = all as [UserLeases];
+    const lease = await one.acquire("k");
+    let seen: AbortSignal | undefined;
+    const endless = lease.run(async ({ signal }) => {
+      seen = signal;
+      await new Promise(() => {});
+    });
+    const over = expect(endless).rejects.toMatchObject({ code: "LeaseLost" });
+    const [session] = await store.list({ prefix: "session." });
+    await store.purge(session?.key as string, session?.revision as number, [Number.MAX_SAFE_INTEGER, 0]);
+    await clock.advance(1_500);
+    await over;
+    expect(seen?.aborted).toBe(true);
+    await expect(lease.run(async () => "late")).rejects.toMatchObject({ code: "LeaseLost" });
+  });
+
   test("names are any text, and two texts are two leases", async () => {
     const { all } = await processes(1);
     const [one] = all as [UserLeases];

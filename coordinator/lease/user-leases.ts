@@ -23,6 +23,11 @@ export type HeldLease = {
   readonly signal: AbortSignal;
   /** Whether it is still held, by this process's clock: look before what cannot be taken back. */
   readonly isValid: boolean;
+  /**
+   * Does `work`, then gives the lease back. When it is lost meanwhile, rejects at once with LeaseLost, although `work`, whose
+   * signal is aborted, may not have ended yet: what it still does carries a token that is not the highest any more.
+   */
+  run<TResult>(work: (lease: HeldLease) => Promise<TResult>): Promise<TResult>;
   /** Gives it back, so that the next need not wait. May be called twice. */
   release(): Promise<void>;
 };
@@ -79,18 +84,13 @@ export class UserLeases {
     }
   }
 
-  /** Does `work` while the lease is held; its signal tells when it is lost. Rejects as `acquire` and `work` do. */
+  /** Acquires, works, gives back: see `HeldLease.run`. Rejects as `acquire` and `work` do, or with LeaseLost. */
   async run<TResult>(
     name: string,
     work: (lease: HeldLease) => Promise<TResult>,
     options: AcquireOptions = {},
   ): Promise<TResult> {
-    const lease = await this.acquire(name, options);
-    try {
-      return await work(lease);
-    } finally {
-      await lease.release();
-    }
+    return (await this.acquire(name, options)).run(work);
   }
 
   /** Gives all leases back. */
@@ -115,12 +115,20 @@ export class UserLeases {
     };
     this.#held.set(key, { end });
     if (!session.isValid) end("its session ended meanwhile");
-    return {
+    const { signal } = controller;
+    const lease: HeldLease = {
       name,
       token: [epoch, index],
-      signal: controller.signal,
+      signal,
       get isValid() {
         return !isOver && session.isValid;
+      },
+      run: async (work) => {
+        try {
+          return await unlessAborted(signal, () => work(lease));
+        } finally {
+          await lease.release();
+        }
       },
       release: async () => {
         if (isOver) return;
@@ -129,6 +137,7 @@ export class UserLeases {
         await session.release(key);
       },
     };
+    return lease;
   }
 
   #opened(): Promise<Session> {
@@ -167,6 +176,22 @@ export class UserLeases {
       signal?.addEventListener("abort", end, { once: true });
       stops.push(() => signal?.removeEventListener("abort", end));
     });
+  }
+}
+
+/** As `work` ends, or with the signal's reason if that comes first. */
+async function unlessAborted<TResult>(signal: AbortSignal, work: () => Promise<TResult>): Promise<TResult> {
+  signal.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    const end = () => reject(signal.reason);
+    signal.addEventListener("abort", end, { once: true });
+    stop = () => signal.removeEventListener("abort", end);
+  });
+  try {
+    return await Promise.race([work(), aborted]);
+  } finally {
+    stop();
   }
 }
 
