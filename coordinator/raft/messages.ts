@@ -172,20 +172,20 @@ export type ConfChangeTransition =
   | "ConfChangeTransitionJointImplicit"
   | "ConfChangeTransitionJointExplicit";
 
-/** The older form: one change, made directly. */
+/** The older form: one change, made directly. `context` is the proposer's own, such as the address of a new member. */
 export type ConfChangeV1 = {
   readonly kind: "v1";
   readonly type: ConfChangeType;
   readonly nodeId: NodeId;
-  readonly context: Uint8Array;
+  readonly context: string;
 };
 
-/** Any number of changes made at once. No changes, Auto, and no context: leave the joint configuration. */
+/** Any number of changes made at once. No changes, and Auto: leave the joint configuration. */
 export type ConfChangeV2 = {
   readonly kind: "v2";
   readonly transition: ConfChangeTransition;
   readonly changes: readonly ConfChangeSingle[];
-  readonly context: Uint8Array;
+  readonly context: string;
 };
 
 export type ConfChange = ConfChangeV1 | ConfChangeV2;

@@ -1,0 +1,124 @@
+/**
+ * The active membership, what is known of each member, and the votes of an election under way. Members are visited by
+ * ascending id, so that what a leader sends has one order.
+ */
+import type { ConfState, NodeId } from "../messages.ts";
+import {
+  describeIds,
+  describeJoint,
+  emptyMajority,
+  type Joint,
+  jointCommitted,
+  jointVote,
+  type Majority,
+  sortedIds,
+  type VoteResult,
+} from "../quorum.ts";
+import { Inflights } from "./inflights.ts";
+import type { Progress } from "./progress.ts";
+
+/**
+ * A membership. Learners and voters (of either half) do not overlap; an outgoing voter that is to become a learner waits
+ * in `learnersNext` until the joint configuration is left.
+ */
+export type TrackedConfig = {
+  readonly voters: Joint;
+  readonly learners: Majority;
+  readonly learnersNext: Majority;
+  readonly autoLeave: boolean;
+};
+
+export type ProgressMap = ReadonlyMap<NodeId, Progress>;
+
+const emptyConfig: TrackedConfig = {
+  voters: { incoming: emptyMajority, outgoing: emptyMajority },
+  learners: emptyMajority,
+  learnersNext: emptyMajority,
+  autoLeave: false,
+};
+
+export class ProgressTracker {
+  config: TrackedConfig = emptyConfig;
+  #progress: ProgressMap = new Map();
+  readonly #votes = new Map<NodeId, boolean>();
+  readonly #maxInflightCount: number;
+  readonly #maxInflightBytes: number;
+
+  constructor(maxInflightCount: number, maxInflightBytes: number) {
+    this.#maxInflightCount = maxInflightCount;
+    this.#maxInflightBytes = maxInflightBytes;
+  }
+
+  get progress(): ProgressMap {
+    return this.#progress;
+  }
+
+  /** Kept by ascending id. */
+  set progress(progress: ProgressMap) {
+    this.#progress = new Map([...progress].sort(([a], [b]) => a - b));
+  }
+
+  /** Back to no members at all. */
+  reset(): void {
+    this.config = emptyConfig;
+    this.#progress = new Map();
+    this.#votes.clear();
+  }
+
+  newInflights(): Inflights {
+    return new Inflights(this.#maxInflightCount, this.#maxInflightBytes);
+  }
+
+  confState(): ConfState {
+    const { voters, learners, learnersNext, autoLeave } = this.config;
+    return {
+      voters: sortedIds(voters.incoming),
+      votersOutgoing: sortedIds(voters.outgoing),
+      learners: sortedIds(learners),
+      learnersNext: sortedIds(learnersNext),
+      autoLeave,
+    };
+  }
+
+  isSingleton(): boolean {
+    return this.config.voters.incoming.size === 1 && this.config.voters.outgoing.size === 0;
+  }
+
+  /** The highest index that the voters have acknowledged, as far as the leader knows. */
+  committed(): number {
+    return jointCommitted(this.config.voters, (id) => this.#progress.get(id)?.match);
+  }
+
+  quorumActive(): boolean {
+    const active = new Map<NodeId, boolean>();
+    for (const [id, { isLearner, recentActive }] of this.#progress) if (!isLearner) active.set(id, recentActive);
+    return jointVote(this.config.voters, active) === "VoteWon";
+  }
+
+  resetVotes(): void {
+    this.#votes.clear();
+  }
+
+  /** The first answer of a node counts. */
+  recordVote(id: NodeId, granted: boolean): void {
+    if (!this.#votes.has(id)) this.#votes.set(id, granted);
+  }
+
+  tallyVotes(): { readonly granted: number; readonly rejected: number; readonly result: VoteResult } {
+    const counted = [...this.#progress].filter(([, { isLearner }]) => !isLearner).map(([id]) => this.#votes.get(id));
+    return {
+      granted: counted.filter((vote) => vote === true).length,
+      rejected: counted.filter((vote) => vote === false).length,
+      result: jointVote(this.config.voters, this.#votes),
+    };
+  }
+}
+
+/** `voters=(1 2)&&(2 3) learners=(4) learners_next=(3) autoleave` */
+export function describeConfig(config: TrackedConfig): string {
+  const parts = [`voters=${describeJoint(config.voters)}`];
+  if (config.learners.size > 0) parts.push(`learners=${describeIds(config.learners)}`);
+  if (config.learnersNext.size > 0) parts.push(`learners_next=${describeIds(config.learnersNext)}`);
+  if (config.autoLeave) parts.push("autoleave");
+  return parts.join(" ");
+}
