@@ -25,7 +25,7 @@ export type RaftConfig = {
   readonly applied?: number;
   /** The driver gets MsgStorageAppend and MsgStorageApply, and returns their responses, instead of calling `advance`. */
   readonly asyncStorageWrites?: boolean;
-  /** Of one append message; one entry may exceed it. */
+  /** Of one append message; one entry may exceed it. Zero: one entry in each. */
   readonly maxMessageBytes?: number;
   /** Of committed entries handed out and not yet applied. */
   readonly maxCommittedBytes?: number;
@@ -65,7 +65,7 @@ export function fullConfig(config: RaftConfig): FullRaftConfig {
     logger: () => {},
     ...config,
     maxMessageBytes,
-    maxCommittedBytes: config.maxCommittedBytes ?? maxMessageBytes,
+    maxCommittedBytes: config.maxCommittedBytes ?? Math.max(1, maxMessageBytes),
   };
   const wrong = wrongIn(full);
   if (wrong !== undefined) throw new RangeError(wrong);
@@ -77,6 +77,8 @@ function wrongIn(config: FullRaftConfig): string | undefined {
   if (!Number.isSafeInteger(config.id) || config.id < 0) return "an id is a positive safe integer";
   if (!(config.heartbeatTicks > 0)) return "heartbeat tick must be greater than 0";
   if (!(config.electionTicks > config.heartbeatTicks)) return "election tick must be greater than heartbeat tick";
+  // At zero, nothing would ever be handed out.
+  if (!(config.maxCommittedBytes > 0)) return "max committed bytes must be greater than 0";
   if (!(config.maxInflightMessages > 0)) return "max inflight messages must be greater than 0";
   if (config.maxInflightBytes < config.maxMessageBytes && config.maxInflightBytes !== unlimited)
     return "max inflight bytes must be >= max message size";

@@ -616,8 +616,7 @@ export class Raft {
   #restore(snapshot: Snapshot): boolean {
     const { index, term, confState } = snapshot.metadata;
     if (index <= this.log.committed) return false;
-    const members = [...confState.voters, ...confState.learners, ...confState.votersOutgoing];
-    if (!members.includes(this.id)) {
+    if (!membersOf(confState).includes(this.id)) {
       this.#log(
         "WARN",
         `${hex(this.id)} attempted to restore snapshot but it is not in the ConfState {${describeConfState(confState)}}; should never happen`,
@@ -760,16 +759,18 @@ export class Raft {
     this.#earlyReads = [];
   }
 
+  /**
+   * What is applied, or in a snapshot, is committed, even if the hard state does not say so yet: with async storage
+   * writes, applying is not held up by it.
+   */
   #loadState({ term, vote, commit }: HardState): void {
-    if (term === 0 && vote === none && commit === 0) return;
-    const { committed } = this.log;
-    assertRaft(
-      commit >= committed && commit <= this.log.lastIndex(),
-      () => `${hex(this.id)} state.commit ${commit} is out of range [${committed}, ${this.log.lastIndex()}]`,
-    );
-    this.log.committed = commit;
     this.term = term;
     this.vote = vote;
+    this.log.committed = Math.max(commit, this.log.committed, this.config.applied);
+    assertRaft(
+      this.log.committed <= this.log.lastIndex(),
+      () => `${hex(this.id)} state.commit ${this.log.committed} is out of range [, ${this.log.lastIndex()}]`,
+    );
   }
 
   // Sending
@@ -821,8 +822,13 @@ export class Raft {
       this.#debug(`${hex(this.id)} failed to send snapshot to ${hex(to)} because snapshot is temporarily unavailable`);
       return false;
     }
-    const { index, term } = snapshot.metadata;
+    const { index, term, confState } = snapshot.metadata;
     assertRaft(index > 0, () => "need non-empty snapshot");
+    // It would be refused, and asked for again at once: the storage must make a newer one.
+    if (!membersOf(confState).includes(to)) {
+      this.#debug(`${hex(this.id)} has no snapshot for ${hex(to)}: at index ${index} it was no member`);
+      return false;
+    }
     const us = `${hex(this.id)} [firstindex: ${this.log.firstIndex()}, commit: ${this.log.committed}]`;
     this.#debug(`${us} sent snapshot[index: ${index}, term: ${term}] to ${hex(to)} [${progress}]`);
     progress.becomeSnapshot(index);
@@ -967,6 +973,11 @@ export class Raft {
   #debug(text: string): void {
     this.#log("DEBUG", text);
   }
+}
+
+/** Whoever a membership counts; who is to become a learner is an outgoing voter until then. */
+function membersOf({ voters, learners, votersOutgoing }: ConfState): NodeId[] {
+  return [...voters, ...learners, ...votersOutgoing];
 }
 
 const leaveJointEntry = { ...encodeConfChange(leaveJointChange), term: 0, index: 0 };

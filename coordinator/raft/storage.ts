@@ -24,7 +24,10 @@ export interface Storage {
   term(index: number): number | Missing;
   lastIndex(): number;
   firstIndex(): number;
-  /** The most recent snapshot; unavailable while one is being made, then the core asks again later. */
+  /**
+   * A snapshot for a follower that lacks what is compacted: of what is applied, or at least of a time when that follower
+   * was a member. Unavailable while one is being made: the core asks again later.
+   */
   snapshot(): Snapshot | "unavailable";
 }
 
@@ -64,6 +67,15 @@ export class MemoryStorage implements Storage {
 
   snapshot(): Snapshot | "unavailable" {
     return this.#snapshot;
+  }
+
+  /** What is here now, as a storage of its own: to come back to after a crash. */
+  clone(): MemoryStorage {
+    const copy = new MemoryStorage();
+    copy.#hardState = this.#hardState;
+    copy.#snapshot = this.#snapshot;
+    copy.#entries = [...this.#entries];
+    return copy;
   }
 
   setHardState(hardState: HardState): void {

@@ -1,0 +1,211 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Cluster, type ClusterOptions, electionTicks, type Member } from "./cluster.fixture.ts";
+import type { ConfChangeSingle, ConfChangeTransition, NodeId } from "./messages.ts";
+
+/** Dice that depend on a number alone (mulberry32). */
+function dice(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+/** One step of a schedule. A burst is many small steps, chosen by dice of its own, so that shrinking leaves the rest. */
+type Step =
+  | { kind: "burst"; seed: number; steps: number; lossPercent: number; copyPercent: number }
+  | { kind: "crash" | "crashInWrite" | "restart" | "transfer" | "forget" | "unreachable"; node: number }
+  | { kind: "propose" | "read" | "isolate" | "rejoin"; node: number }
+  | { kind: "compact"; node: number; keep: number }
+  | { kind: "change"; node: number; transition: ConfChangeTransition; changes: ConfChangeSingle[] };
+
+type Schedule = {
+  seed: number;
+  voters: number;
+  isAsync: boolean;
+  isProtected: boolean;
+  isSmall: boolean;
+  steps: Step[];
+};
+
+const ids: readonly NodeId[] = [1, 2, 3, 4, 5];
+const node = fc.nat(ids.length - 1);
+const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant("burst" as const),
+      seed: fc.noShrink(fc.nat(0xffff_ffff)),
+      steps: fc.integer({ min: 5, max: 120 }),
+      lossPercent: fc.constantFrom(0, 0, 5, 30),
+      copyPercent: fc.constantFrom(0, 10),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({ kind: fc.constantFrom("propose" as const, "propose" as const, "read" as const), node }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom("crash" as const, "crashInWrite", "restart"), node }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("isolate" as const, "rejoin"), node }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("transfer" as const, "forget", "unreachable"), node }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("compact" as const), node, keep: fc.nat(3) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("change" as const),
+      node,
+      transition: fc.constantFrom<ConfChangeTransition[]>(
+        "ConfChangeTransitionAuto",
+        "ConfChangeTransitionJointImplicit",
+        "ConfChangeTransitionJointExplicit",
+      ),
+      changes: fc.array(
+        fc.record({
+          type: fc.constantFrom<ConfChangeSingle["type"][]>(
+            "ConfChangeAddNode",
+            "ConfChangeAddNode",
+            "ConfChangeAddLearnerNode",
+            "ConfChangeRemoveNode",
+          ),
+          nodeId: fc.constantFrom(...ids),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+  },
+);
+
+const scheduleArbitrary: fc.Arbitrary<Schedule> = fc.record({
+  seed: fc.noShrink(fc.nat(0xffff_ffff)),
+  voters: fc.constantFrom(3, 3, 5),
+  isAsync: fc.boolean(),
+  isProtected: fc.constantFrom(true, true, true, false),
+  isSmall: fc.boolean(),
+  steps: fc.array(stepArbitrary, { minLength: 10, maxLength: 60, size: "max" }),
+});
+
+type Tally = { leaders: number; committed: number; reads: number; snapshots: number };
+
+/** Runs a schedule, then heals everything and demands a leader and progress. */
+function runSchedule({ seed, voters, isAsync, isProtected, isSmall, steps }: Schedule): Tally {
+  const maxMessageBytes = isSmall ? 0 : Number.POSITIVE_INFINITY;
+  const options: ClusterOptions = {
+    voters: ids.slice(0, voters),
+    spares: ids.slice(voters),
+    isAsync,
+    isProtected,
+    maxMessageBytes,
+    random: dice(seed),
+  };
+  const cluster = new Cluster(options);
+  const isolated = new Set<NodeId>();
+  let snapshots = 0;
+  for (const step of steps) {
+    if (step.kind === "burst") burst(cluster, isolated, step);
+    else takeStep(cluster, isolated, step);
+    snapshots += cluster.inFlight.filter(({ type }) => type === "MsgSnap").length;
+  }
+  for (const member of cluster.members) cluster.restart(member);
+  if (isProtected) recover(cluster);
+  const { leaders, committed, reads } = cluster.checker;
+  return { leaders, committed, reads, snapshots };
+}
+
+function takeStep(cluster: Cluster, isolated: Set<NodeId>, step: Exclude<Step, { kind: "burst" }>): void {
+  const member = cluster.members[step.node]!;
+  if (step.kind === "crash") cluster.crash(member);
+  else if (step.kind === "crashInWrite") cluster.processReady(member, false);
+  else if (step.kind === "restart") cluster.restart(member);
+  else if (step.kind === "isolate") isolated.add(member.id);
+  else if (step.kind === "rejoin") isolated.clear();
+  else if (step.kind === "propose") cluster.propose(member);
+  else if (step.kind === "read") cluster.read(member);
+  else if (step.kind === "compact" && member.isUp) member.compact(step.keep);
+  else if (step.kind === "forget") cluster.on(member, (raw) => raw.forgetLeader());
+  else if (step.kind === "change") {
+    const change = { kind: "v2" as const, transition: step.transition, changes: step.changes, context: "" };
+    cluster.proposeConfChange(cluster.leader() ?? member, change);
+  } else {
+    const leader = cluster.leader();
+    if (leader === undefined) return;
+    if (step.kind === "transfer") cluster.on(leader, (raw) => raw.transferLeader(member.id));
+    if (step.kind === "unreachable") cluster.on(leader, (raw) => raw.reportUnreachable(member.id));
+  }
+}
+
+function burst(cluster: Cluster, isolated: ReadonlySet<NodeId>, step: Step & { kind: "burst" }): void {
+  const random = dice(step.seed);
+  const pick = <T>(from: readonly T[]): T | undefined => from[random(Math.max(1, from.length))];
+  for (let left = step.steps; left > 0; left--) {
+    const work: (() => void)[] = [];
+    for (const member of cluster.members.filter(({ isUp }) => isUp)) {
+      work.push(() => cluster.on(member, (raw) => raw.tick()));
+      if (cluster.hasReady(member)) work.push(...Array(3).fill(() => cluster.processReady(member)));
+      if (member.appendWork.length > 0) work.push(...Array(2).fill(() => cluster.processAppend(member)));
+      if (member.applyWork.length > 0) work.push(...Array(2).fill(() => cluster.processApply(member)));
+    }
+    const m = pick(cluster.inFlight);
+    if (m !== undefined) {
+      const isCut = m.from !== m.to && (isolated.has(m.from) || isolated.has(m.to));
+      const isLost = isCut || random(100) < step.lossPercent;
+      const copyStays = m.from !== m.to && m.from > 0 && random(100) < step.copyPercent;
+      work.push(...Array(8).fill(() => (isLost ? cluster.drop(m) : deliverInOrder(cluster, m, copyStays))));
+    }
+    pick(work)?.();
+  }
+}
+
+/** The network reorders; what a node says to itself, or a thread to it, stays in order. */
+function deliverInOrder(cluster: Cluster, m: ReturnType<Cluster["inFlight"]["at"]> & object, copyStays: boolean): void {
+  const isLocal = m.from === m.to || m.from < 0;
+  const first = cluster.inFlight.find(({ from, to }) => to === m.to && (from === to || from < 0));
+  cluster.deliver(isLocal && first !== undefined ? first : m, copyStays && !isLocal);
+}
+
+/** Nothing fails any more: there must be a leader, and a proposal reach every member, within ten election time-outs. */
+function recover(cluster: Cluster): void {
+  const reached = (leader: Member) =>
+    cluster.members.every(
+      (member) => !leader.raw.raft.tracker.progress.has(member.id) || member.applied === leader.applied,
+    );
+  for (let ticks = 0; ticks < 10 * electionTicks; ticks++) {
+    for (const member of cluster.members) {
+      cluster.on(member, (raw) => raw.tick());
+      cluster.settle();
+    }
+  }
+  const leader = cluster.leader();
+  if (leader === undefined) throw new Error(`no leader within ten election time-outs of healing\n${cluster}`);
+  const before = leader.applied;
+  cluster.propose(leader);
+  for (let ticks = 0; ticks < 2 * electionTicks; ticks++) {
+    cluster.settle();
+    for (const member of cluster.members) cluster.on(member, (raw) => raw.tick());
+  }
+  cluster.settle();
+  if (leader.applied <= before || !reached(leader))
+    throw new Error(`a proposal does not reach every member\n${cluster}`);
+}
+
+test("no schedule of crashes, losses, copies, reorderings and changes of membership breaks an invariant", () => {
+  const numRuns = Number(process.env.RAFT_RUNS ?? 150);
+  const seed = process.env.RAFT_SEED === undefined ? Date.now() % 2 ** 31 : Number(process.env.RAFT_SEED);
+  const total: Tally = { leaders: 0, committed: 0, reads: 0, snapshots: 0 };
+  console.info(`RAFT_SEED=${seed} RAFT_RUNS=${numRuns}`);
+  fc.assert(
+    fc.property(scheduleArbitrary, (schedule) => {
+      const tally = runSchedule(schedule);
+      for (const key of Object.keys(total) as (keyof Tally)[]) total[key] += tally[key];
+    }),
+    { numRuns, seed, endOnFailure: process.env.RAFT_SHRINK === undefined },
+  );
+  console.info(JSON.stringify(total));
+  // That the schedules reach what they are meant to try.
+  expect(total.leaders).toBeGreaterThan(numRuns);
+  expect(total.committed).toBeGreaterThan(numRuns);
+  expect(total.reads).toBeGreaterThan(0);
+  expect(total.snapshots).toBeGreaterThan(0);
+}, 120_000);
