@@ -39,6 +39,8 @@ const layers = [
   ],
   ["driver", ["coordinator/lease/epoch.ts", "coordinator/lease/user-leases.ts"]],
   ["driver", ["coordinator/placement/partition-leases.ts"]],
+  // The log of a member on its disk: it waits for the disk port, and knows no real one.
+  ["driver", ["coordinator/log/**"]],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
   ["transport", ["runtime/adapters/nats/**"]],
   ["adapter", ["runtime/adapters/**", "coordinator/backends/**"]],

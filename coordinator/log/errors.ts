@@ -1,0 +1,57 @@
+/** What can be wrong with a log on the disk: one class per meaning, each with one thing to do. */
+
+/** Both copies of the hard state are unreadable: how this member voted is not known, so it must never vote again. */
+export class HardStateLost extends Error {
+  override readonly name = "HardStateLost";
+  readonly code = "HardStateLost";
+
+  constructor() {
+    super(
+      "both copies of the member's hard state are damaged, so its votes are forgotten: remove this member from the cluster, and add it again under a new id with an empty folder",
+    );
+  }
+}
+
+/** The folder holds the log of another member or cluster. */
+export class LogOfAnother extends Error {
+  override readonly name = "LogOfAnother";
+  readonly code = "LogOfAnother";
+
+  constructor(found: string, wanted: string) {
+    super(
+      `the folder holds the log of ${found}, not of ${wanted}: check the path, the cluster's name and the member's id`,
+    );
+  }
+}
+
+/** A later release wrote it. */
+export class LogTooNew extends Error {
+  override readonly name = "LogTooNew";
+  readonly code = "LogTooNew";
+
+  constructor(found: unknown) {
+    super(`the log has format ${String(found)}, which this release does not know: install a newer holdfast`);
+  }
+}
+
+/** A write or flush has failed, so nothing is known of what is on the disk: only a new start can tell. */
+export class LogFailed extends Error {
+  override readonly name = "LogFailed";
+  readonly code = "LogFailed";
+
+  constructor(cause: unknown) {
+    super("the log could not be flushed: look at the disk, then start this process anew", { cause });
+  }
+}
+
+/** The log lacks entries that this member has acknowledged: nothing may be appended before it is repaired. */
+export class LogIsDamaged extends Error {
+  override readonly name = "LogIsDamaged";
+  readonly code = "LogIsDamaged";
+
+  constructor(keptIndex: number, neededIndex: number) {
+    super(
+      `the log is whole up to entry ${keptIndex} and was acknowledged up to ${neededIndex}: it must be repaired from the other members first`,
+    );
+  }
+}

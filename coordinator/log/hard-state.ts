@@ -1,0 +1,136 @@
+/**
+ * The hard state of a member, and how far its log was acknowledged, in two files of one line each. What was promised to
+ * others (term, vote) is in both before it counts; the acknowledged end, which each flush moves, goes to one in turn, so
+ * that the other is a flush older. A crash can spoil one of them at most, and it is the one that did not count yet.
+ */
+import type { Disk, DiskFile } from "../ports/disk.ts";
+import type { HardState } from "../raft/messages.ts";
+import { crc32c } from "./crc32c.ts";
+import { HardStateLost, LogOfAnother, LogTooNew } from "./errors.ts";
+
+export type LogIdentity = { readonly cluster: string; readonly member: number };
+
+/** A place in the log: a segment, and an offset in it. */
+export type LogPlace = { readonly segment: number; readonly offset: number };
+
+/** Everything before `end` was on the disk when others were told so, and so was a snapshot at `snapshotIndex` or later. */
+export type Acknowledged = { readonly end: LogPlace; readonly lastIndex: number; readonly snapshotIndex: number };
+
+export type StoredState = { readonly hardState: HardState; readonly acknowledged: Acknowledged };
+
+const names = ["state-a", "state-b"] as const;
+const lineBytes = 512;
+const format = 1;
+
+type Line = LogIdentity & {
+  readonly format: number;
+  readonly sequence: number;
+  readonly term: number;
+  readonly vote: number;
+  readonly commit: number;
+  readonly segment: number;
+  readonly offset: number;
+  readonly lastIndex: number;
+  readonly snapshotIndex: number;
+};
+
+export class HardStateFiles {
+  readonly #identity: LogIdentity;
+  readonly #files: readonly [DiskFile, DiskFile];
+  #sequence: number;
+  #written: StoredState | undefined;
+
+  /**
+   * `stored` is undefined in a folder that was never used. Rejects with HardStateLost, LogOfAnother or LogTooNew.
+   * `isUsed`: there are other files of a log.
+   */
+  static async open(
+    disk: Disk,
+    identity: LogIdentity,
+    isUsed: boolean,
+  ): Promise<{ files: HardStateFiles; stored: StoredState | undefined }> {
+    const files = [await disk.open(names[0]), await disk.open(names[1])] as const;
+    try {
+      const texts = [await readLine(files[0]), await readLine(files[1])] as const;
+      const lines = texts.map(parseLine);
+      const latest = lines.reduce((a, b) => ((b?.sequence ?? -1) > (a?.sequence ?? -1) ? b : a));
+      // The first copy is flushed before the second is begun: with one of them empty, none was ever used.
+      if (latest === undefined && (isUsed || !texts.includes(""))) throw new HardStateLost();
+      if (latest !== undefined) mustBeOf(latest, identity);
+      const stored = latest && storedIn(latest);
+      return { files: new HardStateFiles(identity, files, latest?.sequence ?? 0), stored };
+    } catch (error) {
+      await Promise.all(files.map((file) => file.close()));
+      throw error;
+    }
+  }
+
+  private constructor(identity: LogIdentity, files: readonly [DiskFile, DiskFile], sequence: number) {
+    this.#identity = identity;
+    this.#files = files;
+    this.#sequence = sequence;
+  }
+
+  /** On the disk when it resolves. */
+  async write(state: StoredState): Promise<void> {
+    const before = this.#written?.hardState;
+    const { term, vote } = state.hardState;
+    await this.#writeOne(state);
+    if (before?.term !== term || before.vote !== vote) await this.#writeOne(state);
+    this.#written = state;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#files.map((file) => file.close()));
+  }
+
+  async #writeOne({ hardState, acknowledged }: StoredState): Promise<void> {
+    const sequence = this.#sequence + 1;
+    const { end, ...indexes } = acknowledged;
+    const line: Line = { format, ...this.#identity, sequence, ...hardState, ...end, ...indexes };
+    const file = this.#files[sequence % 2]!;
+    await file.write(0, encodeLine(line));
+    await file.sync();
+    // Only now: repeated after a failure, it goes over the same copy again.
+    this.#sequence = sequence;
+  }
+}
+
+async function readLine(file: DiskFile): Promise<string> {
+  return new TextDecoder().decode(await file.read(0, lineBytes));
+}
+
+function encodeLine(line: Line): Uint8Array {
+  const text = new TextEncoder().encode(JSON.stringify(line));
+  if (text.length > lineBytes - 10) throw new RangeError("the cluster's name is too long for the hard state");
+  const bytes = new Uint8Array(lineBytes).fill(32);
+  bytes.set(new TextEncoder().encode(sumOf(text)));
+  bytes.set(text, 9);
+  bytes[lineBytes - 1] = 10;
+  return bytes;
+}
+
+/** Undefined: damaged, or not there. */
+function parseLine(content: string): Line | undefined {
+  const text = content.slice(9).trimEnd();
+  if (content.length === 0 || content.slice(0, 9) !== `${sumOf(new TextEncoder().encode(text))} `) return undefined;
+  const line = JSON.parse(text) as Line;
+  if (line.format !== format) throw new LogTooNew(line.format);
+  return line;
+}
+
+function sumOf(text: Uint8Array): string {
+  return crc32c(text).toString(16).padStart(8, "0");
+}
+
+function mustBeOf({ cluster, member }: LogIdentity, wanted: LogIdentity): void {
+  if (cluster === wanted.cluster && member === wanted.member) return;
+  throw new LogOfAnother(
+    `member ${member} of cluster "${cluster}"`,
+    `member ${wanted.member} of cluster "${wanted.cluster}"`,
+  );
+}
+
+function storedIn({ term, vote, commit, segment, offset, lastIndex, snapshotIndex }: Line): StoredState {
+  return { hardState: { term, vote, commit }, acknowledged: { end: { segment, offset }, lastIndex, snapshotIndex } };
+}
