@@ -14,8 +14,13 @@ export { checkRevisions, type Operation, type RevisionHistory, type StoredRevisi
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";
+export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
+export type { Picture } from "./run/picture.ts";
+export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
+export type { DiskFault, DiskModel } from "./world/disk-model.ts";
+export type { Drawn, DrawnAt } from "./world/drawing.ts";
 export type { FaultCall, FaultPlan, FaultRates } from "./world/fault-plan.ts";
 export {
   type Application,
@@ -26,9 +31,11 @@ export {
 } from "./world/fenced-recorder.ts";
 export type { GateState } from "./world/gate.ts";
 export type { Grant, LeaseModel, LeaseSettings, MoveOptions } from "./world/lease-model.ts";
-export type { Links } from "./world/links.ts";
+export type { LinkQuality, Links, Passage } from "./world/links.ts";
 export { type RunEnd, type RunOptions, WorldError } from "./world/loop.ts";
 export type { AtOptions, Boot, CrashOptions, LogLine, NodePorts, SimulatedNode } from "./world/node.ts";
+export type { NodeClock } from "./world/node-clock.ts";
+export type { PeersModel, PeersSettings } from "./world/peers-model.ts";
 export type { Point, PointSelector } from "./world/points.ts";
 export {
   type ServiceFault,

@@ -117,7 +117,8 @@ export class BusModel {
         });
       };
       const arrive = (delayMs: number): void => {
-        loop.after(delayMs, `bus.request ${from} arrives`, () => this.#handle(from, request, answer));
+        const sentMs = loop.nowMs;
+        loop.after(delayMs, `bus.request ${from} arrives`, () => this.#handle(from, request, sentMs, answer));
       };
       if (fault === "nobody") answer({ kind: "nobody" });
       else if (fault === "late") arrive(late.ms(this.#lateMs));
@@ -128,8 +129,8 @@ export class BusModel {
   }
 
   /** Given to one of those who serve the partition; two may believe to own it. */
-  #handle(from: string, request: BusRequest, answer: (reply: BusReply) => void): void {
-    const { partition, body } = request;
+  #handle(from: string, request: BusRequest, sentMs: number, answer: (reply: BusReply) => void): void {
+    const { partition } = request;
     const { loop, dice, links } = this.#laws;
     const owners = this.#endpoints.filter(
       (endpoint) => endpoint.handler !== undefined && endpoint.leases.token(partition) !== undefined,
@@ -140,7 +141,28 @@ export class BusModel {
       return;
     }
     const owner = dice.at(`bus/${from}/owner`).pick(owners);
-    if (links.isCut(from, owner.node)) return;
+    const way = links.pass(from, owner.node);
+    const draw = (lost = false) =>
+      loop.draw?.({ kind: "message", from, to: owner.node, sentMs, label: labelOf(request), ...(lost && { lost }) });
+    if (way.kind === "lost") {
+      draw(true);
+      return;
+    }
+    const serve = (): void => {
+      draw();
+      this.#serve(owner, from, request, answer);
+    };
+    const reach = (delayMs: number): void => {
+      if (delayMs === 0) serve();
+      else loop.after(delayMs, `bus.request ${from} delayed`, serve);
+    };
+    reach(way.extraMs);
+    if (way.copyAfterMs !== undefined) reach(way.copyAfterMs);
+  }
+
+  #serve(owner: Endpoint, from: string, request: BusRequest, answer: (reply: BusReply) => void): void {
+    const { loop, links } = this.#laws;
+    const { partition, body } = request;
     const detail = `${partition} from ${from} ${hashText(body)}`;
     owner.gate.pass("bus.serve:request", detail, () => {
       // Stopped while the request was held: the connection is gone, so nobody answers.
@@ -148,7 +170,12 @@ export class BusModel {
       handled?.then(
         (reply) =>
           owner.gate.pass("bus.serve:reply", `${partition} to ${from} ${hashText(reply)}`, () => {
-            if (!links.isCut(from, owner.node)) answer({ kind: "reply", body: reply });
+            const back = links.pass(owner.node, from);
+            const lost = back.kind === "lost";
+            loop.draw?.({ kind: "message", from: owner.node, to: from, sentMs: loop.nowMs, label: "reply", lost });
+            if (lost) return;
+            if (back.extraMs === 0) answer({ kind: "reply", body: reply });
+            else loop.after(back.extraMs, `bus.reply ${from} delayed`, () => answer({ kind: "reply", body: reply }));
           }),
         (error: unknown) => loop.note(`bus ${owner.gate.owner} failed to answer: ${String(error)}`),
       );
@@ -161,16 +188,23 @@ export class BusModel {
       const pace = dice.at(`bus/${from}/publish/${endpoint.node}`);
       const travelMs = pace.ms(this.#travelMs);
       const fault = this.publishFaults.draw({ node: endpoint.node, subject: topic });
-      if (fault === "lose" || links.isCut(from, endpoint.node)) continue;
+      const way = links.pass(from, endpoint.node);
+      if (fault === "lose" || way.kind === "lost") continue;
       const arrive = (delayMs: number): void => {
         loop.after(delayMs, `bus.publish ${topic} to ${endpoint.node}`, () => hear(endpoint, topic, body, id));
       };
-      arrive(travelMs);
+      arrive(travelMs + way.extraMs);
+      if (way.copyAfterMs !== undefined) arrive(travelMs + way.copyAfterMs);
       if (fault === "duplicate") arrive(travelMs + pace.ms(this.#travelMs));
       if (fault === "duplicate-late") arrive(dice.at(`bus/${from}/late`).ms(this.#lateMs));
     }
     await loop.sleep(dice.at(`bus/${from}/travel`).ms(this.#travelMs), "bus.publish accepted");
   }
+}
+
+/** Nodes and clients alike write the operation first. */
+function labelOf({ body }: BusRequest): string {
+  return /"type":"([^"]+)"/.exec(body)?.[1] ?? /^\{"op":"(\w+)"/.exec(body)?.[1] ?? "request";
 }
 
 function hear(endpoint: Endpoint, topic: string, body: string, id: string): void {

@@ -3,7 +3,7 @@
  * answered. G2: while it is frozen, everything waits, in and out, and is let through in order afterwards. Synchronous
  * reads (the time, a token, dice) are no points: a crash there is a crash at the next point.
  */
-import type { Loop } from "./loop.ts";
+import type { Channel, Loop } from "./loop.ts";
 import type { Point, PointOrder, Points } from "./points.ts";
 
 export type GateState = "running" | "frozen" | "crashed";
@@ -18,6 +18,12 @@ export class Gate {
   readonly #crashListeners = new Set<() => void>();
   #state: GateState = "running";
   #freezesLeft = 0;
+  /** How much later the next thing passes; undefined: nothing slows it. Set by its node. */
+  slowness: (() => number) | undefined;
+  /** What its wall clock shows, for code of this process that asks the ambient one. Set by its node. */
+  nowMs: (() => number) | undefined;
+  #slowed: Channel | undefined;
+  #waiting = 0;
 
   /** `afterCrash` is told of crashes that were planned at a point, to restart the node where that was ordered. */
   constructor(owner: string, loop: Loop, points: Points, afterCrash: (order: PointOrder) => void) {
@@ -46,6 +52,21 @@ export class Gate {
   /** One point: runs `run` now, later (frozen), or never (crashed). */
   pass(name: string, detail: string, run: () => void): void {
     if (this.#state === "crashed") return;
+    if (this.slowness === undefined && this.#waiting === 0) {
+      this.#pass(name, detail, run);
+      return;
+    }
+    // Also what comes when the slowness is over waits behind what it held up.
+    this.#slowed ??= this.#loop.channel(`${this.owner} is slow`);
+    this.#waiting++;
+    this.#slowed.send(this.slowness?.() ?? 0, () => {
+      this.#waiting--;
+      this.#pass(name, detail, run);
+    });
+  }
+
+  #pass(name: string, detail: string, run: () => void): void {
+    if (this.#state === "crashed") return;
     const { point, orders } = this.#points.arrive(name, detail);
     this.#loop.note(`${this.owner} #${point.number} ${name} ${detail}`);
     for (const order of orders) {
@@ -66,6 +87,7 @@ export class Gate {
     this.#state = "crashed";
     this.#held.length = 0;
     this.#loop.note(`${this.owner} CRASH`);
+    this.#loop.draw?.({ kind: "process", node: this.#node, state: "crashes" });
     for (const listener of [...this.#crashListeners]) listener();
     this.#crashListeners.clear();
   }
@@ -75,6 +97,7 @@ export class Gate {
     this.#state = "frozen";
     this.#freezesLeft++;
     this.#loop.note(`${this.owner} FREEZE ${forMs} ms`);
+    if (this.#freezesLeft === 1) this.#loop.draw?.({ kind: "process", node: this.#node, state: "freezes" });
     this.#loop.after(forMs, `${this.owner} thaw`, () => {
       this.#freezesLeft--;
       this.#thaw();
@@ -94,6 +117,7 @@ export class Gate {
     if (held === undefined) {
       this.#state = "running";
       this.#loop.note(`${this.owner} THAWED`);
+      this.#loop.draw?.({ kind: "process", node: this.#node, state: "thaws" });
       return;
     }
     this.#loop.note(`${this.owner} #${held.point.number} let through`);
@@ -101,7 +125,12 @@ export class Gate {
     this.#loop.after(0, `${this.owner} thaw`, () => this.#thaw());
   }
 
+  get #node(): string {
+    return this.owner.slice(0, this.owner.lastIndexOf("."));
+  }
+
   #let(run: () => void): void {
+    this.#loop.currentNowMs = this.nowMs;
     try {
       run();
     } catch (error) {

@@ -162,7 +162,11 @@ export class LeaseModel {
     if (session.state === "released") return;
     const { loop } = this.#laws;
     const isOver = loop.nowMs - session.renewedAtMs >= this.ttlMs;
-    const canRenew = session.gate.state === "running" && !this.#isCut(session);
+    // The renewal and its answer.
+    const canRenew =
+      session.gate.state === "running" &&
+      this.#passes(session.node, leasePlace) &&
+      this.#passes(leasePlace, session.node);
     if (canRenew) {
       session.renewedAtMs = loop.nowMs;
       if (session.state === "expired") {
@@ -224,7 +228,7 @@ export class LeaseModel {
     session.underWay++;
     session.channel.send(this.#travel(session), () => {
       session.underWay--;
-      if (!this.#isCut(session)) this.#hear(session, change);
+      if (this.#passes(leasePlace, session.node)) this.#hear(session, change);
     });
   }
 
@@ -233,6 +237,8 @@ export class LeaseModel {
     session.gate.pass("leases.change", detail, () => {
       if (change.kind === "granted") session.believed.set(change.partition, change.token);
       else if (!session.believed.delete(change.partition)) return;
+      const token = change.kind === "granted" ? change.token.join(".") : undefined;
+      this.#laws.loop.draw?.({ kind: "lease", node: session.node, partition: change.partition, token });
       for (const listener of [...session.listeners]) listener(change);
     });
   }
@@ -271,7 +277,9 @@ export class LeaseModel {
     return this.#laws.dice.at(`leases/${session.node}/travel`).ms(this.#travelMs);
   }
 
-  #isCut(session: Session): boolean {
-    return this.#laws.links.isCut(session.node, leasePlace);
+  /** What is late here is as good as lost: the next renewal is under way before it. */
+  #passes(from: string, to: string): boolean {
+    const way = this.#laws.links.pass(from, to);
+    return way.kind === "passes" && way.extraMs < this.ttlMs / 3;
   }
 }

@@ -2,6 +2,9 @@
  * Virtual time and the one loop that moves it: take the next event, run it, let every promise that it woke run to its
  * end, and only then take another. Nothing else in the world may wait; start reading at `run`.
  */
+
+import { type Drain, microtaskCheckpoint } from "./drain.ts";
+import type { Drawn } from "./drawing.ts";
 import { EventHeap, type WorldEvent } from "./event-heap.ts";
 import type { Trace } from "./trace.ts";
 
@@ -38,13 +41,22 @@ export class Loop {
   #nowUs = 0;
   #sequence = 0;
   #steps = 0;
+  readonly #drain: Drain | undefined;
+  /** Called before each turn; what it returns, after it. Between the two nothing but the world runs. */
+  enter: (() => () => void) | undefined;
+  /** Told of what a diagram shows; unset, nobody looks. */
+  draw: ((drawn: Drawn) => void) | undefined;
+  /** The clock of the process whose turn it is: what it is woken by sets it, the next event ends it. */
+  currentNowMs: (() => number) | undefined;
   #isRunning = false;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(seed: string, trace: Trace, maxSteps: number) {
+  /** `portable`: a turn of the event loop per event, also where a checkpoint would do. */
+  constructor(seed: string, trace: Trace, maxSteps: number, portable = false) {
     this.#seed = seed;
     this.#trace = trace;
     this.#maxSteps = maxSteps;
+    this.#drain = portable ? undefined : microtaskCheckpoint();
   }
 
   /** True time in milliseconds since the world began. Nodes see it through their own clocks. */
@@ -104,11 +116,10 @@ export class Loop {
     const endUs = options.forMs === undefined ? undefined : this.#nowUs + Math.ceil(options.forMs * 1000);
     const probe = startProbe();
     return new Promise<RunEnd>((resolve, reject) => {
-      // One turn of the real event loop per event: the only portable way to let all promises run first.
       const turn = (): void => {
         try {
           if (!probe.isDrained) throw new WorldError("promises were not drained between two events");
-          const end = this.#step(options.until, endUs);
+          const end = this.#turn(options.until, endUs);
           if (end === undefined) {
             setImmediate(turn);
             return;
@@ -122,6 +133,22 @@ export class Loop {
       };
       setImmediate(turn);
     });
+  }
+
+  /** Many events, or one where only a turn of the event loop lets all promises run. What ended the run, if it ended. */
+  #turn(until: (() => boolean) | undefined, endUs: number | undefined): RunEnd | undefined {
+    const leave = this.enter?.();
+    try {
+      if (this.#drain !== undefined) prove(this.#drain);
+      for (let events = 0; events < eventsPerTurn; events++) {
+        const end = this.#step(until, endUs);
+        if (end !== undefined || this.#drain === undefined) return end;
+        this.#drain();
+      }
+      return undefined;
+    } finally {
+      leave?.();
+    }
   }
 
   /** One event, or the reason to stop. */
@@ -139,6 +166,7 @@ export class Loop {
     if (++this.#steps > this.#maxSteps) throw this.#explain(`more than ${this.#maxSteps} steps`, undefined);
     this.#heap.pop();
     this.#nowUs = next.atUs;
+    this.currentNowMs = undefined;
     try {
       next.run();
     } catch (error) {
@@ -153,6 +181,16 @@ export class Loop {
     const text = `seed ${this.#seed}, ${this.nowMs} ms, step ${this.#steps}: ${what}${reason}\n  ${lines}`;
     return new WorldError(text, cause === undefined ? undefined : { cause });
   }
+}
+
+/** So that timers and messages of whatever runs the simulation get their turn too. */
+const eventsPerTurn = 2_000;
+
+/** A checkpoint called from within a promise does nothing, and events would overtake what they caused. */
+function prove(drain: Drain): void {
+  const probe = startProbe();
+  drain();
+  if (!probe.isDrained) throw new WorldError("the checkpoint did not run the promises that were ready");
 }
 
 /** A chain of promises longer than an event's first answer: done only if a turn really drains them all. */

@@ -2,6 +2,8 @@
  * One process that can crash, freeze and start again. Each incarnation gets fresh ports behind its own gate; what an
  * earlier one still holds is dead. Points are counted over all incarnations.
  */
+import type { Disk } from "../../coordinator/ports/disk.ts";
+import type { MemberId, Peers } from "../../coordinator/ports/peers.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { Clock } from "../../runtime/ports/clock.ts";
 import type { Leases } from "../../runtime/ports/leases.ts";
@@ -10,9 +12,12 @@ import type { Random } from "../../runtime/ports/random.ts";
 import type { ActorStore } from "../../runtime/ports/store.ts";
 import type { BusModel } from "./bus-model.ts";
 import type { Dice } from "./dice.ts";
+import { DiskModel } from "./disk-model.ts";
 import { Gate, type GateState } from "./gate.ts";
 import type { Laws } from "./laws.ts";
 import type { LeaseModel } from "./lease-model.ts";
+import { NodeClock } from "./node-clock.ts";
+import type { PeersModel } from "./peers-model.ts";
 import { type PointSelector, Points } from "./points.ts";
 import type { ServiceModel } from "./service-model.ts";
 import { StoreHandle } from "./store-handle.ts";
@@ -26,6 +31,9 @@ export type NodePorts = {
   readonly bus: Bus;
   readonly leases: Leases;
   readonly logger: Logger;
+  readonly disk: Disk;
+  /** As this member of a cluster. */
+  peers(self: MemberId): Peers;
   /** A user effect: `perform` happens outside, at the point `effect:call`, and is heard of at `effect:answer`. */
   effect<T>(perform: () => T | Promise<T>): Promise<T>;
   /** A client of an outside service, for user effects. */
@@ -44,32 +52,52 @@ export type LogLine = {
 
 /** What a planned crash or freeze waits for: the `nth` match from now (default 1). */
 export type AtOptions = { readonly nth?: number };
-export type CrashOptions = AtOptions & { readonly restartAfterMs?: number };
+export type CrashOptions = AtOptions & {
+  readonly restartAfterMs?: number;
+  /** It starts again with an empty disk. */
+  readonly wiped?: boolean;
+};
 
-export type NodeModels = { readonly store: StoreModel; readonly bus: BusModel; readonly leases: LeaseModel };
+export type NodeModels = {
+  readonly store: StoreModel;
+  readonly bus: BusModel;
+  readonly leases: LeaseModel;
+  readonly peers: PeersModel;
+};
 
 export class SimulatedNode {
   readonly name: string;
   /** All that any incarnation logged; what it says after its crash is not heard. */
   readonly logs: LogLine[] = [];
-  /** How far the wall clock is from true time. May jump at any moment; the monotonic clock does not follow. */
-  wallOffsetMs = 0;
+  readonly clock: NodeClock;
+  /** Outlives every incarnation. */
+  readonly disk: DiskModel;
   readonly #laws: Laws;
   readonly #models: NodeModels;
-  readonly #epochMs: number;
   readonly #points = new Points();
   #incarnation = 0;
   #gate: Gate;
   #ports: NodePorts;
   #boot: Boot | undefined;
+  #slownessMs = 0;
 
   /** `epochMs`: what a correct wall clock shows when the world begins. */
   constructor(name: string, laws: Laws, models: NodeModels, epochMs: number) {
     this.name = name;
     this.#laws = laws;
     this.#models = models;
-    this.#epochMs = epochMs;
+    this.clock = new NodeClock(laws.loop, epochMs);
+    this.disk = new DiskModel(laws, name);
     [this.#gate, this.#ports] = this.#incarnate();
+  }
+
+  /** How far the wall clock is from true time. May jump at any moment; the monotonic clock does not follow. */
+  get wallOffsetMs(): number {
+    return this.clock.wallOffsetMs;
+  }
+
+  set wallOffsetMs(offsetMs: number) {
+    this.clock.wallOffsetMs = offsetMs;
   }
 
   /** Of the current incarnation. */
@@ -102,10 +130,13 @@ export class SimulatedNode {
   }
 
   /** A new incarnation, which boots at once. One that still runs crashes first. */
-  restart(): void {
+  restart({ wiped = false }: { readonly wiped?: boolean } = {}): void {
     this.crash();
+    if (wiped) this.disk.wipe();
     [this.#gate, this.#ports] = this.#incarnate();
     this.#laws.loop.note(`${this.#gate.owner} STARTS`);
+    this.#laws.loop.draw?.({ kind: "process", node: this.name, state: "starts" });
+    this.#slowDown();
     this.#start();
   }
 
@@ -114,8 +145,34 @@ export class SimulatedNode {
     this.#gate.freeze(forMs);
   }
 
-  crashAt(point: PointSelector, { nth = 1, restartAfterMs }: CrashOptions = {}): void {
-    this.#points.plan(point, nth, { kind: "crash", restartAfterMs });
+  /** As `freeze`, but its monotonic clock and its timers stand still as well: a suspended virtual machine. */
+  suspend(forMs: number): void {
+    if (this.#gate.state === "crashed") return;
+    this.clock.standStill(forMs);
+    this.#gate.freeze(forMs);
+  }
+
+  /** Everything that goes in or out takes up to this much longer, in this and later incarnations; 0: no more. */
+  slow(upToMs: number): void {
+    this.#slownessMs = upToMs;
+    this.#laws.loop.note(`${this.name} slow by up to ${upToMs} ms`);
+    this.#slowDown();
+  }
+
+  /** No slowness, no drift, no faults of the disk. What a clock shows stays; a crashed process stays down. */
+  heal(): void {
+    if (this.#slownessMs > 0) this.slow(0);
+    this.clock.heal();
+    this.disk.faults.off();
+  }
+
+  #slowDown(): void {
+    const upToMs = this.#slownessMs;
+    this.#gate.slowness = upToMs === 0 ? undefined : () => this.#laws.dice.at(`slow/${this.name}`).ms([0, upToMs]);
+  }
+
+  crashAt(point: PointSelector, { nth = 1, restartAfterMs, wiped }: CrashOptions = {}): void {
+    this.#points.plan(point, nth, { kind: "crash", restartAfterMs, wiped: wiped === true });
   }
 
   freezeAt(point: PointSelector, forMs: number, { nth = 1 }: AtOptions = {}): void {
@@ -133,8 +190,9 @@ export class SimulatedNode {
     const owner = `${this.name}.${this.#incarnation}`;
     const gate = new Gate(owner, loop, this.#points, (order) => {
       if (order.kind !== "crash" || order.restartAfterMs === undefined) return;
-      loop.after(order.restartAfterMs, `${this.name} restarts`, () => this.restart());
+      loop.after(order.restartAfterMs, `${this.name} restarts`, () => this.restart(order));
     });
+    gate.nowMs = () => this.clock.wallMs();
     const random = dice.at(`random/${owner}`);
     const leases = this.#models.leases.open(this.name, gate);
     const ports: NodePorts = {
@@ -144,6 +202,8 @@ export class SimulatedNode {
       bus: this.#models.bus.open(this.name, gate, leases),
       leases,
       logger: this.#logger(gate, this.#incarnation),
+      disk: this.disk.open(gate),
+      peers: (self) => this.#models.peers.open(self, this.name, gate),
       effect: (perform) =>
         gate.call(
           "effect",
@@ -165,13 +225,12 @@ export class SimulatedNode {
   }
 
   #clock(gate: Gate, dice: Dice): Clock {
-    const { loop } = this.#laws;
     // Every process counts from another moment, so that nobody compares the monotonic times of two.
-    const originMs = dice.whole(1_000, 1_000_000) - Math.floor(loop.nowMs);
+    const originMs = dice.whole(1_000, 1_000_000) - Math.floor(this.clock.monotonicMs());
     let timers = 0;
     return {
-      now: () => Math.floor(this.#epochMs + this.wallOffsetMs + loop.nowMs),
-      monotonic: () => originMs + loop.nowMs,
+      now: () => this.clock.wallMs(),
+      monotonic: () => originMs + this.clock.monotonicMs(),
       after: (delayMs, wake, options) => {
         if (gate.state === "crashed") return () => {};
         const timer = ++timers;
@@ -182,7 +241,7 @@ export class SimulatedNode {
             if (!isCancelled) wake();
           });
         };
-        const cancel = loop.after(delayMs, `clock.fire ${gate.owner}`, fire, options);
+        const cancel = this.clock.after(delayMs, `clock.fire ${gate.owner}`, fire, options);
         // A dead process's timers are nothing that is left to happen.
         const forget = gate.onCrash(cancel);
         return () => {

@@ -15,7 +15,7 @@ export type Point = {
 export type PointSelector = number | string | ((point: Point) => boolean);
 
 export type PointOrder =
-  | { readonly kind: "crash"; readonly restartAfterMs: number | undefined }
+  | { readonly kind: "crash"; readonly restartAfterMs: number | undefined; readonly wiped: boolean }
   | { readonly kind: "freeze"; readonly forMs: number };
 
 type Planned = { readonly matches: (point: Point) => boolean; readonly order: PointOrder; matchesLeft: number };

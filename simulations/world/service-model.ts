@@ -70,8 +70,9 @@ export class ServiceModel<Request, Answer> {
     const requestMs = travel.ms(this.#travelMs);
     const answerMs = travel.ms(this.#travelMs);
     const lateMs = (): number => dice.at(`service/${this.name}/${node}/late`).ms(this.#lateMs);
-    const isCut = links.isCut(node, this.name);
-    const fault = isCut ? "lose-request" : this.faults.draw({ node, subject: this.name });
+    const way = links.pass(node, this.name);
+    const drawn = this.faults.draw({ node, subject: this.name });
+    const fault = way.kind === "lost" || way.extraMs >= this.#timeoutMs ? "lose-request" : drawn;
     if (fault !== undefined) loop.note(`service ${this.name} from ${node}: fault ${fault}`);
     const timeOut = async (): Promise<never> => {
       await loop.sleep(this.#timeoutMs, `service.${this.name} times out`);
@@ -83,8 +84,8 @@ export class ServiceModel<Request, Answer> {
       loop.after(this.#timeoutMs + lateMs(), `service.${this.name} late`, () => this.#handleUnheard(request));
       return timeOut();
     }
-    await loop.sleep(requestMs, `service.${this.name} arrives`);
-    if (fault === "lose-answer") {
+    await loop.sleep(requestMs + (way.kind === "passes" ? way.extraMs : 0), `service.${this.name} arrives`);
+    if (fault === "lose-answer" || links.isCut(this.name, node)) {
       this.#handleUnheard(request);
       return timeOut();
     }

@@ -143,24 +143,45 @@ export class StoreModel {
 
   /** One write or purge through the network. `judge` applies it, or not, to the data as they are when it arrives. */
   async #change(node: string, key: string, text: string, judge: () => WriteOutcome): Promise<WriteOutcome> {
-    const { loop, dice } = this.#laws;
+    const { loop, dice, links } = this.#laws;
     const travel = dice.at(`store/${node}/travel`);
     const late = dice.at(`store/${node}/late`);
     const requestMs = travel.ms(this.delays.travelMs);
     const answerMs = travel.ms(this.delays.travelMs);
-    const fault = this.#isCut(node) ? "unknown-lost" : this.faults.write.draw({ node, subject: key });
+    const way = links.pass(node, storePlace);
+    const fault = way.kind === "lost" ? "unknown-lost" : this.faults.write.draw({ node, subject: key });
+    const sentMs = loop.nowMs;
+    const draw = (lost = false) =>
+      loop.draw?.({
+        kind: "message",
+        from: node,
+        to: storePlace,
+        sentMs,
+        label: `write ${key}`,
+        ...(lost && { lost }),
+      });
     const apply = (): WriteOutcome => {
       const outcome = judge();
+      draw();
+      if (outcome.kind === "written") loop.draw?.({ kind: "commit", node, actor: key, text: String(outcome.revision) });
       loop.note(`store ${node} ${text}: ${describeOutcome(outcome)}`);
       return outcome;
     };
     if (fault !== undefined) loop.note(`store ${node} ${text}: fault ${fault}`);
+    if (fault === "unknown-lost") draw(true);
     if (fault === "unknown-lost" || fault === "unknown-late") {
       if (fault === "unknown-late") loop.after(requestMs + late.ms(this.delays.lateMs), "store late write", apply);
       return this.#giveUp(node);
     }
+    const extraMs = way.kind === "passes" ? way.extraMs : 0;
+    if (way.kind === "passes" && way.copyAfterMs !== undefined)
+      loop.after(requestMs + way.copyAfterMs, "store second copy", apply);
+    if (extraMs > this.delays.giveUpMs[0]) {
+      loop.after(requestMs + extraMs, "store late write", apply);
+      return this.#giveUp(node);
+    }
 
-    await loop.sleep(requestMs, "store write arrives");
+    await loop.sleep(requestMs + extraMs, "store write arrives");
     if (fault === "conflict") return this.#answer(answerMs, node, { kind: "conflict" });
     if (fault === "full")
       return this.#answer(answerMs, node, { kind: "refused", reason: "full", detail: "no room left" });
@@ -173,8 +194,12 @@ export class StoreModel {
   }
 
   async #answer(delayMs: number, node: string, outcome: WriteOutcome): Promise<WriteOutcome> {
-    await this.#laws.loop.sleep(delayMs, "store write answered");
-    return this.#isCut(node) ? this.#giveUp(node) : outcome;
+    const { loop, links } = this.#laws;
+    await loop.sleep(delayMs, "store write answered");
+    const back = links.pass(storePlace, node);
+    if (back.kind === "lost" || back.extraMs > this.delays.giveUpMs[0]) return this.#giveUp(node);
+    if (back.extraMs > 0) await loop.sleep(back.extraMs, "store answer delayed");
+    return outcome;
   }
 
   async #giveUp(node: string): Promise<WriteOutcome> {
@@ -184,19 +209,24 @@ export class StoreModel {
   }
 
   async #query<T>(node: string, subject: string, answer: (isStale: boolean) => T): Promise<T> {
-    const { loop, dice } = this.#laws;
+    const { loop, dice, links } = this.#laws;
     const travel = dice.at(`store/${node}/travel`);
     const requestMs = travel.ms(this.delays.travelMs);
     const answerMs = travel.ms(this.delays.travelMs);
-    const fault = this.#isCut(node) ? "unreachable" : this.faults.read.draw({ node, subject });
+    const way = links.pass(node, storePlace);
+    const isTooLate = way.kind === "lost" || way.extraMs > this.delays.giveUpMs[0];
+    const fault = isTooLate ? "unreachable" : this.faults.read.draw({ node, subject });
     if (fault !== undefined) loop.note(`store ${node} read ${subject}: fault ${fault}`);
     if (fault === "unreachable") return this.#refuseToRead(node);
 
-    await loop.sleep(requestMs, "store read arrives");
+    await loop.sleep(requestMs + (way.kind === "passes" ? way.extraMs : 0), "store read arrives");
     const found = answer(fault === "stale");
     const lateMs = fault === "slow-answer" ? dice.at(`store/${node}/late`).ms(this.delays.lateMs) : 0;
     await loop.sleep(answerMs + lateMs, "store read answered");
-    return this.#isCut(node) ? this.#refuseToRead(node) : found;
+    const back = links.pass(storePlace, node);
+    if (back.kind === "lost" || back.extraMs > this.delays.giveUpMs[0]) return this.#refuseToRead(node);
+    if (back.extraMs > 0) await loop.sleep(back.extraMs, "store answer delayed");
+    return found;
   }
 
   async #refuseToRead(node: string): Promise<never> {
@@ -206,7 +236,7 @@ export class StoreModel {
   }
 
   #isCut(node: string): boolean {
-    return this.#laws.links.isCut(node, storePlace);
+    return this.#laws.links.isCut(storePlace, node);
   }
 }
 

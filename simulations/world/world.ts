@@ -4,10 +4,12 @@
  */
 import { BusModel, type BusSettings } from "./bus-model.ts";
 import { type Dice, DiceTable } from "./dice.ts";
+import type { DrawnAt } from "./drawing.ts";
 import { LeaseModel, type LeaseSettings } from "./lease-model.ts";
 import { Links } from "./links.ts";
 import { type Cancel, Loop, type RunEnd, type RunOptions, WorldError } from "./loop.ts";
 import { SimulatedNode } from "./node.ts";
+import { PeersModel, type PeersSettings } from "./peers-model.ts";
 import { ServiceModel, type ServiceSettings } from "./service-model.ts";
 import { StoreModel, type StoreSettings } from "./store-model.ts";
 import { Trace } from "./trace.ts";
@@ -18,11 +20,14 @@ export type WorldSettings = {
   readonly maxSteps?: number;
   /** Keep every line of the trace, not only the last ones. */
   readonly fullTrace?: boolean;
+  /** A turn of the real event loop per event, as on engines that offer nothing faster. The trace is the same. */
+  readonly portable?: boolean;
   /** Wall time at the beginning, in milliseconds since 1970. Default 2026-01-01. */
   readonly epochMs?: number;
   readonly store?: StoreSettings;
   readonly bus?: BusSettings;
   readonly leases?: LeaseSettings;
+  readonly peers?: PeersSettings;
 };
 
 export type World = {
@@ -54,13 +59,19 @@ export type World = {
   sleep(delayMs: number): Promise<void>;
   /** A line of the test's own in the trace. */
   note(text: string): void;
+  /** `enter` is called before the world moves and returns what is called when it rests: between them only it runs. */
+  onTurn(enter: () => () => void): void;
+  /** Told of what a diagram shows, from now on. */
+  draw(onDrawn: (drawn: DrawnAt) => void): void;
+  /** What the wall clock shows of the process whose code runs just now; true wall time outside of any. */
+  ambientNowMs(): number;
   /** Moves time on until a reason to stop; with no option until nothing is left but background. */
   run(options?: RunOptions): Promise<RunEnd>;
   /** As `run`, but the condition must come true, by default within ten virtual minutes. */
   runUntil(condition: () => boolean, withinMs?: number): Promise<void>;
   /** Moves time on until the promise settles, and gives its result. */
   settle<T>(promise: Promise<T>, withinMs?: number): Promise<T>;
-  /** Ends every fault by chance or by script, and every cut. Frozen nodes thaw by themselves, crashed ones stay down. */
+  /** Ends every fault by chance or by script, every cut, slowness and drift; clocks that were stepped stay. Frozen nodes thaw by themselves, crashed ones stay down. */
   heal(): void;
 };
 
@@ -70,13 +81,18 @@ export function createWorld(settings: WorldSettings): World {
   const seed = String(settings.seed);
   const epochMs = settings.epochMs ?? Date.UTC(2026, 0, 1);
   const trace = new Trace(settings.fullTrace ?? false);
-  const loop = new Loop(seed, trace, settings.maxSteps ?? 1_000_000);
+  const loop = new Loop(seed, trace, settings.maxSteps ?? 1_000_000, settings.portable);
   const dice = new DiceTable(seed);
-  const links = new Links((text) => loop.note(text));
+  const links = new Links(
+    (text) => loop.note(text),
+    dice,
+    () => loop.nowMs,
+  );
   const laws = { loop, dice, links };
   const store = new StoreModel(laws, settings.store);
   const bus = new BusModel(laws, settings.bus);
   const leases = new LeaseModel(laws, settings.leases);
+  const peers = new PeersModel(laws, settings.peers);
   const nodes = new Map<string, SimulatedNode>();
   const services: ServiceModel<never, unknown>[] = [];
 
@@ -108,7 +124,7 @@ export function createWorld(settings: WorldSettings): World {
     },
     dice: (place) => dice.at(place),
     node: (name) => {
-      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases }, epochMs);
+      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases, peers }, epochMs);
       nodes.set(name, node);
       return node;
     },
@@ -120,6 +136,13 @@ export function createWorld(settings: WorldSettings): World {
     after: (delayMs, label, run) => loop.after(delayMs, label, run),
     sleep: (delayMs) => loop.sleep(delayMs, "sleep"),
     note: (text) => loop.note(text),
+    onTurn: (enter) => {
+      loop.enter = enter;
+    },
+    draw: (onDrawn) => {
+      loop.draw = (drawn) => onDrawn({ ...drawn, atMs: loop.nowMs });
+    },
+    ambientNowMs: () => loop.currentNowMs?.() ?? Math.floor(epochMs + loop.nowMs),
     run: (options) => loop.run(options),
     runUntil,
     settle: async (promise, withinMs) => {
@@ -137,6 +160,7 @@ export function createWorld(settings: WorldSettings): World {
       store.faults.off();
       bus.faultsOff();
       for (const service of services) service.faults.off();
+      for (const node of nodes.values()) node.heal();
       links.healAll();
     },
   };
