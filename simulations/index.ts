@@ -14,9 +14,27 @@ export { checkRevisions, type Operation, type RevisionHistory, type StoredRevisi
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";
+export type {
+  CallStep,
+  Cluster,
+  End,
+  EndState,
+  Hands,
+  Invariants,
+  Process,
+  Service,
+  ServiceCall,
+  StepResult,
+  Workload,
+} from "./run/cluster.ts";
+export { type Explored, type ExploreOptions, explore, type Failure } from "./run/explore.ts";
 export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
 export type { Picture } from "./run/picture.ts";
+export { checkScenario, readScenario, type Scenario, writeScenario } from "./run/scenario.ts";
+export { type SimulateOptions, SimulationError, simulate, suiteOf } from "./run/simulate.ts";
 export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
+export { faultFamilies, type SwarmOptions, swarm } from "./run/swarm.ts";
+export { suiteNamed, suites } from "./suites/index.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
 export type { DiskFault, DiskModel } from "./world/disk-model.ts";

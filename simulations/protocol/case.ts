@@ -5,7 +5,12 @@
 
 import type { Document } from "../../runtime/document.ts";
 import type { Violation } from "../checkers/violation.ts";
+import { guard } from "../run/ambient.ts";
+import type { Fault } from "../run/fault.ts";
+import { inflict } from "../run/inflict.ts";
+import { clockAheadOf } from "../run/rules.ts";
 import type { PublishFault, RequestFault } from "../world/bus-model.ts";
+import type { DrawnAt } from "../world/drawing.ts";
 import type { FaultRates } from "../world/fault-plan.ts";
 import { FencedRecorder } from "../world/fenced-recorder.ts";
 import { leasePlace } from "../world/lease-model.ts";
@@ -59,17 +64,23 @@ export type Case = {
   readonly actors: readonly number[];
   readonly clients: readonly (readonly Command[])[];
   readonly troubles: readonly Trouble[];
+  /** More troubles, as any suite has them. */
+  readonly faults?: readonly Fault[];
   readonly rates: Rates;
 };
 
 export const nodeNames = ["n1", "n2"] as const;
 
-export type Outcome = { readonly world: World; readonly violations: readonly Violation[] };
+export type Outcome = {
+  readonly world: World;
+  readonly violations: readonly Violation[];
+  readonly healedMs: number;
+};
 
 /** How long anything can be under way. */
 const lateMs = 45_000;
 
-export async function runCase(given: Case, fullTrace = false): Promise<Outcome> {
+export async function runCase(given: Case, fullTrace = false, onDrawn?: (drawn: DrawnAt) => void): Promise<Outcome> {
   const world = createWorld({
     seed: given.seed,
     fullTrace,
@@ -78,6 +89,8 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
     bus: { lateMs: [500, lateMs] },
     leases: { partitions: 2, ttlMs: 3_000 },
   });
+  await guard(world);
+  if (onDrawn !== undefined) world.draw(onDrawn);
   const performed: Performed[] = [];
   const attempts: Attempt[] = [];
   const writes: WriteCall[] = [];
@@ -87,6 +100,8 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
   world.bus.requestFaults.rates = given.rates.request;
   world.bus.publishFaults.rates = given.rates.publish;
   for (const trouble of given.troubles) plan(world, trouble);
+  const faults = given.faults ?? [];
+  inflict(faults, { world, nodes: nodeNames });
   bootHosts(world, nodeNames, writes, (ports) =>
     Object.fromEntries(
       given.machines.map((spec, index) => [
@@ -109,7 +124,10 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
   };
 
   await world.run({ until: () => isDone, forMs: 25_000 });
+  const lastMs = Math.max(0, ...faults.map(({ at }) => at));
+  if (world.nowMs < lastMs) await world.run({ forMs: lastMs + 500 - world.nowMs });
   world.heal();
+  const healedMs = world.nowMs;
   for (const name of nodeNames) {
     const node = world.node(name);
     node.wallOffsetMs = Math.max(0, node.wallOffsetMs);
@@ -121,15 +139,21 @@ export async function runCase(given: Case, fullTrace = false): Promise<Outcome> 
     violations.push(...(await settle()));
   }
   const { request } = given.rates;
-  const hasSecondCopies = (request.duplicate ?? 0) > 0 || (request["duplicate-late"] ?? 0) > 0;
-  const clockAheadMs = Math.max(
-    0,
-    ...given.troubles.map((trouble) => (trouble.kind === "clock" ? trouble.offsetMs : 0)),
-  );
+  const hasSecondCopies =
+    (request.duplicate ?? 0) > 0 || (request["duplicate-late"] ?? 0) > 0 || faults.some(makesSecondCopies);
+  const clockAheadMs =
+    clockAheadOf(faults) +
+    Math.max(0, ...given.troubles.map((trouble) => (trouble.kind === "clock" ? trouble.offsetMs : 0)));
   return {
     world,
+    healedMs,
     violations: [...violations, ...judge({ world, attempts, performed, writes, clockAheadMs, hasSecondCopies })],
   };
+}
+
+function makesSecondCopies(fault: Fault): boolean {
+  if (fault.kind === "link") return (fault.args.quality.duplicate ?? 0) > 0 || (fault.args.quality.replay ?? 0) > 0;
+  return fault.kind === "request" && fault.args.fault.startsWith("duplicate");
 }
 
 function plan(world: World, trouble: Trouble): void {

@@ -163,7 +163,6 @@ export class StoreModel {
     const apply = (): WriteOutcome => {
       const outcome = judge();
       draw();
-      if (outcome.kind === "written") loop.draw?.({ kind: "commit", node, actor: key, text: String(outcome.revision) });
       loop.note(`store ${node} ${text}: ${describeOutcome(outcome)}`);
       return outcome;
     };

@@ -1,0 +1,130 @@
+/**
+ * Makes ambient time, dice and identities virtual while the world moves, and real timers and I/O impossible. Installed
+ * when a turn of the world begins and removed when it ends, so whatever runs the simulation never sees it. User code
+ * that asks `Date` gets the clock of the node it runs on.
+ */
+import type { World } from "../world/world.ts";
+
+/** Code inside a simulated run reached for the real world. The stack is the culprit's. */
+export class AmbientAccessError extends Error {
+  override readonly name = "AmbientAccessError";
+
+  constructor(what: string) {
+    super(
+      `${what} was used during a simulated run: the same seed would not be the same run. ` +
+        "Wait with XState's delays or `sleep`, reach services through `service(name)`.",
+    );
+  }
+}
+
+type Replaced = { readonly owner: object; readonly name: string; readonly value: unknown };
+
+const timers = ["setTimeout", "setInterval", "setImmediate"];
+const outside = [
+  "fetch",
+  "WebSocket",
+  "XMLHttpRequest",
+  "EventSource",
+  "MessageChannel",
+  "Worker",
+  "WeakRef",
+  "FinalizationRegistry",
+];
+
+/** `tripwire`: also what was imported before it could be replaced (`node:fs`, `node:timers/promises`), where Node can tell. */
+export async function guard(world: World, { tripwire = false } = {}): Promise<void> {
+  const replacements = replacementsFor(world);
+  const wire = tripwire ? await stretchTripwire() : undefined;
+  world.onTurn(() => {
+    const before = replacements.map(({ owner, name }) => Object.getOwnPropertyDescriptor(owner, name));
+    for (const { owner, name, value } of replacements)
+      Object.defineProperty(owner, name, { value, configurable: true, writable: true, enumerable: false });
+    wire?.enable();
+    return () => {
+      wire?.disable();
+      replacements.forEach(({ owner, name }, index) => {
+        const descriptor = before[index];
+        if (descriptor === undefined) Reflect.deleteProperty(owner, name);
+        else Object.defineProperty(owner, name, descriptor);
+      });
+      const tripped = wire?.take();
+      if (tripped !== undefined) throw tripped;
+    };
+  });
+}
+
+function replacementsFor(world: World): readonly Replaced[] {
+  const dice = world.dice("ambient");
+  const startMs = world.nowMs;
+  const refuse = (name: string): Replaced => ({
+    owner: globalThis,
+    name,
+    value: function refused(): never {
+      throw new AmbientAccessError(name);
+    },
+  });
+  const present = [...timers, ...outside].filter((name) => name in globalThis);
+  return [
+    { owner: globalThis, name: "Date", value: virtualDate(() => world.ambientNowMs()) },
+    { owner: Math, name: "random", value: () => dice.next() },
+    { owner: globalThis.performance, name: "now", value: () => world.nowMs - startMs },
+    { owner: globalThis.crypto, name: "randomUUID", value: () => uuidFrom(() => dice.next()) },
+    {
+      owner: globalThis.crypto,
+      name: "getRandomValues",
+      value: (array: Uint8Array) => {
+        const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+        for (let index = 0; index < bytes.length; index++) bytes[index] = Math.floor(dice.next() * 256);
+        return array;
+      },
+    },
+    ...present.map(refuse),
+  ];
+}
+
+function virtualDate(nowMs: () => number): DateConstructor {
+  const now = (): number => Math.floor(nowMs());
+  return new Proxy(Date, {
+    construct: (target, args: [], newTarget) =>
+      Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget) as Date,
+    apply: (target) => new target(now()).toString(),
+    get: (target, name, receiver) => (name === "now" ? now : (Reflect.get(target, name, receiver) as unknown)),
+  });
+}
+
+function uuidFrom(next: () => number): string {
+  const hex = Array.from({ length: 32 }, () => Math.floor(next() * 16).toString(16));
+  hex[12] = "4";
+  hex[16] = (8 + Math.floor(next() * 4)).toString(16);
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)]
+    .map((part) => part.join(""))
+    .join("-");
+}
+
+type Tripwire = { readonly enable: () => void; readonly disable: () => void; readonly take: () => Error | undefined };
+
+/** Whatever the event loop would have to wait for has a type of its own; promises are all that a run may make. */
+async function stretchTripwire(): Promise<Tripwire | undefined> {
+  const { createHook } = await import("node:async_hooks");
+  let tripped: Error | undefined;
+  try {
+    const hook = createHook({
+      init: (_id, type) => {
+        if (type !== "PROMISE" && type !== "Microtask")
+          tripped ??= new AmbientAccessError(`a resource of type ${type}`);
+      },
+    });
+    return {
+      enable: () => void hook.enable(),
+      disable: () => void hook.disable(),
+      take: () => {
+        const found = tripped;
+        tripped = undefined;
+        return found;
+      },
+    };
+  } catch {
+    // Not on this engine: the replaced globals are what there is.
+    return undefined;
+  }
+}

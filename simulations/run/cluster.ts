@@ -1,0 +1,480 @@
+/**
+ * One run of production hosts under faults: nodes that host the actors, clients that do the steps through the production
+ * client, services outside. Troubles first, then everything heals and must come to rest, then whatever was still under
+ * way arrives; at the end `rules.ts` judges. Start reading at `runCluster`.
+ */
+import type { ActorHandle } from "../../runtime/client.ts";
+import type { Client } from "../../runtime/connect.ts";
+import { connect } from "../../runtime/connect.ts";
+import { type ActorDefinition, definitionsOf } from "../../runtime/definition.ts";
+import type { Document } from "../../runtime/document.ts";
+import type { HostSettings } from "../../runtime/host/settings.ts";
+import { pendingPrefix } from "../../runtime/keys.ts";
+import type { Bus } from "../../runtime/ports/bus.ts";
+import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { Violation } from "../checkers/violation.ts";
+import { bootHosts, rigSettings } from "../protocol/rig.ts";
+import type { Dice } from "../world/dice.ts";
+import type { DrawnAt } from "../world/drawing.ts";
+import type { NodePorts } from "../world/node.ts";
+import type { ServiceModel } from "../world/service-model.ts";
+import { createWorld, type World } from "../world/world.ts";
+import { guard } from "./ambient.ts";
+import { inflict } from "./inflict.ts";
+import { judgeCluster } from "./rules.ts";
+import { needOf } from "./story.ts";
+import type { Looking, Plan, Ran } from "./suite.ts";
+
+/** What a process has at hand when it makes its actors. */
+export type Process = {
+  /** Such as `n1`; and how often it has started, from 1. */
+  readonly node: string;
+  readonly start: number;
+  /** A client of an outside service, for effects. Rejects when no answer comes: it may have been done. */
+  service(name: string): (request: unknown) => Promise<unknown>;
+  /** Waits in virtual time, as this node's clock has it. */
+  sleep(ms: number): Promise<void>;
+};
+
+/** One request that a service handled, in order. */
+export type ServiceCall = { readonly request: unknown; readonly atMs: number };
+
+/** Answers a request; throws to answer with an error. `calls`: those handled before. */
+export type Service = (request: never, calls: readonly ServiceCall[]) => unknown;
+
+export type Cluster = {
+  readonly actors: ActorTypes | ((process: Process) => ActorTypes);
+  readonly services?: Readonly<Record<string, Service>>;
+  /** Default 3. */
+  readonly nodes?: number;
+  /** Default 4. */
+  readonly partitions?: number;
+  readonly clients?: number;
+  readonly settings?: Partial<HostSettings>;
+  /** How long one request of a client is tried before it is given up as unknown. Default 2 s. */
+  readonly requestTimeoutMs?: number;
+  /** In place of steps: drives the clients itself. */
+  readonly workload?: Workload;
+  readonly invariants?: Invariants;
+  /** Rules that do not hold here, by name, because this workload breaks them on purpose. */
+  readonly except?: readonly string[];
+};
+
+export type Hands = {
+  /** Of the first client; `client(n)` for others. */
+  actor(type: string, id: string): ActorHandle<never>;
+  client(number: number): Client;
+  sleep(ms: number): Promise<void>;
+  readonly dice: Dice;
+};
+
+export type Workload = (hands: Hands) => Promise<void>;
+
+/** What one client does next. */
+export type CallStep = {
+  /** Which client; each does its steps one after the other. Default 1. */
+  readonly client?: number;
+  readonly waitMs?: number;
+  /** Done, one after the other, before any that is not. */
+  readonly first?: boolean;
+  /** `counter/a` */
+  readonly to: string;
+  readonly create?: unknown;
+  readonly send?: { readonly type: string; readonly [field: string]: unknown };
+  /** The caller's idempotency key. */
+  readonly key?: string;
+  /** How often it is asked again when no answer came. Default: 30 with a key, none without. */
+  readonly retries?: number;
+};
+
+export type StepResult = {
+  readonly step: CallStep;
+  outcome: "acknowledged" | "refused" | "unknown" | "unfinished";
+  code?: string;
+  revision?: number;
+  duplicate?: boolean;
+  callMs: number;
+  returnMs: number;
+  /** The keys under which it travelled: one for each time that the caller asked anew. */
+  readonly keys: Set<string>;
+};
+
+/** How the world stands when everything has come to rest. */
+export type End = {
+  /** The revived XState snapshot; undefined: there is no such actor. */
+  state(type: string, id: string): EndState | undefined;
+  readonly actors: readonly string[];
+  /** What a service handled. */
+  calls(service: string): readonly ServiceCall[];
+  readonly steps: readonly StepResult[];
+};
+
+export type EndState = {
+  readonly value: unknown;
+  readonly context: never;
+  readonly status: string;
+  readonly output?: unknown;
+};
+
+/** By what must hold, in plain words. False, a text that says what is wrong, or a throw: it does not. */
+export type Invariants = Readonly<Record<string, (end: End) => unknown>>;
+
+const lateMs = 45_000;
+const troubleMs = 30_000;
+const restMs = 900_000;
+
+export const nodeNamesOf = (count: number): readonly string[] =>
+  Array.from({ length: count }, (_, index) => `n${index + 1}`);
+export const clientNamesOf = (count: number): readonly string[] =>
+  Array.from({ length: count }, (_, index) => `c${index + 1}`);
+
+export async function runCluster(
+  cluster: Cluster,
+  plan: Plan,
+  looking: Looking & { tripwire?: boolean } = {},
+): Promise<Ran> {
+  const nodes = nodeNamesOf(cluster.nodes ?? 3);
+  const steps = plan.steps as unknown as readonly CallStep[];
+  const world = createWorld({
+    seed: plan.seed,
+    fullTrace: looking.trace === true,
+    maxSteps: 600_000,
+    store: { delays: { giveUpMs: [100, 1_000], lateMs: [100, lateMs] } },
+    bus: { lateMs: [500, lateMs] },
+    leases: { partitions: cluster.partitions ?? 4, ttlMs: 3_000 },
+  });
+  await guard(world, { tripwire: looking.tripwire === true });
+  const drawn: DrawnAt[] = [];
+  if (looking.picture === true) world.draw((one) => drawn.push(one));
+  const services = servicesOf(world, cluster.services ?? {});
+  inflict(plan.faults, { world, nodes, services: services.models });
+  world.after(0, "the cluster starts", () => {
+    bootHosts(world, nodes, [], (ports) => definitionsFor(cluster, processOf(world, ports, nodes, services.models)), {
+      ...rigSettings,
+      ...cluster.settings,
+    });
+  });
+  const run = new Work(world, cluster, steps);
+  world.after(1, "the clients start", () => run.start());
+
+  await world.run({ until: () => run.isDone, forMs: troubleMs });
+  const lastMs = Math.max(0, ...plan.faults.map(({ at }) => at));
+  if (world.nowMs < lastMs) await world.run({ forMs: Math.min(troubleMs, lastMs + 1_000) - world.nowMs });
+  world.heal();
+  const healedMs = world.nowMs;
+  for (const name of nodes) {
+    const node = world.node(name);
+    node.wallOffsetMs = Math.max(0, node.wallOffsetMs);
+    if (node.state === "crashed") node.restart();
+  }
+  const violations: Violation[] = [];
+  const rest = new Rest(world);
+  for (const pauseMs of [0, lateMs + 5_000]) {
+    if (violations.length > 0) break;
+    if (pauseMs > 0) await world.run({ forMs: pauseMs });
+    const end = await world.run({ until: () => run.isDone && rest.isReached(), forMs: restMs });
+    if (end !== "until")
+      violations.push({
+        rule: "never-at-rest",
+        detail: `${run.isDone ? "clients are done" : "clients still wait"}; ${rest.whatIsLeft()}`,
+      });
+  }
+  const states = cluster.invariants === undefined ? new Map() : await run.states();
+  const end: End = {
+    state: (type, id) => states.get(`${type}.${id}`),
+    actors: [...states.keys()],
+    calls: (name) => services.calls[name] ?? [],
+    steps: run.results,
+  };
+  const judged = judgeCluster({
+    world,
+    plan,
+    results: run.results,
+    failure: run.failure,
+    end,
+    invariants: cluster.invariants ?? {},
+  });
+  const found = [...violations, ...judged.violations].filter(({ rule }) => !(cluster.except ?? []).includes(rule));
+  return {
+    violations: found,
+    traceHash: world.trace.hash,
+    events: world.steps,
+    virtualMs: world.nowMs,
+    met: judged.met,
+    ...(looking.trace === true && { lines: world.trace.lines() }),
+    ...(looking.picture === true && {
+      picture: {
+        title: `seed ${plan.seed}`,
+        lanes: [...run.clientNames, ...nodes, "store", ...Object.keys(services.models)],
+        drawn: [...drawn, ...judged.commits].sort((a, b) => a.atMs - b.atMs),
+        faults: plan.faults,
+        violations: found,
+        healedMs,
+        endMs: world.nowMs,
+      },
+    }),
+  };
+}
+
+function definitionsFor(cluster: Cluster, process: Process): Readonly<Record<string, ActorDefinition>> {
+  const { actors } = cluster;
+  return definitionsOf(typeof actors === "function" ? actors(process) : actors);
+}
+
+function processOf(
+  world: World,
+  ports: NodePorts,
+  nodes: readonly string[],
+  services: Readonly<Record<string, ServiceModel<never, unknown>>>,
+): Process {
+  const node = nodes.find((name) => world.node(name).ports === ports) ?? "n1";
+  return {
+    node,
+    start: world.node(node).incarnation,
+    service: (name) => {
+      const service = services[name];
+      if (service === undefined)
+        throw new Error(`there is no service ${name}; there are ${Object.keys(services).join(", ")}`);
+      return ports.service(service) as (request: unknown) => Promise<unknown>;
+    },
+    sleep: (ms) => new Promise((resolve) => void ports.clock.after(ms, resolve)),
+  };
+}
+
+function servicesOf(world: World, services: Readonly<Record<string, Service>>) {
+  const calls: Record<string, ServiceCall[]> = {};
+  const models: Record<string, ServiceModel<never, unknown>> = {};
+  for (const [name, handle] of Object.entries(services)) {
+    const handled: ServiceCall[] = [];
+    calls[name] = handled;
+    models[name] = world.service(name, (request: never) => {
+      const before = [...handled];
+      handled.push({ request, atMs: world.nowMs });
+      return handle(request, before);
+    });
+  }
+  return { calls, models };
+}
+
+/** Refusals that say "not now", and silence. */
+const passing = new Set(["OutcomeUnknown", "Moved", "Overloaded", "StoreFull", "Stopped"]);
+
+/** The clients of a run, and what became of each step. */
+class Work {
+  readonly results: StepResult[];
+  readonly clientNames: readonly string[];
+  isDone = false;
+  /** What the workload itself threw. */
+  failure: unknown;
+  readonly #world: World;
+  readonly #cluster: Cluster;
+  readonly #clients: Client[] = [];
+  readonly #current = new Map<string, StepResult>();
+
+  constructor(world: World, cluster: Cluster, steps: readonly CallStep[]) {
+    this.#world = world;
+    this.#cluster = cluster;
+    this.results = steps.map((step) => ({ step, outcome: "unfinished", callMs: 0, returnMs: 0, keys: new Set() }));
+    const count = Math.max(cluster.clients ?? 1, ...steps.map(({ client = 1 }) => client));
+    this.clientNames = clientNamesOf(count);
+  }
+
+  start(): void {
+    this.#run().then(
+      () => {
+        this.isDone = true;
+      },
+      (error: unknown) => {
+        this.failure = error;
+        this.isDone = true;
+      },
+    );
+  }
+
+  /** Every actor's state, read by the first client. */
+  async states(): Promise<Map<string, EndState>> {
+    const states = new Map<string, EndState>();
+    const read = async (): Promise<void> => {
+      for (const { key } of this.#world.store.peekAll()) {
+        if (key.startsWith("_")) continue;
+        const dot = key.indexOf(".");
+        const handle = this.#client(1).actor(key.slice(0, dot), key.slice(dot + 1)) as ActorHandle<never>;
+        // A state that cannot be revived is none; why, the rules find by themselves.
+        const state = await handle.state().catch(() => undefined);
+        if (state !== undefined) states.set(key, state as unknown as EndState);
+      }
+    };
+    let isRead = false;
+    this.#world.after(0, "states are read", () => {
+      void read().then(() => {
+        isRead = true;
+      });
+    });
+    await this.#world.runUntil(() => isRead);
+    return states;
+  }
+
+  async #run(): Promise<void> {
+    const world = this.#world;
+    for (const name of this.clientNames) this.#clients.push(await this.#open(name));
+    const { workload } = this.#cluster;
+    if (workload !== undefined) {
+      await workload({
+        actor: (type, id) => this.#client(1).actor(type, id) as ActorHandle<never>,
+        client: (number) => this.#client(number),
+        sleep: (ms) => world.sleep(ms),
+        dice: world.dice("workload"),
+      });
+    }
+    for (const result of this.results) if (result.step.first === true) await this.#do(result);
+    await Promise.all(
+      this.clientNames.map(async (_, index) => {
+        const own = this.results.filter(({ step }) => step.first !== true && (step.client ?? 1) === index + 1);
+        for (const result of own) await this.#do(result);
+      }),
+    );
+  }
+
+  async #do(result: StepResult): Promise<void> {
+    const { step } = result;
+    const name = `c${step.client ?? 1}`;
+    await this.#world.sleep(step.waitMs ?? 0);
+    result.callMs = this.#world.nowMs;
+    this.#current.set(name, result);
+    const retries = step.retries ?? (step.key === undefined ? 0 : 30);
+    for (let asked = 0; ; asked++) {
+      const code = await this.#ask(result);
+      if (code === undefined || !passing.has(code) || asked >= retries) break;
+      await this.#world.sleep(200);
+    }
+    result.returnMs = this.#world.nowMs;
+  }
+
+  /** Once, as a caller would; the code of the error, if it failed. */
+  async #ask(result: StepResult): Promise<string | undefined> {
+    const { step } = result;
+    const slash = step.to.indexOf("/");
+    const handle = this.#client(step.client ?? 1).actor(
+      step.to.slice(0, slash),
+      step.to.slice(slash + 1),
+    ) as ActorHandle<never>;
+    const options = step.key === undefined ? {} : { key: step.key };
+    try {
+      const { revision, duplicate } =
+        step.send === undefined
+          ? await handle.create(step.create as never, options)
+          : await handle.send(step.send as never, options);
+      Object.assign(result, { outcome: "acknowledged", revision, duplicate });
+      return undefined;
+    } catch (error) {
+      const code = (error as { code?: string }).code;
+      if (code === undefined) throw error;
+      Object.assign(result, { outcome: code === "OutcomeUnknown" ? "unknown" : "refused", code });
+      return code;
+    }
+  }
+
+  #client(number: number): Client {
+    const client = this.#clients[number - 1];
+    if (client === undefined) throw new Error(`there is no client ${number}: say how many with \`clients\``);
+    return client;
+  }
+
+  async #open(name: string): Promise<Client> {
+    const { store, bus, clock, random, logger } = this.#world.node(name).ports;
+    const { actors } = this.#cluster;
+    const described = typeof actors === "function" ? actors(outsideProcess(name)) : actors;
+    return connect({
+      actors: described,
+      store: {
+        open: async () => {
+          throw new Error("clients of a simulation host nothing");
+        },
+        connect: async () => ({
+          store,
+          bus: this.#listening(name, bus),
+          partitions: this.#world.leases.partitions,
+          close: async () => {},
+        }),
+      },
+      clock,
+      random,
+      logger,
+      requestTimeoutMs: this.#cluster.requestTimeoutMs ?? 2_000,
+    }) as Promise<Client>;
+  }
+
+  /** Notes under which key the present step of a client travels. */
+  #listening(name: string, bus: Bus): Bus {
+    return {
+      request: (request, timeoutMs) => {
+        const { key } = JSON.parse(request.body) as {
+          key?: { kind: string; key?: string; client?: string; number?: number };
+        };
+        if (key !== undefined)
+          this.#current.get(name)?.keys.add(key.kind === "caller" ? String(key.key) : `${key.client}.${key.number}`);
+        return bus.request(request, timeoutMs);
+      },
+      serve: (handler) => bus.serve(handler),
+      publish: (topic, body, id, trace) => bus.publish(topic, body, id, trace),
+      subscribe: (topic, listener) => bus.subscribe(topic, listener),
+    };
+  }
+}
+
+/** For a client, which knows the machines and runs nothing of them. */
+function outsideProcess(name: string): Process {
+  const refuse = (): never => {
+    throw new Error("a client runs no effects");
+  };
+  return { node: name, start: 1, service: () => refuse, sleep: refuse };
+}
+
+/** Whether nothing is left to do now: no effect, no message, no timer that is overdue, no entry without a need. */
+class Rest {
+  readonly #world: World;
+  #looked = -1;
+  #isFree = false;
+  #nextMs = Number.POSITIVE_INFINITY;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  isReached(): boolean {
+    const { store, wallMs } = this.#world;
+    if (store.log.length !== this.#looked) this.#look();
+    return this.#isFree && this.#nextMs > wallMs;
+  }
+
+  whatIsLeft(): string {
+    return this.#world.store
+      .peekAll()
+      .map(({ key, value }) => {
+        if (key.startsWith("_")) return `${key} ${value}`;
+        const { outbox, timers, inbox } = JSON.parse(value) as Document;
+        return `${key} ${JSON.stringify({ outbox, timers, inbox })}`;
+      })
+      .join("; ");
+  }
+
+  #look(): void {
+    const { store } = this.#world;
+    this.#looked = store.log.length;
+    this.#isFree = true;
+    this.#nextMs = Number.POSITIVE_INFINITY;
+    const needing = new Set<string>();
+    const all = store.peekAll();
+    for (const { key, value } of all) {
+      if (key.startsWith("_")) continue;
+      const document = JSON.parse(value) as Document;
+      const need = needOf(document);
+      if (need === undefined) continue;
+      needing.add(key);
+      if (document.outbox.length > 0) this.#isFree = false;
+      else this.#nextMs = Math.min(this.#nextMs, need);
+    }
+    for (const { key } of all)
+      if (key.startsWith(pendingPrefix) && !needing.has(key.slice(pendingPrefix.length))) this.#isFree = false;
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Runs a suite for many seeds, one after the other; shrinks the first failure of each rule. It never throws for a
+ * violation: what was found is in the answer.
+ */
+import type { Violation } from "../checkers/violation.ts";
+import { type Shrunk, shrink } from "./shrink.ts";
+import type { Plan, Ran, Suite } from "./suite.ts";
+
+export type ExploreOptions = {
+  readonly seeds: Iterable<number>;
+  /** Real time after which no new seed begins. */
+  readonly forMs?: number;
+  /** Real time, for that. Default: the process's. */
+  readonly nowMs?: () => number;
+  /** How many failing seeds end it. Default 1. */
+  readonly maxFailures?: number;
+  readonly onProgress?: (progress: Explored) => void;
+};
+
+export type Failure = {
+  readonly suite: string;
+  readonly violation: Violation;
+  /** What the seed gave. */
+  readonly plan: Plan;
+  /** The same failure, as small as it was got. */
+  readonly shrunk: Shrunk;
+};
+
+export type Explored = {
+  readonly suite: string;
+  seeds: number;
+  events: number;
+  virtualMs: number;
+  seconds: number;
+  readonly failures: Failure[];
+  /** How many runs met each `state × fault`. */
+  readonly met: Map<string, number>;
+  /** Seed and trace hash of every run. */
+  readonly hashes: Map<number, string>;
+};
+
+export async function explore(suite: Suite, options: ExploreOptions): Promise<Explored> {
+  const nowMs = options.nowMs ?? (() => performance.now());
+  const startedMs = nowMs();
+  const explored: Explored = {
+    suite: suite.name,
+    seeds: 0,
+    events: 0,
+    virtualMs: 0,
+    seconds: 0,
+    failures: [],
+    met: new Map(),
+    hashes: new Map(),
+  };
+  for (const seed of options.seeds) {
+    if (options.forMs !== undefined && nowMs() - startedMs >= options.forMs) break;
+    const plan = suite.plan(seed);
+    const ran = await runOrExplain(suite, plan);
+    note(explored, seed, ran);
+    const [violation] = ran.violations;
+    if (violation !== undefined) {
+      const shrunk = await shrink(suite, plan, ran, violation.rule);
+      const same = shrunk.ran.violations.find(({ rule }) => rule === violation.rule) ?? violation;
+      explored.failures.push({ suite: suite.name, violation: same, plan, shrunk });
+    }
+    explored.seconds = (nowMs() - startedMs) / 1_000;
+    options.onProgress?.(explored);
+    if (explored.failures.length >= (options.maxFailures ?? 1)) break;
+  }
+  return explored;
+}
+
+function note(explored: Explored, seed: number, ran: Ran): void {
+  explored.seeds++;
+  explored.events += ran.events;
+  explored.virtualMs += ran.virtualMs;
+  explored.hashes.set(seed, ran.traceHash);
+  for (const met of ran.met) explored.met.set(met, (explored.met.get(met) ?? 0) + 1);
+}
+
+/** A world that broke is a failure of this seed, not of the exploration. */
+async function runOrExplain(suite: Suite, plan: Plan): Promise<Ran> {
+  try {
+    return await suite.run(plan);
+  } catch (error) {
+    const { name, message } = error as Error;
+    if (!["WorldError", "AmbientAccessError"].includes(name)) throw error;
+    const rule = name === "WorldError" ? "the run broke" : "reached for the real world";
+    return { violations: [{ rule, detail: message }], traceHash: "", events: 0, virtualMs: 0, met: [] };
+  }
+}

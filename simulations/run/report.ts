@@ -1,0 +1,79 @@
+/** What was found, for people: the rule in plain words, the shrunk schedule, and the command that shows it again. */
+
+import type { Explored, Failure } from "./explore.ts";
+import { tellFault } from "./fault.ts";
+import { inPlainWords } from "./rules.ts";
+import type { Step } from "./suite.ts";
+
+export function tellFailure({ suite, violation, plan, shrunk }: Failure, replay: string): string {
+  const { faults, steps } = shrunk.plan;
+  const others = shrunk.ran.violations.filter(
+    ({ rule }, index, all) => rule !== violation.rule && all.findIndex((other) => other.rule === rule) === index,
+  );
+  const lines = [
+    `seed ${plan.seed} of ${suite} breaks a rule: ${violation.rule}`,
+    `  ${inPlainWords(violation)}`,
+    `  ${violation.detail.slice(0, 1_500)}`,
+    ...others.map((other) => `also broken: ${other.rule}: ${inPlainWords(other)}`),
+    "",
+    `shrunk in ${shrunk.runs} runs: ${plan.faults.length} faults -> ${faults.length}, ${plan.steps.length} steps -> ${steps.length}`,
+    ...faults.map((fault) => `  ${tellFault(fault)}`),
+    ...steps.map((step) => `  ${tellStep(step)}`),
+    "",
+    `see it again: ${replay}`,
+  ];
+  return lines.join("\n");
+}
+
+export function tellStep(step: Step): string {
+  const { client = 1, waitMs, to, create, send, key, retries, ...rest } = step;
+  if (to === undefined) return JSON.stringify(step);
+  const wait = waitMs === undefined || waitMs === 0 ? "" : `waits ${String(waitMs)} ms, then `;
+  const what =
+    send === undefined
+      ? `creates ${String(to)} ${JSON.stringify(create ?? null)}`
+      : `sends ${JSON.stringify(send)} to ${String(to)}`;
+  const how =
+    key === undefined
+      ? retries === undefined
+        ? ""
+        : `, asks anew up to ${String(retries)} times`
+      : `, key ${String(key)}`;
+  const more = Object.keys(rest).length === 0 ? "" : ` ${JSON.stringify(rest)}`;
+  return `client ${String(client)} ${wait}${what}${how}${more}`;
+}
+
+export function tellTotals(explored: Explored): string {
+  const { suite, seeds, seconds, events, virtualMs, failures } = explored;
+  const perSecond = (count: number) => Math.round(count / Math.max(seconds, 0.001)).toLocaleString("en");
+  return (
+    `${suite}: ${seeds.toLocaleString("en")} seeds in ${seconds.toFixed(1)} s (${perSecond(seeds)}/s), ` +
+    `${perSecond(events)} events/s, ${(virtualMs / 1_000 / Math.max(seconds, 0.001)).toFixed(0)} virtual s per s, ` +
+    (failures.length === 0 ? "all hold" : `${failures.length} FAILED`)
+  );
+}
+
+/** Rows are states of machines, columns kinds of faults; a cell counts the runs that had both at once. */
+export function tellCoverage(met: ReadonlyMap<string, number>): string {
+  const cells = [...met].map(([name, count]) => {
+    const [state = "", fault = ""] = name.split(" × ");
+    return { state, fault, count };
+  });
+  const states = [...new Set(cells.map(({ state }) => state))].sort();
+  const faults = [...new Set(cells.map(({ fault }) => fault))].sort();
+  const label = (state: string) => (state.length > 40 ? `${state.slice(0, 39)}…` : state);
+  const width = Math.max(5, ...states.map((state) => label(state).length));
+  const row = (head: string, values: readonly string[]) =>
+    `${head.padEnd(width)}${values.map((value, index) => value.padStart((faults[index] as string).length + 2)).join("")}`;
+  const shown = states.slice(0, 40);
+  return [
+    row("state", faults),
+    ...shown.map((state) =>
+      row(
+        label(state),
+        faults.map((fault) => String(cells.find((cell) => cell.state === state && cell.fault === fault)?.count ?? "-")),
+      ),
+    ),
+    ...(states.length > shown.length ? [`… and ${states.length - shown.length} more states`] : []),
+  ].join("\n");
+}

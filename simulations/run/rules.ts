@@ -1,0 +1,295 @@
+/**
+ * What must hold of any machines on any cluster, judged from the store's log and from what callers were told, and each
+ * rule in plain words. One rule per function. Start reading at `judgeCluster`.
+ */
+import type { Cause, Document } from "../../runtime/document.ts";
+import { parkedPrefix } from "../../runtime/keys.ts";
+import { checkRevisions, type Operation } from "../checkers/revisions.ts";
+import { checkTimers } from "../checkers/timers.ts";
+import type { Violation } from "../checkers/violation.ts";
+import type { DrawnAt } from "../world/drawing.ts";
+import type { World } from "../world/world.ts";
+import type { End, Invariants, StepResult } from "./cluster.ts";
+import { type Fault, lastsMs } from "./fault.ts";
+import { readLog, type Story } from "./story.ts";
+import type { Plan } from "./suite.ts";
+
+export type ClusterRun = {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly results: readonly StepResult[];
+  readonly failure: unknown;
+  readonly end: End;
+  readonly invariants: Invariants;
+};
+
+export type Judged = {
+  readonly violations: readonly Violation[];
+  readonly met: readonly string[];
+  readonly commits: readonly DrawnAt[];
+};
+
+/** What each rule says, for reports. A user's invariant says it itself. */
+export const plainWords: Readonly<Record<string, string>> = {
+  "never-at-rest": "after every fault had ended, work was left that nobody finished",
+  "retried-without-key":
+    "an event was asked for again after no answer had come, without an idempotency key, and was applied more than once: give the request a key and repeat it under the same one",
+  "applied-twice": "one request, under one key, was applied more than once",
+  "acknowledged-without-commit":
+    "a caller was told that its event is durable, and the commit named in the receipt does not hold it",
+  "message-lost": "a message from one actor to another was never applied",
+  "message-twice": "a message from one actor to another was applied more often than it was sent",
+  "messages-out-of-order": "messages of one actor were applied in another order than they were sent",
+  "recorded-twice": "the result of one effect was recorded twice",
+  parked: "an actor was set aside: an event of its own made the machine throw, or an effect failed for good",
+  alarm: "a node reported a failure inside the runtime",
+  "workload-failed": "the workload itself threw",
+  sequence: "an actor's revisions have a gap",
+  "token-fell": "an owner with an older token wrote over a newer one",
+  "time-went-back": "a document is older than the one it replaced",
+  "two-lives": "an actor changed its identity in the middle of its life",
+  "index-too-late": "the index of pending work knew of work later than it was due: a crash there would have lost it",
+  "real-time-order": "a caller was answered with a revision that another had been told of before",
+  lost: "what was acknowledged is not there",
+};
+
+/** The rule of a violation in plain words. */
+export function inPlainWords({ rule }: Violation): string {
+  return plainWords[rule] ?? rule.replaceAll("-", " ");
+}
+
+export function judgeCluster(run: ClusterRun): Judged {
+  const story = readLog(run.world);
+  return {
+    violations: [
+      ...judgeWorkload(run),
+      ...judgeInvariants(run),
+      ...judgeRetries(run, story),
+      ...story.violations,
+      ...judgeKeys(story),
+      ...judgeReceipts(run, story),
+      ...judgeMessages(story),
+      ...judgeResults(story),
+      ...judgeTimers(run, story),
+      ...judgeOrder(run, story),
+      ...judgeParking(run),
+      ...judgeLogs(run),
+    ],
+    met: whatWasMet(run.plan.faults, story),
+    commits: commitsOf(story),
+  };
+}
+
+function judgeWorkload({ failure }: ClusterRun): readonly Violation[] {
+  if (failure === undefined) return [];
+  return [
+    {
+      rule: "workload-failed",
+      detail: failure instanceof Error ? (failure.stack ?? failure.message) : String(failure),
+    },
+  ];
+}
+
+function judgeInvariants({ invariants, end }: ClusterRun): readonly Violation[] {
+  return Object.entries(invariants).flatMap(([rule, holds]) => {
+    try {
+      const answer = holds(end);
+      if (answer === false) return [{ rule, detail: "it does not hold when everything has come to rest" }];
+      return typeof answer === "string" ? [{ rule, detail: answer }] : [];
+    } catch (error) {
+      return [{ rule, detail: error instanceof Error ? error.message : String(error) }];
+    }
+  });
+}
+
+/** One thing that a caller wanted once, done under several keys. */
+function judgeRetries({ results }: ClusterRun, story: Story): readonly Violation[] {
+  return results.flatMap(({ step, keys }) => {
+    if (keys.size < 2) return [];
+    const applied = new Set<string>();
+    for (const { document } of story.versions.get(step.to.replace("/", ".")) ?? [])
+      for (const cause of document?.causes ?? []) {
+        const key = keyOf(cause);
+        if (key !== undefined && keys.has(key)) applied.add(key);
+      }
+    if (applied.size < 2) return [];
+    const what = step.send?.type ?? "create";
+    return [
+      {
+        rule: "retried-without-key",
+        detail: `${what} for ${step.to} was meant once and applied ${applied.size} times`,
+      },
+    ];
+  });
+}
+
+function keyOf(cause: Cause): string | undefined {
+  const key = cause["@key"] ?? cause.key;
+  return typeof key === "string" ? key : undefined;
+}
+
+function judgeKeys(story: Story): readonly Violation[] {
+  const violations: Violation[] = [];
+  for (const [actor, versions] of story.versions) {
+    const seen = new Set<string>();
+    for (const { document } of versions) {
+      for (const cause of document?.causes ?? []) {
+        // Only what is surely the key of a request: an event may have a field of that name.
+        const key = keyOf(cause);
+        if (key === undefined || "from" in cause || "timer" in cause) continue;
+        const name = `${document?.born} ${cause.type} ${key}`;
+        if (seen.has(name)) violations.push({ rule: "applied-twice", detail: `${actor}: ${cause.type} under ${key}` });
+        seen.add(name);
+      }
+    }
+  }
+  return violations;
+}
+
+function judgeReceipts({ results }: ClusterRun, story: Story): readonly Violation[] {
+  return results.flatMap(({ step, outcome, revision, keys }) => {
+    if (outcome !== "acknowledged") return [];
+    const actor = step.to.replace("/", ".");
+    const versions = story.versions.get(actor)?.filter(({ document }) => document?.seq === revision) ?? [];
+    const isThere = versions.some(({ document }) => document?.causes.some((cause) => keys.has(keyOf(cause) ?? "")));
+    if (isThere) return [];
+    return [{ rule: "acknowledged-without-commit", detail: `${actor}: ${step.send?.type ?? "create"} at ${revision}` }];
+  });
+}
+
+/** What stood in an outbox is what the receiver names among its causes, in the same order. */
+function judgeMessages(story: Story): readonly Violation[] {
+  const sent = new Map<string, Map<number, string>>();
+  const dead = new Map<string, Set<number>>();
+  const applied = new Map<string, string[]>();
+  const isEnded = (actor: string) =>
+    story.versions.get(actor)?.some(({ document }) => document === undefined || document.status === "deleted") === true;
+  for (const [actor, versions] of story.versions) {
+    for (const { document } of versions) {
+      for (const item of document?.outbox ?? []) {
+        if (item.do !== "send") continue;
+        const pair = `${actor} > ${item.to.join(".")}`;
+        const items = sent.get(pair) ?? new Map<number, string>();
+        sent.set(pair, items.set(item.n, JSON.stringify(item.event)));
+      }
+      for (const letter of document?.dead?.last ?? []) {
+        const pair = `${actor} > ${letter.to.join(".")}`;
+        dead.set(pair, (dead.get(pair) ?? new Set()).add(letter.n));
+      }
+      for (const { from, ...event } of document?.causes ?? []) {
+        if (typeof from !== "string" || !story.versions.has(from)) continue;
+        const pair = `${from} > ${actor}`;
+        applied.set(pair, [...(applied.get(pair) ?? []), JSON.stringify(event)]);
+      }
+    }
+  }
+  const violations: Violation[] = [];
+  for (const pair of new Set([...sent.keys(), ...applied.keys()])) {
+    const [sender = "", receiver = ""] = pair.split(" > ");
+    if (isEnded(sender) || isEnded(receiver)) continue;
+    const expected = [...(sent.get(pair) ?? [])]
+      .filter(([n]) => dead.get(pair)?.has(n) !== true)
+      .sort(([a], [b]) => a - b)
+      .map(([, event]) => event);
+    const got = applied.get(pair) ?? [];
+    const rule =
+      got.length < expected.length
+        ? "message-lost"
+        : got.length > expected.length
+          ? "message-twice"
+          : "messages-out-of-order";
+    if (JSON.stringify(got) !== JSON.stringify(expected))
+      violations.push({ rule, detail: `${pair}: sent ${expected.join(" ")}, applied ${got.join(" ")}` });
+  }
+  return violations;
+}
+
+function judgeResults(story: Story): readonly Violation[] {
+  const seen = new Set<string>();
+  return story.recorded.flatMap(({ key }) => {
+    if (!seen.has(key)) {
+      seen.add(key);
+      return [];
+    }
+    return [{ rule: "recorded-twice", detail: key }];
+  });
+}
+
+function judgeTimers({ world, plan }: ClusterRun, { scheduled, cancelled, fired }: Story): readonly Violation[] {
+  const clockAheadMs = clockAheadOf(plan.faults) + 1;
+  return checkTimers({ scheduled, cancelled, fired, endMs: world.nowMs, graceMs: 60_000, clockAheadMs });
+}
+
+/** How far a wall clock may have been ahead of true time at most. */
+export function clockAheadOf(faults: readonly Fault[]): number {
+  let aheadMs = 0;
+  for (const fault of faults) {
+    if (fault.kind === "step") aheadMs += Math.max(0, fault.args.byMs);
+    if (fault.kind === "drift") aheadMs += Math.max(0, (fault.args.rate - 1) * fault.args.forMs);
+  }
+  return aheadMs;
+}
+
+function judgeOrder({ results }: ClusterRun, story: Story): readonly Violation[] {
+  const isEnded = (actor: string) =>
+    story.versions.get(actor)?.some(({ document }) => document === undefined || document.status === "deleted") === true;
+  const operations: Operation[] = results.flatMap(({ step, outcome, revision, duplicate, callMs, returnMs }) => {
+    const key = step.to.replace("/", ".");
+    if (outcome !== "acknowledged" || revision === undefined || isEnded(key)) return [];
+    const isRepetition = duplicate === true;
+    return [{ call: callMs, return: returnMs, key, kind: "write", outcome: "ok", revision, isRepetition }];
+  });
+  return checkRevisions({ operations });
+}
+
+function judgeParking({ world }: ClusterRun): readonly Violation[] {
+  return world.store.peekAll(parkedPrefix).map(({ key, value }) => ({ rule: "parked", detail: `${key} ${value}` }));
+}
+
+function judgeLogs({ world }: ClusterRun): readonly Violation[] {
+  const alarms = /failed inside the runtime|has stopped|cannot be read/;
+  return world.nodes.flatMap((node) =>
+    node.logs
+      .filter(({ level, message }) => level === "error" && alarms.test(message))
+      .map(({ message, fields }) => ({
+        rule: "alarm",
+        detail: `${node.name}: ${message} ${String((fields.error as Error | undefined)?.stack ?? "")}`,
+      })),
+  );
+}
+
+/** Which states of the machines were committed while which kinds of faults were going on. */
+export function whatWasMet(faults: readonly Fault[], story: Story): readonly string[] {
+  const met = new Set<string>();
+  for (const versions of story.versions.values()) {
+    for (const { atMs, document } of versions) {
+      if (document === undefined) continue;
+      for (const fault of faults) {
+        if (fault.at <= atMs && atMs <= fault.at + Math.max(1_000, Math.min(lastsMs(fault), 30_000)))
+          met.add(`${document.type}:${stateOf(document)} × ${fault.kind}`);
+      }
+    }
+  }
+  return [...met];
+}
+
+function stateOf(document: Document): string {
+  return document.status === "active"
+    ? document.state || "active"
+    : document.status === "done"
+      ? document.state
+      : document.status;
+}
+
+export function commitsOf(story: Story): readonly DrawnAt[] {
+  const commits: DrawnAt[] = [];
+  for (const [actor, versions] of story.versions) {
+    for (const { atMs, document, node } of versions) {
+      if (document === undefined) continue;
+      const causes = document.causes.map(({ type }) => type).join(" ");
+      const text = `${document.seq} ${stateOf(document)}: ${causes || "claim"} [token ${document.token.join(".")}]`;
+      commits.push({ kind: "commit", node, actor, text, atMs });
+    }
+  }
+  return commits;
+}

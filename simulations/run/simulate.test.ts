@@ -1,0 +1,97 @@
+/** Machines that are wrong, each found by ten lines; and the same made right, which hold. */
+import assert from "node:assert/strict";
+import { describe, test } from "vitest";
+import { assign, fromPromise, setup } from "xstate";
+import { effectOf } from "../../runtime/index.ts";
+import type { Process } from "./cluster.ts";
+import { type SimulateOptions, SimulationError, simulate } from "./simulate.ts";
+
+const counter = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
+  context: { n: 0 },
+  on: { INC: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
+});
+
+/** Pays once when it is told to; what it calls arrives from outside. */
+const orderWith = (charge: (args: { key: string }) => Promise<unknown>) =>
+  setup({
+    actors: { charge: fromPromise((args) => charge({ key: effectOf(args).key })) },
+  }).createMachine({
+    initial: "open",
+    states: {
+      open: { on: { PAY: "paying" } },
+      paying: { invoke: { src: "charge", onDone: "paid", onError: "failed" } },
+      paid: {},
+      failed: {},
+    },
+  });
+
+async function reportOf(options: SimulateOptions): Promise<string> {
+  const error = await simulate(options).then(
+    () => assert.fail("all seeds hold"),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof SimulationError)) throw error;
+  return error.message;
+}
+
+const clicks = (key: boolean) => [
+  { to: "counter/a", create: undefined, key: "make" },
+  ...[1, 2, 3].map((n) => ({
+    to: "counter/a",
+    send: { type: "INC" },
+    waitMs: 500,
+    ...(key ? { key: `c${n}` } : { retries: 3 }),
+  })),
+];
+const countsOnce: SimulateOptions["invariants"] = {
+  "every click counts once": ({ state, steps }) =>
+    ((state("counter", "a")?.context as { n: number } | undefined)?.n ?? 0) <=
+    steps.filter(({ step }) => step.send).length,
+};
+
+describe("a counter whose caller asks again without a key", () => {
+  test("is found", async () => {
+    const text = await reportOf({ actors: { counter }, workload: clicks(false), invariants: countsOnce });
+    assert.match(text, /every click counts once|retried-without-key/);
+    assert.match(text, /faults -> [0-4],/);
+    assert.match(text, /HOLDFAST_SEEDS=\d+/);
+    console.log(text);
+  });
+
+  test("holds when it gives each click a key", async () => {
+    await simulate({ actors: { counter }, workload: clicks(true), invariants: countsOnce, seeds: 40 });
+  });
+});
+
+describe("an effect that is not idempotent", () => {
+  const order =
+    (charge: (service: (request: unknown) => Promise<unknown>, key: string) => Promise<unknown>) =>
+    (process: Process) => ({ order: orderWith(({ key }) => charge(process.service("bank"), key)) });
+  const workload = [
+    { to: "order/o1", create: undefined, key: "make" },
+    { to: "order/o1", send: { type: "PAY" }, key: "pay" },
+  ];
+
+  test("is found", async () => {
+    const text = await reportOf({
+      actors: order((bank) => bank({ amount: 90 })),
+      services: { bank: () => "charged" },
+      workload,
+      invariants: { "an order is charged once": ({ calls }) => calls("bank").length <= 1 },
+    });
+    assert.match(text, /an order is charged once/);
+    console.log(text);
+  });
+
+  test("holds when it carries its key and the bank remembers keys", async () => {
+    const charged = (calls: readonly { readonly request: unknown }[]) =>
+      new Set(calls.map(({ request }) => (request as { key: string }).key)).size;
+    await simulate({
+      actors: order((bank, key) => bank({ amount: 90, key })),
+      services: { bank: () => "charged" },
+      workload,
+      invariants: { "an order is charged once": ({ calls }) => charged(calls("bank")) <= 1 },
+      seeds: 40,
+    });
+  });
+});

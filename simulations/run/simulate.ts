@@ -1,0 +1,110 @@
+/**
+ * For users: their machines, their workload, faults by chance, and what must hold, in one call from any test. Start
+ * reading at `simulate`; `suiteOf` makes the same a suite for the command line.
+ */
+
+import { Dice } from "../world/dice.ts";
+import { type CallStep, type Cluster, clientNamesOf, nodeNamesOf, runCluster } from "./cluster.ts";
+import { type Explored, explore } from "./explore.ts";
+import type { Fault, FaultKind } from "./fault.ts";
+import { tellFailure } from "./report.ts";
+import type { Plan, Step, Suite } from "./suite.ts";
+import { everyKind, faultFamilies, swarm } from "./swarm.ts";
+
+export type FaultFamily = keyof typeof faultFamilies;
+
+export type SimulateOptions = Omit<Cluster, "workload"> & {
+  /** For reports and scenario files. Default `simulation`. */
+  readonly name?: string;
+  /** What callers do: steps, steps drawn from dice, or code that drives the clients. Only steps shrink. */
+  readonly workload:
+    | readonly CallStep[]
+    | ((dice: Dice) => readonly CallStep[])
+    | { readonly drive: NonNullable<Cluster["workload"]> };
+  /** Families or kinds to draw from, or a schedule as it is. Default: every kind. */
+  readonly faults?: readonly (FaultFamily | FaultKind)[] | readonly Fault[];
+  /** How many, from 1, or which. Default 100; `HOLDFAST_SEEDS` (`7` or `1..500`) goes before it. */
+  readonly seeds?: number | readonly number[];
+};
+
+/** A rule was broken. The message is the report; `explored` is all of it as data. */
+export class SimulationError extends Error {
+  override readonly name = "SimulationError";
+  readonly explored: Explored;
+
+  constructor(message: string, explored: Explored) {
+    super(message);
+    this.explored = explored;
+  }
+}
+
+/** Rejects with a SimulationError that tells the rule, the shrunk schedule and how to see it again. */
+export async function simulate(options: SimulateOptions): Promise<Explored> {
+  const explored = await explore(suiteOf(options), { seeds: seedsOf(options.seeds) });
+  const [failure] = explored.failures;
+  if (failure !== undefined) {
+    const replay = `run this test again with HOLDFAST_SEEDS=${failure.plan.seed}`;
+    throw new SimulationError(tellFailure(failure, replay), explored);
+  }
+  return explored;
+}
+
+export function suiteOf(options: SimulateOptions): Suite {
+  const { name = "simulation", workload, faults = everyKind, ...rest } = options;
+  const cluster: Cluster =
+    typeof workload === "object" && "drive" in workload ? { ...rest, workload: workload.drive } : rest;
+  // The first run of each suite also watches for I/O that was imported before it could be replaced.
+  let isFirst = true;
+  return {
+    name,
+    about: `${name}, by its own invariants`,
+    plan: (seed) => ({ seed, faults: scheduleOf(seed, faults, options), steps: stepsOf(seed, workload) }),
+    run: (plan, looking = {}) => {
+      const tripwire = isFirst;
+      isFirst = false;
+      return runCluster(cluster, plan, { ...looking, tripwire });
+    },
+  };
+}
+
+function stepsOf(seed: number, workload: SimulateOptions["workload"]): Plan["steps"] {
+  if (typeof workload === "function") return workload(new Dice(`${seed}/steps`)) as unknown as readonly Step[];
+  return Array.isArray(workload) ? (workload as unknown as readonly Step[]) : [];
+}
+
+function scheduleOf(
+  seed: number,
+  faults: NonNullable<SimulateOptions["faults"]>,
+  options: SimulateOptions,
+): readonly Fault[] {
+  const [first] = faults;
+  if (first === undefined || typeof first === "object") return faults as readonly Fault[];
+  const kinds = (faults as readonly (FaultFamily | FaultKind)[]).flatMap((name): readonly FaultKind[] =>
+    name in faultFamilies ? faultFamilies[name as FaultFamily] : [name as FaultKind],
+  );
+  return swarm(seed, {
+    kinds: [...new Set(kinds)],
+    nodes: nodeNamesOf(options.nodes ?? 3),
+    clients: clientNamesOf(options.clients ?? 1),
+    services: Object.keys(options.services ?? {}),
+    partitions: options.partitions ?? 4,
+    untilMs: 8_000,
+  });
+}
+
+/** `7`, or `1..500`. */
+export function seedsIn(text: string): Iterable<number> {
+  const match = /^(\d+)(?:\.\.(\d+))?$/.exec(text);
+  if (match === null) throw new RangeError(`seeds are written as 7 or as 1..500, not as ${JSON.stringify(text)}`);
+  return range(Number(match[1]), Number(match[2] ?? match[1]));
+}
+
+function seedsOf(given: SimulateOptions["seeds"]): Iterable<number> {
+  const asked = globalThis.process?.env.HOLDFAST_SEEDS;
+  if (asked !== undefined && asked !== "") return seedsIn(asked);
+  return typeof given === "object" ? given : range(1, given ?? 100);
+}
+
+function* range(from: number, to: number): Iterable<number> {
+  for (let seed = from; seed <= to; seed++) yield seed;
+}
