@@ -27,11 +27,14 @@ export type {
   StepResult,
   Workload,
 } from "./run/cluster.ts";
+export { drawDiagram } from "./run/diagram.ts";
 export { type Explored, type ExploreOptions, explore, type Failure } from "./run/explore.ts";
 export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
 export type { Picture } from "./run/picture.ts";
+export { tellCoverage, tellFailure, tellTotals } from "./run/report.ts";
+export { inPlainWords } from "./run/rules.ts";
 export { checkScenario, readScenario, type Scenario, writeScenario } from "./run/scenario.ts";
-export { type SimulateOptions, SimulationError, simulate, suiteOf } from "./run/simulate.ts";
+export { type SimulateOptions, SimulationError, seedsIn, simulate, suiteOf } from "./run/simulate.ts";
 export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
 export { faultFamilies, type SwarmOptions, swarm } from "./run/swarm.ts";
 export { suiteNamed, suites } from "./suites/index.ts";

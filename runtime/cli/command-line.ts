@@ -25,6 +25,7 @@ import { parked } from "./parked.ts";
 import { resume } from "./resume.ts";
 import { send } from "./send.ts";
 import { openSession, type Session } from "./session.ts";
+import { simulate } from "./simulate.ts";
 
 export type Terminal = {
   readonly out: (text: string) => void;
@@ -43,6 +44,7 @@ const commands: Readonly<Record<string, Command>> = {
   graph,
   backup,
   info,
+  simulate,
 };
 
 export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -108,6 +110,7 @@ function fail(error: unknown, isJson: boolean, { out, err }: Terminal): number {
   const code =
     error instanceof UsageError ? "Usage" : error instanceof ShownFailure ? error.code : (codeOf(error) ?? "Failed");
   const message = error instanceof Error ? error.message : String(error);
+  if (isJson && error instanceof ShownFailure && error.json !== undefined) out(`${JSON.stringify(error.json)}\n`);
   if (isJson) err(`${JSON.stringify({ error: { code, message } })}\n`);
   else {
     if (error instanceof ShownFailure) out(error.text);

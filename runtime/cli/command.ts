@@ -15,6 +15,12 @@ export const options = {
   accept: { type: "boolean" },
   discard: { type: "boolean" },
   machine: { type: "string" },
+  seeds: { type: "string" },
+  for: { type: "string" },
+  show: { type: "boolean" },
+  save: { type: "string" },
+  failures: { type: "string" },
+  coverage: { type: "boolean" },
 } as const;
 
 export type OptionName = keyof typeof options;
@@ -31,6 +37,12 @@ export type OptionValues = {
   readonly accept?: boolean;
   readonly discard?: boolean;
   readonly machine?: string;
+  readonly seeds?: string;
+  readonly for?: string;
+  readonly show?: boolean;
+  readonly save?: string;
+  readonly failures?: string;
+  readonly coverage?: boolean;
 };
 
 export type Call = {
@@ -65,11 +77,14 @@ export class ShownFailure extends Error {
   override readonly name = "ShownFailure";
   readonly code: string;
   readonly text: string;
+  /** For `--json`, on the output as well. */
+  readonly json: unknown;
 
-  constructor(code: string, message: string, text: string) {
+  constructor(code: string, message: string, text: string, json?: unknown) {
     super(message);
     this.code = code;
     this.text = text;
+    this.json = json;
   }
 }
 

@@ -286,7 +286,7 @@ export function commitsOf(story: Story): readonly DrawnAt[] {
   for (const [actor, versions] of story.versions) {
     for (const { atMs, document, node } of versions) {
       if (document === undefined) continue;
-      const causes = document.causes.map(({ type }) => type).join(" ");
+      const causes = document.causes.map(({ type }) => type.replace(/^(xstate|holdfast)\./, "")).join(" ");
       const text = `${document.seq} ${stateOf(document)}: ${causes || "claim"} [token ${document.token.join(".")}]`;
       commits.push({ kind: "commit", node, actor, text, atMs });
     }
