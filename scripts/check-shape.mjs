@@ -131,6 +131,7 @@ const alsoRun = [
   "**/*.test.ts",
   "runtime/testing/deno-suite.fixture.ts",
   "runtime/telemetry/traced-node.fixture.ts",
+  "simulations/run/trace-hashes.ts",
 ];
 
 /**
