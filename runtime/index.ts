@@ -1,4 +1,7 @@
 /** The public API: `holdfast`. */
+
+export type { Job, RunOutcome } from "../coordinator/schedule/job.ts";
+export type { Misfire, Moment, Overlap, Schedule, ScheduleOptions } from "../coordinator/schedule/schedule.ts";
 export { consoleLogger, type LogLevel } from "./adapters/console-logger.ts";
 export { type MemoryStoreOptions, memory } from "./adapters/memory/index.ts";
 export { Address, address } from "./address.ts";
@@ -39,8 +42,10 @@ export {
   type ActorSummary,
   type ActorTypes,
   createRuntime,
+  type Health,
   type ListOptions,
   type Runtime,
   type RuntimeInfo,
   type RuntimeOptions,
 } from "./runtime.ts";
+export { JobHandle, type JobHandler, type TickInfo } from "./schedules.ts";

@@ -3,6 +3,7 @@
  * one place that chooses adapters for what the caller did not give.
  */
 import type { AnyActorLogic } from "xstate";
+import type { ScheduleOptions } from "../coordinator/schedule/schedule.ts";
 import { consoleLogger } from "./adapters/console-logger.ts";
 import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
@@ -26,6 +27,7 @@ import type { Random } from "./ports/random.ts";
 import type { StoreInfo } from "./ports/store.ts";
 import type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
 import type { Telemetry } from "./ports/telemetry.ts";
+import { type JobHandle, type JobHandler, jobType, Schedules } from "./schedules.ts";
 import { Sequences } from "./sequences.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -62,12 +64,26 @@ export type RuntimeInfo = HostInfo & {
   readonly plainRequests?: Readonly<EntranceCounts>;
 };
 
+/** `problem` says why it is not ok. */
+export type Health = { readonly ok: true } | { readonly ok: false; readonly problem: string };
+
 export type Runtime<TActors extends ActorTypes = ActorTypes> = {
   actor<TType extends keyof TActors & string>(type: TType, id: string): ActorHandle<LogicOf<TActors[TType]>>;
   /** Actors of a type, by scanning its documents; deleted ones only when `status: "deleted"` asks for them. */
   list(type: keyof TActors & string, options?: ListOptions): Promise<ActorSummary[]>;
   parked(): ParkedRecord[];
   info(): RuntimeInfo;
+  /**
+   * Runs the handler at every slot of the schedule, once in the whole cluster. Every node names its jobs; whoever owns a
+   * job's partition runs it. Rejects with InvalidRequestError, saying all that is wrong.
+   */
+  schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle>;
+  /** For a liveness probe: false once this process can do nothing but be started again. */
+  live(): Health;
+  /** For a readiness probe: whether requests are taken here, and the store answers. */
+  ready(): Promise<Health>;
+  /** For SIGTERM: no more ticks and requests, hands its partitions over, waits for effects. `stop` afterwards. */
+  drain(options?: { readonly drainMs?: number }): Promise<void>;
   /** Takes no new requests, waits for effects up to `drainMs`, aborts the rest, closes the store. */
   stop(options?: { readonly drainMs?: number }): Promise<void>;
 };
@@ -104,6 +120,7 @@ export async function createRuntime<const TActors extends ActorTypes>(
       random,
       requestTimeoutMs,
       telemetry: options.telemetry,
+      logger,
     });
     if (opened.plainRequests !== undefined) {
       const { plainRequests: requests } = opened;
@@ -120,11 +137,15 @@ export async function createRuntime<const TActors extends ActorTypes>(
   }
 }
 
+/** How long a readiness probe waits for the store. */
+const probeMs = 2_000;
+
 class HostedRuntime {
   readonly #opened: OpenStore;
   readonly #host: Host;
-  readonly #definitions: Readonly<Record<string, ActorDefinition>>;
+  readonly #definitions: Record<string, ActorDefinition>;
   readonly #env: ClientEnv;
+  readonly #schedules: Schedules;
   #stopped = false;
   control: ControlServer | undefined;
   entrance: Entrance | undefined;
@@ -132,8 +153,15 @@ class HostedRuntime {
   constructor(
     opened: OpenStore,
     host: Host,
-    definitions: Readonly<Record<string, ActorDefinition>>,
-    ports: { clock: Clock; bus: Bus; random: Random; requestTimeoutMs: number; telemetry: Telemetry | undefined },
+    definitions: Record<string, ActorDefinition>,
+    ports: {
+      clock: Clock;
+      bus: Bus;
+      random: Random;
+      logger: Logger;
+      requestTimeoutMs: number;
+      telemetry: Telemetry | undefined;
+    },
   ) {
     this.#opened = opened;
     this.#host = host;
@@ -151,6 +179,15 @@ class HostedRuntime {
       requestTimeoutMs: ports.requestTimeoutMs,
       isStopped: () => this.#stopped,
     };
+    this.#schedules = new Schedules({
+      host,
+      leases: opened.leases,
+      clock: ports.clock,
+      logger: ports.logger,
+      owner: () => opened.leases.status?.().session ?? "here",
+      define: (type, definition) => this.#define(type, definition),
+      actor: (type, id) => this.actor(type, id) as never,
+    });
   }
 
   actor(type: string, id: string): ActorHandle<AnyActorLogic> {
@@ -178,7 +215,56 @@ class HostedRuntime {
     };
   }
 
+  schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle> {
+    return this.#schedules.schedule(name, options, handler);
+  }
+
+  live(): Health {
+    const { failure } = this.#host;
+    if (failure !== undefined) return { ok: false, problem: failure.message };
+    return this.#stopped ? { ok: false, problem: "the runtime has stopped" } : { ok: true };
+  }
+
+  async ready(): Promise<Health> {
+    const live = this.live();
+    if (!live.ok) return live;
+    if (!this.#host.isRunning) return { ok: false, problem: "the runtime is draining" };
+    const problem = this.#opened.leases.status?.().problem;
+    if (problem !== undefined) return { ok: false, problem };
+    return this.#storeAnswers();
+  }
+
+  drain(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#schedules.stop();
+    this.entrance?.stop();
+    return this.#host.drain(options.drainMs);
+  }
+
+  #storeAnswers(): Promise<Health> {
+    return new Promise((resolve) => {
+      const waits = {};
+      const end = (health: Health) => {
+        this.#env.deadlines.clear(waits);
+        resolve(health);
+      };
+      this.#env.deadlines.set(waits, probeMs, () =>
+        end({ ok: false, problem: `the store did not answer within ${probeMs} ms` }),
+      );
+      this.#opened.store.read(`${jobType}.ready`).then(
+        () => end({ ok: true }),
+        (error: unknown) => end({ ok: false, problem: `the store cannot be read: ${(error as Error).message}` }),
+      );
+    });
+  }
+
+  #define(type: string, definition: ActorDefinition): void {
+    if (Object.hasOwn(this.#definitions, type))
+      throw new InvalidRequestError(`the actor type "${type}" is for scheduled jobs: give yours another name`);
+    this.#definitions[type] = definition;
+  }
+
   async stop(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#schedules.stop();
     const controlStopped = this.control?.stop();
     this.entrance?.stop();
     await this.#host.stop(options.drainMs);

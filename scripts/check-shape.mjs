@@ -25,6 +25,7 @@ const layers = [
       "runtime/index.ts",
       "runtime/runtime.ts",
       "runtime/connect.ts",
+      "runtime/schedules.ts",
       "runtime/control/**",
       "runtime/cli/**",
       "runtime/testing/**",
@@ -37,6 +38,8 @@ const layers = [
     "driver",
     ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/entrance.ts", "runtime/listing.ts"],
   ],
+  // Reads cron patterns with a library, for the pure schedules beside it.
+  ["adapter", ["coordinator/schedule/croner.ts"]],
   ["driver", ["coordinator/lease/epoch.ts", "coordinator/lease/user-leases.ts"]],
   ["driver", ["coordinator/placement/partition-leases.ts"]],
   // The log of a member on its disk: it waits for the disk port, and knows no real one.
@@ -67,6 +70,7 @@ const mayImport = {
     "runtime/testing/index.ts",
     "runtime/adapters/*/index.ts",
     "coordinator/index.ts",
+    "coordinator/schedule/index.ts",
   ],
   test: ["test", "entry", "driver", "core", "port", "adapter", "transport", "public"],
 };

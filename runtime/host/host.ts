@@ -69,7 +69,7 @@ export type HostInfo = {
 
 export class Host {
   readonly #ports: HostPorts;
-  readonly #definitions: ReadonlyMap<string, ActorDefinition>;
+  readonly #definitions: Map<string, ActorDefinition>;
   readonly #settings: HostSettings;
   readonly #cells = new Map<string, Cell>();
   /** The index of pending work, as far as listing and watching have shown it. */
@@ -99,6 +99,7 @@ export class Host {
   #commits = 1;
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #failure: HoldfastError | undefined;
+  #draining: Promise<void> | undefined;
 
   constructor(
     ports: HostPorts,
@@ -169,16 +170,26 @@ export class Host {
     this.#recoverDue();
   }
 
-  /** Takes no new requests, waits for what runs, aborts the rest, gives the leases back. */
-  async stop(drainMs = this.#settings.drainMs): Promise<void> {
-    if (this.#state === "stopped") return;
+  /** Takes no new requests, and waits until nothing runs here any more, at most this long. */
+  drain(drainMs = this.#settings.drainMs): Promise<void> {
+    if (this.#state === "stopped") return Promise.resolve();
     this.#state = "draining";
     const { leases } = this.#ports;
     // Other nodes take over one partition after the other; until then its requests are still answered here.
-    if (leases.drain === undefined) await this.#drained(drainMs);
-    else await leases.drain(drainMs);
+    this.#draining ??= leases.drain === undefined ? this.#drained(drainMs) : leases.drain(drainMs);
+    return this.#draining;
+  }
+
+  /** Drains, aborts the rest, gives the leases back. */
+  async stop(drainMs = this.#settings.drainMs): Promise<void> {
+    if (this.#state === "stopped") return;
+    await this.drain(drainMs);
     this.#close();
-    await leases.release();
+    await this.#ports.leases.release();
+  }
+
+  get isRunning(): boolean {
+    return this.#state === "running";
   }
 
   get failure(): HoldfastError | undefined {
@@ -201,6 +212,13 @@ export class Host {
 
   get parking(): Parking {
     return this.#parking;
+  }
+
+  /** Takes one more type; its actors that have work pending are looked at. */
+  define(type: string, definition: ActorDefinition): void {
+    for (const [name, one] of bounded({ [type]: definition }, this.#ports.store.info.maxValueBytes))
+      this.#definitions.set(name, one);
+    this.#recoverDue();
   }
 
   definition(type: string): ActorDefinition | undefined {

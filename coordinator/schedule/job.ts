@@ -1,0 +1,429 @@
+/**
+ * What one job does next, as a pure function: the job, something that happened, and the slots of its schedule in; the
+ * job and orders out. Start reading at `advance`. All of a job stands in its document, so a new owner goes on from it.
+ *
+ * J1 `next` only grows: a slot before it is never begun again, whoever asks (but by a named backfill).
+ * J2 every slot before `next` was begun, waits, or is counted under the reason why it was not.
+ * J3 the name of a run comes from its slot: the same slot has the same name for every owner.
+ */
+import { maxRunning, maxWaiting, type Schedule } from "./schedule.ts";
+import { offsetMs, type Slots } from "./slots.ts";
+
+/** One piece of work. `tickId` is `<job>/<slot>`; with `~<name>` in a backfill; `<job>/trigger-<name>` for a trigger. */
+export type Run = {
+  readonly tickId: string;
+  /** The instant for which it is scheduled, in milliseconds since 1970. */
+  readonly slot: number;
+  /** Why it runs outside of the schedule. */
+  readonly extra?: string;
+  readonly isCancelled?: true;
+};
+
+export type RunOutcome = "done" | "failed" | "timedOut" | "cancelled" | "terminated";
+
+/** What the work reports. Times are ISO 8601, of the owner's clock. */
+export type RunResult = {
+  readonly outcome: "done" | "failed" | "timedOut";
+  readonly start: string;
+  readonly end: string;
+  /** From when it was due to its start. */
+  readonly lateMs: number;
+  readonly owner: string;
+  readonly token: readonly [epoch: number, index: number];
+  readonly attempt: number;
+  readonly trace?: string;
+  readonly error?: string;
+};
+
+export type LogEntry = { readonly tick: string; readonly slot: string; readonly outcome: RunOutcome } & Partial<
+  Omit<RunResult, "outcome">
+>;
+
+/** Slots that were not begun, by reason. */
+export type Missed = {
+  /** Older than the catch-up window. */
+  readonly old: number;
+  /** Late, with a later one to stand for it (`fireLatest`). */
+  readonly superseded: number;
+  /** Late, and beyond the number of `fireAll`. */
+  readonly overMax: number;
+  /** Late, under `skip`. */
+  readonly late: number;
+};
+export type Skipped = {
+  /** Earlier work was still running. */
+  readonly overlap: number;
+  /** Too many were waiting. */
+  readonly full: number;
+  readonly paused: number;
+};
+
+export type Counts = {
+  /** Slots whose work was begun. */
+  readonly begun: number;
+  /** Triggers, and slots of backfills. */
+  readonly extra: number;
+  readonly done: number;
+  readonly failed: number;
+  readonly timedOut: number;
+  readonly cancelled: number;
+  readonly terminated: number;
+  readonly missed: Missed;
+  readonly skipped: Skipped;
+  /** Ticks for slots that are behind: repetitions, or of an owner that was too late. */
+  readonly stale: number;
+};
+
+/** Work outside of the schedule that is still to be begun: one run, or what is left of a range. */
+export type Extra =
+  | { readonly kind: "trigger"; readonly name: string; readonly atMs: number }
+  | { readonly kind: "backfill"; readonly name: string; readonly nextMs: number; readonly toMs: number };
+
+export type Job = {
+  readonly name: string;
+  readonly schedule: Schedule;
+  /** The first slot of its life. */
+  readonly first: number | null;
+  /** The first slot that is not dealt with; null: none comes any more. */
+  readonly next: number | null;
+  /** The last slot that was begun. */
+  readonly last: number | null;
+  readonly paused: boolean;
+  readonly running: readonly Run[];
+  readonly waiting: readonly Run[];
+  readonly extras: readonly Extra[];
+  /** Names of triggers and backfills that were taken lately: a repeated one is not taken again. */
+  readonly names: readonly string[];
+  readonly counts: Counts;
+  readonly log: readonly LogEntry[];
+};
+
+export type JobInput =
+  /** A node has become the owner; this is the schedule that it knows, and the time on its clock. */
+  | { readonly kind: "owned"; readonly schedule: Schedule; readonly nowMs: number }
+  /** The owner's clock says that this slot is due. */
+  | { readonly kind: "tick"; readonly slot: number; readonly nowMs: number }
+  | { readonly kind: "ended"; readonly tickId: string; readonly result: RunResult }
+  | { readonly kind: "pause" }
+  | { readonly kind: "resume" }
+  | { readonly kind: "trigger"; readonly name: string; readonly atMs: number }
+  | { readonly kind: "backfill"; readonly name: string; readonly fromMs: number; readonly toMs: number };
+
+export type JobOrder =
+  | { readonly kind: "begin"; readonly run: Run }
+  /** Its end is not waited for. */
+  | { readonly kind: "stop"; readonly tickId: string }
+  /** Its signal is aborted; it still reports its end. */
+  | { readonly kind: "cancel"; readonly tickId: string }
+  /** It has ended: nothing of it is needed any more. */
+  | { readonly kind: "forget"; readonly tickId: string };
+
+const maxExtras = 16;
+const maxNames = 32;
+
+export function newJob(name: string, schedule: Schedule, slots: Slots, nowMs: number): Job {
+  const first = slots.first(nowMs) ?? null;
+  return {
+    name,
+    schedule,
+    first,
+    next: first,
+    last: null,
+    paused: false,
+    running: [],
+    waiting: [],
+    extras: [],
+    names: [],
+    counts: {
+      begun: 0,
+      extra: 0,
+      done: 0,
+      failed: 0,
+      timedOut: 0,
+      cancelled: 0,
+      terminated: 0,
+      missed: { old: 0, superseded: 0, overMax: 0, late: 0 },
+      skipped: { overlap: 0, full: 0, paused: 0 },
+      stale: 0,
+    },
+    log: [],
+  };
+}
+
+/** `slotsFor` gives the slots of a schedule; the same answer for the same schedule. */
+export function advance(
+  job: Job,
+  input: JobInput,
+  slotsFor: (schedule: Schedule) => Slots,
+): { readonly job: Job; readonly orders: readonly JobOrder[] } {
+  const draft: Draft = { job, orders: [] };
+  const slots = slotsFor(input.kind === "owned" ? input.schedule : job.schedule);
+  switch (input.kind) {
+    case "owned":
+      onOwned(draft, slots, input.schedule, input.nowMs);
+      break;
+    case "tick":
+      onTick(draft, slots, input.slot, input.nowMs);
+      break;
+    case "ended":
+      onEnded(draft, slots, input.tickId, input.result);
+      break;
+    case "pause":
+      change(draft, { paused: true });
+      break;
+    case "resume":
+      change(draft, { paused: false });
+      beginWhatWaits(draft, slots);
+      break;
+    case "trigger":
+      onExtra(draft, slots, { kind: "trigger", name: input.name, atMs: input.atMs });
+      break;
+    case "backfill":
+      onExtra(draft, slots, { kind: "backfill", name: input.name, nextMs: input.fromMs, toMs: input.toMs });
+      break;
+  }
+  return draft;
+}
+
+type Draft = { job: Job; readonly orders: JobOrder[] };
+
+function onOwned(draft: Draft, slots: Slots, schedule: Schedule, nowMs: number): void {
+  const { job } = draft;
+  if (JSON.stringify(job.schedule) !== JSON.stringify(schedule)) {
+    // Slots are instants: what is dealt with stays so, whatever the new schedule calls due.
+    const next = slots.first(job.next ?? Math.max(nowMs, (job.last ?? nowMs) + 1)) ?? null;
+    change(draft, { schedule, next, first: job.first ?? next });
+  }
+  const due = slots.last(nowMs - offsetMs(job.name, schedule));
+  if (due !== undefined && draft.job.next !== null && due >= draft.job.next) take(draft, slots, due, nowMs);
+}
+
+function onTick(draft: Draft, slots: Slots, slot: number, nowMs: number): void {
+  const { job } = draft;
+  const due = slots.last(Math.min(slot, nowMs - offsetMs(job.name, job.schedule)));
+  if (job.next === null || due === undefined || due < job.next) {
+    change(draft, { counts: { ...job.counts, stale: job.counts.stale + 1 } });
+    return;
+  }
+  take(draft, slots, due, nowMs);
+}
+
+/** Deals with every slot from `next` up to this one. */
+function take(draft: Draft, slots: Slots, upTo: number, nowMs: number): void {
+  const { schedule, name, paused } = draft.job;
+  if (paused) {
+    passOver(draft, slots, upTo + 1, (counts, n) => skip(counts, "paused", n));
+    return;
+  }
+  // By when a slot must have been scheduled to be inside the window, or in time.
+  const windowMs = nowMs - offsetMs(name, schedule) - schedule.catchUpMs;
+  if (!passOver(draft, slots, Math.min(windowMs, upTo + 1), (counts, n) => miss(counts, "old", n))) return;
+  const inTimeMs = Math.min(nowMs - offsetMs(name, schedule) - schedule.graceMs, upTo + 1);
+  const [keptMs, reason] = keptFrom(draft.job, slots, inTimeMs, upTo);
+  if (!passOver(draft, slots, keptMs, (counts, n) => miss(counts, reason, n))) return;
+  const due: number[] = [];
+  for (let slot = slots.first(draft.job.next ?? upTo + 1); slot !== undefined && slot <= upTo; ) {
+    due.push(slot);
+    slot = slots.first(slot + 1);
+  }
+  // Of several that would displace each other only the last is begun.
+  const displaces = schedule.overlap === "cancelOther" || schedule.overlap === "terminateOther";
+  if (displaces && due.length > 1) {
+    const displaced = due.splice(0, due.length - 1).length;
+    change(draft, { counts: skip(draft.job.counts, "overlap", displaced) });
+  }
+  change(draft, { next: slots.first(upTo + 1) ?? null });
+  for (const slot of due) admit(draft, { tickId: `${name}/${slot}`, slot });
+}
+
+/** From which instant on slots are begun, late ones among them, and why those before are not. */
+function keptFrom(job: Job, slots: Slots, inTimeMs: number, upTo: number): [keptMs: number, reason: keyof Missed] {
+  const { misfire } = job.schedule;
+  const next = job.next ?? inTimeMs;
+  if (misfire === "skip") return [inTimeMs, "late"];
+  if (misfire === "fireLatest") {
+    const inTime = slots.first(Math.max(inTimeMs, next));
+    if (inTime !== undefined && inTime <= upTo) return [inTimeMs, "superseded"];
+    return [slots.last(inTimeMs - 1) ?? inTimeMs, "superseded"];
+  }
+  let keptMs = inTimeMs;
+  for (let left = misfire.fireAll; left > 0; left--) {
+    const slot = slots.last(keptMs - 1);
+    if (slot === undefined || slot < next) break;
+    keptMs = slot;
+  }
+  return [keptMs, "overMax"];
+}
+
+/** Counts the slots from `next` up to, but without, this instant. False: there were too many to count them at once. */
+function passOver(
+  draft: Draft,
+  slots: Slots,
+  beforeMs: number,
+  counted: (counts: Counts, n: number) => Counts,
+): boolean {
+  const { next, counts } = draft.job;
+  if (next === null || next >= beforeMs) return true;
+  const passed = slots.count(next, beforeMs);
+  change(draft, { next: passed.next ?? null, counts: counted(counts, passed.count) });
+  return passed.next === undefined || passed.next >= beforeMs;
+}
+
+/** A slot that is to be begun meets what runs already. */
+function admit(draft: Draft, run: Run): void {
+  const { schedule, running, waiting, counts } = draft.job;
+  const ordinary = running.filter(({ extra }) => extra === undefined);
+  switch (schedule.overlap) {
+    case "allowAll":
+      if (running.length < maxRunning) begin(draft, run);
+      else change(draft, { counts: skip(counts, "overlap", 1) });
+      return;
+    case "skip":
+      // Work outside of the schedule never costs a slot: that waits for it.
+      if (ordinary.length > 0) change(draft, { counts: skip(counts, "overlap", 1) });
+      else wait(draft, run, 1, "overlap");
+      break;
+    case "bufferOne":
+      wait(draft, run, 1, "overlap");
+      break;
+    case "bufferAll":
+      wait(draft, run, maxWaiting, "full");
+      break;
+    case "cancelOther":
+      for (const { tickId, isCancelled } of ordinary) if (isCancelled !== true) cancel(draft, tickId);
+      displace(draft, waiting.length);
+      wait(draft, run, 1, "overlap");
+      break;
+    case "terminateOther":
+      for (const { tickId } of ordinary) terminate(draft, tickId);
+      displace(draft, waiting.length);
+      wait(draft, run, 1, "overlap");
+      break;
+  }
+  beginNextWaiting(draft);
+}
+
+function wait(draft: Draft, run: Run, room: number, otherwise: "overlap" | "full"): void {
+  const { waiting, running, counts } = draft.job;
+  // What can begin at once takes no room.
+  const taken = waiting.length - (running.length === 0 ? 1 : 0);
+  if (taken < room) change(draft, { waiting: [...waiting, run] });
+  else change(draft, { counts: skip(counts, otherwise, 1) });
+}
+
+function displace(draft: Draft, count: number): void {
+  if (count > 0) change(draft, { waiting: [], counts: skip(draft.job.counts, "overlap", count) });
+}
+
+function cancel(draft: Draft, tickId: string): void {
+  const running = draft.job.running.map((run): Run => (run.tickId === tickId ? { ...run, isCancelled: true } : run));
+  change(draft, { running });
+  draft.orders.push({ kind: "cancel", tickId });
+}
+
+function terminate(draft: Draft, tickId: string): void {
+  const { running, counts } = draft.job;
+  const run = running.find((one) => one.tickId === tickId);
+  if (run === undefined) return;
+  change(draft, {
+    running: running.filter((one) => one !== run),
+    counts: { ...counts, terminated: counts.terminated + 1 },
+  });
+  note(draft, { tick: tickId, slot: iso(run.slot), outcome: "terminated" });
+  draft.orders.push({ kind: "stop", tickId });
+}
+
+function begin(draft: Draft, run: Run): void {
+  const { running, counts } = draft.job;
+  const isExtra = run.extra !== undefined;
+  change(draft, {
+    running: [...running, run],
+    counts: isExtra ? { ...counts, extra: counts.extra + 1 } : { ...counts, begun: counts.begun + 1 },
+    ...(!isExtra && { last: run.slot }),
+  });
+  draft.orders.push({ kind: "begin", run });
+}
+
+function onEnded(draft: Draft, slots: Slots, tickId: string, result: RunResult): void {
+  const { running, counts } = draft.job;
+  draft.orders.push({ kind: "forget", tickId });
+  const run = running.find((one) => one.tickId === tickId);
+  if (run === undefined) return;
+  const outcome = run.isCancelled === true && result.outcome !== "done" ? "cancelled" : result.outcome;
+  change(draft, {
+    running: running.filter((one) => one !== run),
+    counts: { ...counts, [outcome]: counts[outcome] + 1 },
+  });
+  note(draft, { tick: tickId, slot: iso(run.slot), ...result, outcome });
+  beginWhatWaits(draft, slots);
+}
+
+function onExtra(draft: Draft, slots: Slots, extra: Extra): void {
+  const { names, extras } = draft.job;
+  if (typeof extra.name !== "string" || !/^[\w.-]{1,64}$/.test(extra.name))
+    throw new Error(`a ${extra.kind} needs a name of 1 to 64 letters, digits, "-", "_" and "."`);
+  for (const ms of extra.kind === "trigger" ? [extra.atMs] : [extra.nextMs, extra.toMs])
+    if (!Number.isSafeInteger(ms) || Math.abs(ms) > 8.64e15) throw new Error(`a ${extra.kind} needs its times in ms`);
+  const mark = `${extra.kind} ${extra.name}`;
+  if (names.includes(mark)) return;
+  if (extras.length >= maxExtras)
+    throw new Error(`${draft.job.name} has ${extras.length} triggers and backfills waiting: try again later`);
+  change(draft, { names: [...names, mark].slice(-maxNames), extras: [...extras, extra] });
+  beginWhatWaits(draft, slots);
+}
+
+function beginWhatWaits(draft: Draft, slots: Slots): void {
+  beginNextWaiting(draft);
+  const hasRoom = () =>
+    draft.job.schedule.overlap === "allowAll" ? draft.job.running.length < maxRunning : draft.job.running.length === 0;
+  while (hasRoom() && draft.job.extras.length > 0) {
+    const run = nextExtra(draft, slots);
+    if (run !== undefined) begin(draft, run);
+  }
+}
+
+function beginNextWaiting(draft: Draft): void {
+  const [run, ...waiting] = draft.job.waiting;
+  if (run === undefined || draft.job.running.length > 0 || draft.job.paused) return;
+  change(draft, { waiting });
+  begin(draft, run);
+}
+
+/** Takes one run off the first extra; undefined when that has no more. */
+function nextExtra(draft: Draft, slots: Slots): Run | undefined {
+  const { name, extras, next } = draft.job;
+  const [extra, ...others] = extras as [Extra, ...Extra[]];
+  if (extra.kind === "trigger") {
+    change(draft, { extras: others });
+    return { tickId: `${name}/trigger-${extra.name}`, slot: extra.atMs, extra: extra.name };
+  }
+  const slot = slots.first(extra.nextMs);
+  // Slots that are still to come are nobody's to make good for.
+  if (slot === undefined || slot > extra.toMs || (next !== null && slot >= next)) {
+    change(draft, { extras: others });
+    return undefined;
+  }
+  change(draft, { extras: [{ ...extra, nextMs: slot + 1 }, ...others] });
+  return { tickId: `${name}/${slot}~${extra.name}`, slot, extra: extra.name };
+}
+
+function note(draft: Draft, entry: LogEntry): void {
+  const { log, schedule } = draft.job;
+  change(draft, { log: [...log, entry].slice(-schedule.log) });
+}
+
+function miss(counts: Counts, reason: keyof Missed, n: number): Counts {
+  return { ...counts, missed: { ...counts.missed, [reason]: counts.missed[reason] + n } };
+}
+
+function skip(counts: Counts, reason: keyof Skipped, n: number): Counts {
+  return { ...counts, skipped: { ...counts.skipped, [reason]: counts.skipped[reason] + n } };
+}
+
+function change(draft: Draft, some: Partial<Job>): void {
+  draft.job = { ...draft.job, ...some };
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

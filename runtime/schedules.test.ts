@@ -1,0 +1,200 @@
+/** Schedules on a real clock and the embedded store, as a service uses them. Lateness is not judged here. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "vitest";
+import { createMachine } from "xstate";
+import { embedded } from "./adapters/embedded/index.ts";
+import { createRuntime, type Runtime, type TickInfo } from "./index.ts";
+
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const actors = { plain: createMachine({}) };
+
+let directory = "";
+const runtimes: Runtime[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "holdfast-schedules-"));
+});
+afterEach(async () => {
+  for (const runtime of runtimes.splice(0)) await runtime.stop({ drainMs: 0 });
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function opened(): Promise<Runtime> {
+  const runtime = await createRuntime({ actors, store: embedded(directory, { historyDepth: 64 }), logger: silent });
+  runtimes.push(runtime as unknown as Runtime);
+  return runtime as unknown as Runtime;
+}
+
+/** A handler that collects its ticks, and how to wait for so many of them. */
+function collecting(during: (tick: TickInfo) => void | Promise<void> = () => undefined) {
+  const ticks: TickInfo[] = [];
+  let heard = () => {};
+  return {
+    ticks,
+    handler: async (tick: TickInfo) => {
+      ticks.push(tick);
+      heard();
+      await during(tick);
+    },
+    some: (count: number) =>
+      new Promise<void>((resolve) => {
+        heard = () => ticks.length >= count && resolve();
+        heard();
+      }),
+  };
+}
+
+const jobActor = (runtime: Runtime, name: string) => runtime.actor("job", name);
+const until = (runtime: Runtime, name: string, holds: (context: never) => boolean) =>
+  jobActor(runtime, name).waitFor((state: unknown) => holds((state as { context: never }).context));
+
+test("a job runs once per slot, and its document says what was done", async () => {
+  const runtime = await opened();
+  const { ticks, handler, some } = collecting();
+  const job = await runtime.schedule("settle", { every: 100, log: 3 }, handler);
+  await some(4);
+  await until(runtime, "settle", ({ counts }: { counts: { done: number } }) => counts.done >= 4);
+  const slots = ticks.map(({ slot }) => slot);
+  assert.equal(new Set(slots).size, slots.length);
+  for (const { slot, tickId, token, attempt } of ticks) {
+    assert.equal(slot % 100, 0);
+    assert.equal(tickId, `settle/${slot}`);
+    assert.equal(token.length, 2);
+    assert.equal(attempt, 1);
+  }
+  const state = await job.state();
+  assert.equal(state?.log.length, 3);
+  const [entry] = state?.log ?? [];
+  assert.ok(entry !== undefined && Date.parse(entry.start ?? "") >= Date.parse(entry.slot), "no slot is begun early");
+  assert.equal(entry.outcome, "done");
+  const [first, ...later] = slots as [number, ...number[]];
+  const { missed, skipped, begun } = state?.counts ?? assert.fail("the job has no counts");
+  const dealtWith = begun + missed.superseded + missed.late + missed.old + skipped.overlap;
+  assert.equal(dealtWith, ((state?.next ?? 0) - (state?.first ?? 0)) / 100);
+  assert.ok(later.every((slot) => slot > first));
+});
+
+test("after a restart a job goes on with the slot that comes next, and what was missed is counted", async () => {
+  const first = await opened();
+  const one = collecting();
+  await first.schedule("settle", { every: 100, grace: 0 }, one.handler);
+  await one.some(2);
+  await first.stop();
+  const second = await opened();
+  const other = collecting();
+  const job = await second.schedule("settle", { every: 100, grace: 0 }, other.handler);
+  await other.some(3);
+  await until(second, "settle", ({ counts }: { counts: { done: number } }) => counts.done >= 5);
+  const slots = [...one.ticks, ...other.ticks].map(({ tickId }) => tickId);
+  assert.equal(new Set(slots).size, slots.length);
+  assert.ok((other.ticks[0]?.token[0] ?? 0) > (one.ticks[0]?.token[0] ?? 0), "a new owner has a greater token");
+  const state = await job.state();
+  const { begun, missed, skipped } = state?.counts ?? assert.fail("the job has no counts");
+  const dealtWith = begun + missed.superseded + missed.late + missed.old + skipped.overlap;
+  assert.equal(dealtWith, ((state?.next ?? 0) - (state?.first ?? 0)) / 100);
+});
+
+test("a handler that throws, and one that never ends, are told of in the log, and the next slot comes", async () => {
+  const runtime = await opened();
+  await runtime.schedule("throws", { every: 100 }, () => {
+    throw new Error("no ledger today");
+  });
+  let aborted = 0;
+  await runtime.schedule("hangs", { every: 100, timeout: 30 }, ({ signal }) => {
+    signal.addEventListener("abort", () => aborted++);
+    return new Promise<void>(() => undefined);
+  });
+  type Told = { counts: { failed: number; timedOut: number }; log: { error: string; outcome: string }[] };
+  await until(runtime, "throws", ({ counts }: Told) => counts.failed >= 2);
+  await until(runtime, "hangs", ({ counts }: Told) => counts.timedOut >= 2);
+  const logOf = async (name: string) =>
+    ((await jobActor(runtime, name).state()) as unknown as { context: Told }).context.log;
+  assert.deepEqual((await logOf("throws"))[0]?.error, "no ledger today");
+  assert.match((await logOf("hangs"))[0]?.error ?? "", /hangs\/\d+ did not end within 30 ms/);
+  assert.ok(aborted >= 2);
+});
+
+test("work is asked to end when a slot is to take its place", async () => {
+  const runtime = await opened();
+  const { handler } = collecting(
+    ({ signal }) => new Promise((_, failed) => signal.addEventListener("abort", () => failed(signal.reason as Error))),
+  );
+  await runtime.schedule("report", { every: 100, overlap: "cancelOther" }, handler);
+  await until(runtime, "report", ({ counts }: { counts: { cancelled: number } }) => counts.cancelled >= 2);
+});
+
+test("a job can be paused, triggered, made good for, and resumed", async () => {
+  const runtime = await opened();
+  const { ticks, handler, some } = collecting();
+  const job = await runtime.schedule("settle", { every: 100 }, handler);
+  await some(2);
+  await job.pause();
+  const paused = ticks.length;
+  await job.trigger("by-hand");
+  await job.trigger("by-hand");
+  type Counted = { counts: { extra: number; skipped: { paused: number } } };
+  await until(runtime, "settle", ({ counts }: Counted) => counts.skipped.paused >= 2);
+  // A slot that was under way when the pause was committed may still be told of after it.
+  const since = ticks.slice(paused).map(({ tickId }) => tickId);
+  assert.deepEqual(
+    since.filter((tickId) => !/^settle\/\d+$/.test(tickId)),
+    ["settle/trigger-by-hand"],
+  );
+  const slot = ticks[0]?.slot ?? 0;
+  await job.backfill("repair", { from: slot, to: slot + 100 });
+  await until(runtime, "settle", ({ counts }: Counted) => counts.extra >= 3);
+  const before = ticks.length;
+  await job.resume();
+  await some(before + 2);
+  assert.deepEqual(
+    ticks.map(({ tickId }) => tickId).filter((tickId) => tickId.includes("~")),
+    [`settle/${slot}~repair`, `settle/${slot + 100}~repair`],
+  );
+});
+
+test("what cannot be scheduled is refused, and says why", async () => {
+  const runtime = await opened();
+  const nothing = () => undefined;
+  await assert.rejects(runtime.schedule("a", { every: -5 }, nothing), /schedule "a": every is -5/);
+  await assert.rejects(runtime.schedule("a", { cron: "0 0 0 30 2 *" }, nothing), /never comes/);
+  await assert.rejects(runtime.schedule("a", { cron: "* * * * *", timeZone: "Nowhere" }, nothing), /IANA name/);
+  await assert.rejects(runtime.schedule("a", { every: "1s" }, undefined as never), /needs a handler/);
+  await assert.rejects(runtime.schedule("", { every: "1s" }, nothing), { code: "InvalidKey" });
+  const job = await runtime.schedule("a", { every: "1h" }, nothing);
+  await assert.rejects(runtime.schedule("a", { every: "1h" }, nothing), /one of this name already/);
+  await assert.rejects(job.backfill("x", { from: 2, to: 1 }), /to is before from/);
+  await assert.rejects(job.backfill("x", { from: "then", to: 1 }), /from is then/);
+  await assert.rejects(job.trigger("two words"), { code: "Rejected" });
+});
+
+test("the name of the type belongs to jobs", async () => {
+  const runtime = await createRuntime({
+    actors: { job: createMachine({}) },
+    store: embedded(directory),
+    logger: silent,
+  });
+  runtimes.push(runtime as unknown as Runtime);
+  await assert.rejects(
+    runtime.schedule("a", { every: "1s" }, () => undefined),
+    /"job" is for scheduled jobs/,
+  );
+});
+
+test("probes follow a runtime through its life", async () => {
+  const runtime = await opened();
+  assert.deepEqual([runtime.live(), await runtime.ready()], [{ ok: true }, { ok: true }]);
+  const { ticks, handler, some } = collecting();
+  await runtime.schedule("settle", { every: 50 }, handler);
+  await some(1);
+  await runtime.drain();
+  assert.deepEqual(
+    [runtime.live(), await runtime.ready()],
+    [{ ok: true }, { ok: false, problem: "the runtime is draining" }],
+  );
+  const after = ticks.length;
+  await runtime.stop();
+  assert.equal(ticks.length, after);
+  assert.equal(runtime.live().ok, false);
+});

@@ -1,0 +1,249 @@
+/**
+ * Schedules of one runtime: makes `runtime.schedule(…)` out of an actor type, a ticker and the handlers. Handlers are
+ * code, so each node names its own; whoever owns a job's partition runs it. Start reading at `schedule`.
+ */
+import { scheduledJobMachine, type WorkArgs, type WorkInput } from "../actors/scheduled-job/machine.ts";
+import type { ReadCron } from "../coordinator/ports/cron.ts";
+import type { Job, RunResult } from "../coordinator/schedule/job.ts";
+import { type Moment, type Schedule, type ScheduleOptions, scheduleOf } from "../coordinator/schedule/schedule.ts";
+import { offsetMs, type Slots, slotsOf } from "../coordinator/schedule/slots.ts";
+import type { ActorHandle } from "./client.ts";
+import { type ActorDefinition, defineActor } from "./definition.ts";
+import { InvalidRequestError } from "./errors.ts";
+import { type TickedHost, Ticker } from "./host/ticker.ts";
+import { actorKey } from "./keys.ts";
+import { effectOf } from "./machine/live.ts";
+import type { Clock } from "./ports/clock.ts";
+import type { Leases } from "./ports/leases.ts";
+import type { Logger } from "./ports/logger.ts";
+import type { Token } from "./ports/store.ts";
+
+/** What the work of one slot is given. */
+export type TickInfo = {
+  /** `<job>/<slot>`: the same in every attempt and on every node. Give it to whatever must not be done twice. */
+  readonly tickId: string;
+  /** The instant for which it is scheduled, in milliseconds since 1970; of a trigger, the moment of its call. */
+  readonly slot: number;
+  /** The fencing token of this node. Give it to whatever can refuse a lower one. */
+  readonly token: Token;
+  readonly attempt: number;
+  /** Aborted when the time is over, the job is to end, or this node is not its owner any more. */
+  readonly signal: AbortSignal;
+  /** W3C traceparent, where there is telemetry. */
+  readonly trace?: string;
+};
+
+export type JobHandler = (tick: TickInfo) => void | PromiseLike<void>;
+
+type JobMachine = ReturnType<typeof scheduledJobMachine>;
+
+/** The actor type under which jobs are kept: `job.<name>`. */
+export const jobType = "job";
+
+/** A job's log has its own bound; its keys are needed only while a tick may be repeated: J1 refuses what is older. */
+const jobLimits = { keys: 64, keyWindowMs: 5_000 } as const;
+
+export type SchedulesPorts = {
+  readonly host: TickedHost & { define(type: string, definition: ActorDefinition): void };
+  readonly leases: Leases;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How this node is called in logs. */
+  readonly owner: () => string;
+  /** Makes the type known to whoever looks for it by name. */
+  readonly define: (type: string, definition: ActorDefinition) => void;
+  readonly actor: (type: string, id: string) => ActorHandle<JobMachine>;
+};
+
+type Named = { readonly handler: JobHandler; readonly schedule: Schedule };
+
+/** One job, wherever it runs. */
+export class JobHandle {
+  readonly name: string;
+  readonly #actor: ActorHandle<JobMachine>;
+  readonly #clock: Clock;
+
+  constructor(name: string, actor: ActorHandle<JobMachine>, clock: Clock) {
+    this.name = name;
+    this.#actor = actor;
+    this.#clock = clock;
+  }
+
+  /** No slot is begun until `resume`; those that pass are counted. What runs goes on. */
+  async pause(): Promise<void> {
+    await this.#actor.send({ type: "PAUSE" });
+  }
+
+  async resume(): Promise<void> {
+    await this.#actor.send({ type: "RESUME" });
+  }
+
+  /** Runs the work once, now, or as soon as what runs has ended. A name that was used lately does nothing. */
+  async trigger(name: string): Promise<void> {
+    await this.#actor.send({ type: "TRIGGER", name, atMs: this.#clock.now() });
+  }
+
+  /** Runs the slots of a range, both ends included, that are past, whatever became of them; one after the other. */
+  async backfill(name: string, range: { readonly from: Moment; readonly to: Moment }): Promise<void> {
+    const [fromMs, toMs] = [momentMs("from", range.from), momentMs("to", range.to)];
+    if (toMs < fromMs) throw new InvalidRequestError(`backfill ${name}: to is before from`);
+    await this.#actor.send({ type: "BACKFILL", name, fromMs, toMs });
+  }
+
+  /** As committed: next and last slot, what runs and waits, counts, log. Undefined before its first owner. */
+  async state(): Promise<Job | undefined> {
+    return (await this.#actor.state())?.context;
+  }
+}
+
+export class Schedules {
+  readonly #ports: SchedulesPorts;
+  readonly #jobs = new Map<string, Named>();
+  readonly #slots = new Map<string, Slots>();
+  /** Work that runs here, by tickId: how to ask it to end. */
+  readonly #running = new Map<string, AbortController>();
+  #ticker: Ticker | undefined;
+  #readCron: ReadCron | undefined;
+  #isStopped = false;
+
+  constructor(ports: SchedulesPorts) {
+    this.#ports = ports;
+  }
+
+  /** Rejects with InvalidRequestError for a schedule that cannot be, and for a name that is taken. */
+  async schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle> {
+    const key = actorKey(jobType, name);
+    if (typeof handler !== "function") throw new InvalidRequestError(`schedule ${name}: it needs a handler`);
+    if (options?.cron !== undefined) this.#readCron ??= await loadCroner();
+    if (this.#jobs.has(name)) throw new InvalidRequestError(`schedule ${name}: there is one of this name already`);
+    if (this.#isStopped) throw new InvalidRequestError(`schedule ${name}: the runtime is stopping`);
+    const schedule = scheduleOf(name, options ?? {}, this.#readCron);
+    const ticker = this.#startTicker();
+    this.#jobs.set(name, { handler, schedule });
+    await ticker.add({ name, key, schedule, slots: this.#slotsOf(schedule) });
+    return new JobHandle(name, this.#ports.actor(jobType, name), this.#ports.clock);
+  }
+
+  /** No more ticks: the runtime is about to stop, and another node takes over. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#ticker?.stop();
+  }
+
+  #startTicker(): Ticker {
+    if (this.#ticker !== undefined) return this.#ticker;
+    const { host, leases, clock, logger } = this.#ports;
+    const machine = scheduledJobMachine({
+      slotsOf: (schedule) => this.#slotsOf(schedule),
+      work: (args) => this.#work(args),
+      cancel: (tickId) => this.#running.get(tickId)?.abort(new Error(`${tickId} was asked to end`)),
+    });
+    const definition = defineActor(machine, {
+      // Time limits are the job's own.
+      effects: { work: { timeoutMs: Number.POSITIVE_INFINITY } },
+      limits: jobLimits,
+    }) as unknown as ActorDefinition;
+    this.#ports.define(jobType, definition);
+    this.#ticker = new Ticker({ host, leases, clock, logger });
+    host.define(jobType, definition);
+    return this.#ticker;
+  }
+
+  #slotsOf(schedule: Schedule): Slots {
+    const text = JSON.stringify([schedule.timing, schedule.fromMs, schedule.untilMs]);
+    let slots = this.#slots.get(text);
+    if (slots === undefined) {
+      slots = slotsOf(schedule, this.#readCron);
+      this.#slots.set(text, slots);
+    }
+    return slots;
+  }
+
+  async #work({ input, signal, system }: WorkArgs): Promise<RunResult> {
+    const { clock, owner } = this.#ports;
+    const { tickId, slot } = input.run;
+    const { token, attempt, trace } = effectOf({ system });
+    const startedMs = clock.now();
+    const outcome = await this.#perform(input, signal, {
+      tickId,
+      slot,
+      token,
+      attempt,
+      ...(trace !== undefined && { trace }),
+    });
+    const schedule = this.#jobs.get(input.job)?.schedule;
+    const dueMs = slot + (schedule === undefined || input.run.extra !== undefined ? 0 : offsetMs(input.job, schedule));
+    return {
+      ...outcome,
+      start: iso(startedMs),
+      end: iso(clock.now()),
+      lateMs: startedMs - dueMs,
+      owner: owner(),
+      token: [token[0], token[1]],
+      attempt,
+      ...(trace !== undefined && { trace }),
+    };
+  }
+
+  /** The handler, until it ends or its time is over. Never rejects. */
+  async #perform(
+    { job, timeoutMs }: WorkInput,
+    lost: AbortSignal,
+    tick: Omit<TickInfo, "signal">,
+  ): Promise<Pick<RunResult, "outcome" | "error">> {
+    const handler = this.#jobs.get(job)?.handler;
+    if (handler === undefined)
+      return { outcome: "failed", error: `this node has no handler for ${job}: it is not scheduled here` };
+    const { tickId } = tick;
+    const controller = new AbortController();
+    const abort = () => controller.abort(lost.reason);
+    lost.addEventListener("abort", abort);
+    if (lost.aborted) abort();
+    this.#running.set(tickId, controller);
+    let cancelTimer = () => {};
+    const timedOut = new Promise<Pick<RunResult, "outcome" | "error">>((resolve) => {
+      cancelTimer = this.#ports.clock.after(timeoutMs, () => {
+        const error = `${tickId} did not end within ${timeoutMs} ms`;
+        controller.abort(new Error(error));
+        resolve({ outcome: "timedOut", error });
+      });
+    });
+    const done = (async (): Promise<Pick<RunResult, "outcome" | "error">> => {
+      try {
+        await handler({ ...tick, signal: controller.signal });
+        return { outcome: "done" };
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        return { outcome: "failed", error: text.slice(0, longestError) };
+      }
+    })();
+    try {
+      return await Promise.race([done, timedOut]);
+    } finally {
+      cancelTimer();
+      lost.removeEventListener("abort", abort);
+      if (this.#running.get(tickId) === controller) this.#running.delete(tickId);
+    }
+  }
+}
+
+/** Of what a handler threw, in characters: it stands in the log of the document. */
+const longestError = 300;
+
+async function loadCroner(): Promise<ReadCron> {
+  try {
+    return (await import("../coordinator/schedule/croner.ts")).readCron;
+  } catch (cause) {
+    throw new InvalidRequestError("cron schedules need the package croner: npm install croner", { cause });
+  }
+}
+
+function momentMs(name: string, given: Moment): number {
+  const ms = typeof given === "number" ? given : given instanceof Date ? given.getTime() : Date.parse(given);
+  if (!Number.isSafeInteger(ms)) throw new InvalidRequestError(`${name} is ${String(given)}; it must be a moment`);
+  return ms;
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
