@@ -32,7 +32,7 @@ const layers = [
     ],
   ],
   // Puts store, bus and leases together, which do not know each other.
-  ["entry", ["runtime/adapters/jetstream/index.ts", "runtime/telemetry/**"]],
+  ["entry", ["runtime/adapters/jetstream/index.ts", "runtime/adapters/redis/index.ts", "runtime/telemetry/**"]],
   ["entry", ["coordinator/index.ts", "coordinator/jetstream-leases.ts", "simulations/**", "benchmarks/**"]],
   [
     "driver",
@@ -45,8 +45,8 @@ const layers = [
   // The log of a member on its disk: it waits for the disk port, and knows no real one.
   ["driver", ["coordinator/log/**"]],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
-  ["transport", ["runtime/adapters/nats/**"]],
-  ["adapter", ["runtime/adapters/**", "coordinator/backends/**"]],
+  ["transport", ["runtime/adapters/nats/**", "runtime/adapters/redis-link/**"]],
+  ["adapter", ["runtime/adapters/**", "coordinator/backends/**", "coordinator/guards/**"]],
   ["core", ["runtime/machine/**", "runtime/step/**", "runtime/*.ts"]],
   ["core", ["coordinator/raft/**", "coordinator/lease/**", "coordinator/schedule/**", "coordinator/placement/**"]],
 ];
@@ -103,7 +103,7 @@ const xstate = {
  */
 const withoutAmbient = {
   layers: ["core", "port", "driver"],
-  files: ["simulations/world/**", "simulations/checkers/**"],
+  files: ["simulations/world/**", "simulations/checkers/**", "simulations/models/**", "simulations/classics/**"],
 };
 /** What a single file there may use all the same. */
 const excepted = {

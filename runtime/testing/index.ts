@@ -11,3 +11,11 @@ export {
   startNatsCluster,
   startNatsServer,
 } from "./nats-server.ts";
+export {
+  findRedisServer,
+  howToGetRedis,
+  type RedisBinary,
+  type RedisServer,
+  type RedisServerOptions,
+  startRedisServer,
+} from "./redis-server.ts";
