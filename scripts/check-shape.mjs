@@ -103,7 +103,7 @@ const xstate = {
  */
 const withoutAmbient = {
   layers: ["core", "port", "driver"],
-  files: ["simulations/world/**", "simulations/checkers/**", "simulations/models/**", "simulations/classics/**"],
+  files: ["simulations/world/**", "simulations/checkers/**", "simulations/models/**"],
 };
 /** What a single file there may use all the same. */
 const excepted = {

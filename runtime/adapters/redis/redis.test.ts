@@ -11,6 +11,7 @@ import { openRedis, type RedisConnection } from "../redis-link/connection.ts";
 import { type RedisLink, type RedisOutcome, runScript } from "../redis-link/link.ts";
 import { SystemClock } from "../system-clock.ts";
 import { RedisExecutionLog } from "./execution-log.ts";
+import { connectRedis, connectRedLock } from "./index.ts";
 import { fencedScript, RedisRegister } from "./register.ts";
 
 const clock = new SystemClock();
@@ -167,6 +168,18 @@ return redis.call('GET', KEYS[2])`);
     });
     const outcome = await connection.send(["XREVRANGE", "holdfast:executions:{settle}", "+", "-"], 1_000);
     expect(JSON.stringify(outcome)).toMatch(/"attempt","settle\/7#1","outcome","done","record"/);
+  });
+
+  test("is reached by its address alone", async () => {
+    const redis = await connectRedis(server.url);
+    const register = redis.register({ prefix: "short:" });
+    expect(await register.install("k", claim(3))).toMatchObject({ kind: "installed" });
+    expect(await redis.executionLog({ prefix: "short:" }).latest("job", 1)).toEqual([]);
+    await redis.close();
+    await expect(connectRedis("redis://127.0.0.1:1")).rejects.toMatchObject({ code: "RedisUnreachable" });
+    const locks = await connectRedLock([server.url, "redis://127.0.0.1:1"], { prefix: "short:" });
+    expect(await locks.acquire("k", { ttlMs: 1_000 })).toMatchObject({ kind: "unknown" });
+    await locks.close();
   });
 
   test("addresses that are none, and servers that are not there, are said by name", async () => {
