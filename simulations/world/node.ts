@@ -105,6 +105,11 @@ export class SimulatedNode {
     return this.#ports;
   }
 
+  /** Of the current incarnation, for models of other things that it speaks to. */
+  get gate(): Gate {
+    return this.#gate;
+  }
+
   get incarnation(): number {
     return this.#incarnation;
   }

@@ -5,6 +5,7 @@
 import { BusModel, type BusSettings } from "./bus-model.ts";
 import { type Dice, DiceTable } from "./dice.ts";
 import type { DrawnAt } from "./drawing.ts";
+import type { Laws } from "./laws.ts";
 import { LeaseModel, type LeaseSettings } from "./lease-model.ts";
 import { Links } from "./links.ts";
 import { type Cancel, Loop, type RunEnd, type RunOptions, WorldError } from "./loop.ts";
@@ -33,6 +34,8 @@ export type WorldSettings = {
 export type World = {
   readonly seed: string;
   readonly trace: Trace;
+  /** For models of other things that live in this world. */
+  readonly laws: Laws;
   readonly links: Links;
   readonly store: StoreModel;
   readonly bus: BusModel;
@@ -106,6 +109,7 @@ export function createWorld(settings: WorldSettings): World {
   return {
     seed,
     trace,
+    laws,
     links,
     store,
     bus,

@@ -3,7 +3,7 @@
  * to, whenever messages are missing, the server forgets it, or the connection was lost. It acknowledges nothing and
  * costs the server little; what it delivers may repeat, and each listener drops what it has seen.
  */
-import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
+import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Logger } from "../../ports/logger.ts";
 import type { Revision, StoreChange } from "../../ports/store.ts";
@@ -110,7 +110,7 @@ export class Follower {
     const { api, stream, clock, id, inboxPrefix } = this.#options;
     const { connection } = api;
     const filters = minimal([...this.#listeners].map(({ prefix }) => this.#filterOf(prefix)));
-    const inbox = createInbox(inboxPrefix);
+    const inbox = `${inboxPrefix ?? "_INBOX"}.${id()}`;
     const name = `holdfast-${id()}`;
     this.#filters = filters;
     this.#delivered = 0;
