@@ -20,7 +20,7 @@ import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
 import { isTraceparent, type Telemetry } from "../ports/telemetry.ts";
 import type { Input } from "../step.ts";
 import { Cell, type CellEnv, type Outcome } from "./cell.ts";
-import { pause, tokenOf } from "./commit.ts";
+import { isOurs, pause, tokenOf } from "./commit.ts";
 import { Gate } from "./gate.ts";
 import { Messenger } from "./messenger.ts";
 import { Parking } from "./parking.ts";
@@ -281,18 +281,31 @@ export class Host {
     return { kind: "reply", reply: { kind: "receipt", receipt: { revision: 0, changed: true }, duplicate: false } };
   }
 
-  /** Lets a parked actor go on. `accept` takes a person's write as the document; `discard` puts the last good one back. */
+  /**
+   * Lets a parked actor go on. `accept` takes a person's write as the document, and a person's deletion as the end of the
+   * actor; `discard` puts the last good document back. Both also for a write that nobody has come upon yet.
+   */
   async resume(key: string, mode: "retry" | "accept" | "discard"): Promise<Outcome> {
     const token = this.#ports.leases.token(this.partitionOf(key));
     if (token === undefined) return { kind: "moved" };
     const parked = this.#parking.get(key);
-    if (parked === undefined) return refusedOutcome("NotFound", `${key} is not parked`);
+    if (parked === undefined && (mode === "retry" || !(await this.#isForeign(key))))
+      return refusedOutcome("NotFound", `${key} is not parked`);
     if (mode !== "retry") {
       const problem = await this.#settleForeign(key, mode);
       if (problem !== undefined) return refusedOutcome("InvalidRequest", problem);
     }
-    await this.#parking.resume(key, token);
+    if (parked === undefined) {
+      // What is in memory was before the person's write.
+      this.#cells.get(key)?.leaseChanged();
+      this.#cell(key)?.recover();
+    } else await this.#parking.resume(key, token);
     return { kind: "reply", reply: { kind: "receipt", receipt: { revision: 0, changed: true }, duplicate: false } };
+  }
+
+  async #isForeign(key: string): Promise<boolean> {
+    const entry = await this.#ports.store.read(key);
+    return entry !== undefined && !isOurs(entry);
   }
 
   async #settleForeign(key: string, mode: "accept" | "discard"): Promise<string | undefined> {
@@ -300,12 +313,15 @@ export class Host {
     const token = this.#ports.leases.token(this.partitionOf(key));
     const entry = await store.read(key);
     if (entry === undefined || token === undefined) return `${key} has no document`;
+    if (mode === "accept" && entry.value === "") {
+      const outcome = await store.purge(key, entry.revision, token);
+      return outcome.kind === "written" ? undefined : `the removal ended as ${outcome.kind}: try again`;
+    }
     let value = entry.value;
     if (mode === "discard") {
-      const good = (await store.history(key))
-        .filter((one) => one.header !== undefined && one.header.hash === hashText(one.value))
-        .at(-1);
-      if (good === undefined) return `no revision that a runtime wrote is kept of ${key}`;
+      const good = (await store.history(key)).filter(isOurs).at(-1);
+      if (good === undefined)
+        return `no revision that a runtime wrote is kept of ${key}: restore it from a backup, or accept what stands there`;
       value = good.value;
     }
     const seen = tokenOf(value);
