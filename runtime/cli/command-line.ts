@@ -2,8 +2,11 @@
  * The command line without its process: arguments in, text and an exit code out. 0 done, 1 refused or failed, 2 called
  * in a wrong way. With `--json` the output is one JSON value, and an error is one JSON value on the error output.
  */
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { SystemClock } from "../adapters/system-clock.ts";
 import { codeOf } from "../control/errors.ts";
+import type { Clock } from "../ports/clock.ts";
 import { backup } from "./backup.ts";
 import {
   type Call,
@@ -20,7 +23,10 @@ import { get } from "./get.ts";
 import { graph } from "./graph.ts";
 import { history } from "./history.ts";
 import { info } from "./info.ts";
+import { leases } from "./leases.ts";
 import { ls } from "./ls.ts";
+import { linkTo, type NatsLink, natsOptions, natsTarget } from "./nats-target.ts";
+import { nodes } from "./nodes.ts";
 import { parked } from "./parked.ts";
 import { resume } from "./resume.ts";
 import { send } from "./send.ts";
@@ -31,6 +37,8 @@ export type Terminal = {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 };
 
 const commands: Readonly<Record<string, Command>> = {
@@ -45,6 +53,8 @@ const commands: Readonly<Record<string, Command>> = {
   backup,
   info,
   simulate,
+  nodes,
+  leases,
 };
 
 export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -54,13 +64,13 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     const shown = await run(argv, terminal);
     terminal.out(isJson ? `${JSON.stringify(shown.json)}\n` : shown.text);
     if (!isJson) for (const note of shown.notes ?? []) terminal.err(`${note}\n`);
-    return 0;
+    return shown.exitCode ?? 0;
   } catch (error) {
     return fail(error, isJson, terminal);
   }
 }
 
-async function run(argv: readonly string[], { env }: Terminal): Promise<Shown> {
+async function run(argv: readonly string[], { env, clock = new SystemClock() }: Terminal): Promise<Shown> {
   const { values, positionals } = parsed(argv);
   const [name, ...args] = positionals;
   if (name === undefined && values.help !== true) throw new UsageError(`it needs a command\n\n${overview()}`);
@@ -71,21 +81,46 @@ async function run(argv: readonly string[], { env }: Terminal): Promise<Shown> {
   for (const option of Object.keys(values) as OptionName[]) {
     if (![...commonOptions, ...command.options].includes(option)) throw inCommand(command, `it takes no --${option}`);
   }
-  const directory = values.data ?? (env.HOLDFAST_DATA || "./data");
-  if (directory === "") throw inCommand(command, "--data is empty");
-  const sessions: Session[] = [];
-  const session = async () => {
-    const opened = await openSession(directory);
-    sessions.push(opened);
-    return opened;
+  const options = values as Call["options"];
+  const closing: (() => Promise<void>)[] = [];
+  const nats = async () => {
+    const link = await linkTo(natsTarget(options), env, clock);
+    closing.push(() => link.close());
+    return link;
   };
   try {
-    return await command.run({ args, options: values as Call["options"], directory, session });
+    const place = placeOf(values, env);
+    const session = async () => {
+      const opened = place.isOnNats ? await onNats(await nats(), clock) : await openSession(place.directory);
+      closing.push(() => opened.close());
+      return opened;
+    };
+    return await command.run({ args, options, directory: place.directory, session, nats, clock });
   } catch (error) {
     throw error instanceof UsageError ? inCommand(command, error.message) : error;
   } finally {
-    for (const opened of sessions) await opened.close();
+    for (const close of closing.reverse()) await close();
   }
+}
+
+/** Loaded when it is needed: the packages for NATS are optional. */
+async function onNats(link: NatsLink, clock: Clock): Promise<Session> {
+  const { openNatsSession } = await import("./nats-session.ts");
+  return openNatsSession(link, clock);
+}
+
+/** Where the store is: what is named decides, then NATS_URL where no directory is. Throws UsageError. */
+function placeOf(
+  values: { readonly data?: string; readonly [option: string]: unknown },
+  env: Terminal["env"],
+): { readonly isOnNats: boolean; readonly directory: string } {
+  const named = natsOptions.find((option) => values[option] !== undefined);
+  const directory = values.data ?? (env.HOLDFAST_DATA || "./data");
+  if (directory === "") throw new UsageError("--data is empty");
+  if (named !== undefined && values.data !== undefined)
+    throw new UsageError(`choose --data or --${named}: a store is a directory, or a bucket on NATS`);
+  const isGiven = values.data !== undefined || Boolean(env.HOLDFAST_DATA);
+  return { isOnNats: named !== undefined || (!isGiven && Boolean(env.NATS_URL) && !existsSync(directory)), directory };
 }
 
 function parsed(argv: readonly string[]) {
@@ -133,8 +168,12 @@ function overview(): string {
   return `usage: holdfast <command>
 
 ${lines.join("")}
-  --data <dir>  the store's directory: ./data if not given, or what HOLDFAST_DATA says
-  --json        one JSON value on the output; an error is one on the error output
+  --data <dir>   the store's directory: ./data if not given, or what HOLDFAST_DATA says
+  --nats <url>   the store is a bucket on NATS, several URLs of a cluster separated by commas; without it NATS_URL,
+                 where no directory is. Credentials: NATS_USER and NATS_PASSWORD, NATS_TOKEN, NATS_NKEY, NATS_CREDS
+  --bucket <name>, --app <name>, --domain <name>, --inbox-prefix <subject>
+                 as the runtime's options of these names; default: actors, the bucket's name, none, _INBOX
+  --json         one JSON value on the output; an error is one on the error output
 
 An actor may be written as <type>.<id>, too. After -- nothing is an option: holdfast get order -- -5
 Exit code: 0 done, 1 refused or failed, 2 called in a wrong way.

@@ -1,5 +1,8 @@
 /** What every command of the command line is: its place in the help, the options it takes, and how it runs. */
+import { ControlError } from "../control/errors.ts";
 import type { DocumentStatus } from "../document.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { NatsLink } from "./nats-target.ts";
 import type { Session } from "./session.ts";
 
 /** Every option there is, as `parseArgs` wants it. A command names those that it takes. */
@@ -21,12 +24,22 @@ export const options = {
   save: { type: "string" },
   failures: { type: "string" },
   coverage: { type: "boolean" },
+  nats: { type: "string" },
+  bucket: { type: "string" },
+  app: { type: "string" },
+  domain: { type: "string" },
+  "inbox-prefix": { type: "string" },
+  monitor: { type: "string" },
+  role: { type: "string" },
 } as const;
 
 export type OptionName = keyof typeof options;
 
 /** Those that every command takes. */
-export const commonOptions: readonly OptionName[] = ["data", "json", "help"];
+export const commonOptions: readonly OptionName[] = [
+  ["data", "json", "help"] as const,
+  ["nats", "bucket", "app", "domain", "inbox-prefix"] as const,
+].flat();
 
 export type OptionValues = {
   readonly state?: string;
@@ -43,6 +56,13 @@ export type OptionValues = {
   readonly save?: string;
   readonly failures?: string;
   readonly coverage?: boolean;
+  readonly nats?: string;
+  readonly bucket?: string;
+  readonly app?: string;
+  readonly domain?: string;
+  readonly "inbox-prefix"?: string;
+  readonly monitor?: string;
+  readonly role?: string;
 };
 
 export type Call = {
@@ -50,12 +70,24 @@ export type Call = {
   readonly args: readonly string[];
   readonly options: OptionValues;
   readonly directory: string;
-  /** Finds the host or, when none runs, opens the directory for reading. Closed by the caller of `run`. */
+  /**
+   * Finds the host or, when none runs, opens the directory for reading; on NATS, opens the bucket. Closed by the caller
+   * of `run`.
+   */
   readonly session: () => Promise<Session>;
+  /** A connection to NATS, for commands that are about nothing else. Closed by the caller of `run`. */
+  readonly nats: () => Promise<NatsLink>;
+  readonly clock: Clock;
 };
 
 /** One answer in both forms: `json` for `--json`, `text` for people, with `notes` beside it. */
-export type Shown = { readonly json: unknown; readonly text: string; readonly notes?: readonly string[] };
+export type Shown = {
+  readonly json: unknown;
+  readonly text: string;
+  readonly notes?: readonly string[];
+  /** Default: 0. */
+  readonly exitCode?: number;
+};
 
 export type Command = {
   /** "get <type> <id>" */
@@ -70,6 +102,13 @@ export type Command = {
 /** The command was called in a way that it cannot be: exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+}
+
+/** There is no such bucket on the server. */
+export class BucketMissing extends ControlError {
+  constructor(bucket: string) {
+    super("BucketNotFound", `there is no bucket ${bucket} on this server: the first runtime makes it`);
+  }
 }
 
 /** Something was found and can be shown, and yet the command failed. `text` goes to the output for people. */

@@ -22,6 +22,17 @@ const storeErrors = new Set([
   "StoreInUse",
   "StoreNotFound",
   "StoreTooNew",
+  "BucketDiffers",
+  "BucketInvalidOption",
+  "BucketNotFound",
+  "JetStreamOff",
+  "NatsInvalidOption",
+  "NatsMissing",
+  "NatsUnreachable",
+  "NoRoom",
+  "PermissionMissing",
+  "ServerFailed",
+  "ServerTooOld",
 ]);
 
 /** What a failure is called in an answer; undefined for one that nobody foresaw. */

@@ -67,7 +67,8 @@ export function hostVerbs({ directory, store, definitions, runtime }: HostVerbsO
   };
 }
 
-function decoded(value: unknown, what: "event" | "input"): unknown {
+/** A value as it came, dates and the like revived. Throws ControlError. */
+export function decoded(value: unknown, what: "event" | "input"): unknown {
   try {
     return Tree.codec({}).decodeValue(value as Json);
   } catch (error) {

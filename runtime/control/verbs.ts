@@ -54,12 +54,40 @@ export type ParkedRow = ActorName &
 
 export type HostReport = HostInfo & { readonly pid: number; readonly types: readonly string[] };
 
-export type InfoAnswer = {
+export type DirectoryInfo = {
   readonly directory: string;
   /** null: none runs. */
   readonly host: HostReport | null;
   readonly store: StoreInfo;
 };
+
+/** A process that hosts actors of a bucket, by what it last said of itself. */
+export type NodeRow = {
+  readonly node: string;
+  readonly session: string;
+  readonly partitions: readonly number[];
+  /** Since it last said that it is alive, by the server's clock; within `ttlMs` it has to. */
+  readonly silentMs: number;
+  readonly ttlMs: number;
+  readonly isDraining: boolean;
+  /** Why it takes no partitions. */
+  readonly problem?: string;
+};
+
+export type BucketInfo = {
+  readonly nats: {
+    readonly server: string;
+    readonly version: string;
+    readonly bucket: string;
+    readonly app: string;
+    readonly partitions: number;
+  };
+  /** null: this user may not see them. */
+  readonly nodes: readonly NodeRow[] | null;
+  readonly store: StoreInfo;
+};
+
+export type InfoAnswer = DirectoryInfo | BucketInfo;
 
 export type Verbs = {
   ls(question: ListQuestion): Promise<ListAnswer>;

@@ -35,6 +35,7 @@ export type StreamConfig = {
   readonly max_bytes?: number;
   readonly max_age?: number;
   readonly max_msg_size?: number;
+  readonly max_consumers?: number;
   readonly storage: string;
   readonly discard: string;
   readonly retention?: string;
@@ -58,12 +59,20 @@ export type StreamInfo = {
   readonly state: {
     readonly last_seq: number;
     readonly messages: number;
+    readonly bytes?: number;
     readonly consumer_count?: number;
     readonly subjects?: Readonly<Record<string, number>>;
   };
   readonly total?: number;
   readonly limit?: number;
   readonly offset?: number;
+  /** Undefined on a server that is alone. */
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly { readonly name: string; readonly current?: boolean; readonly offline?: boolean }[];
+  };
+  /** Of a stream that copies from others. */
+  readonly sources?: readonly { readonly name: string; readonly lag: number }[];
 };
 
 export type StoredMessage = {
@@ -94,6 +103,11 @@ export class Api {
 
   get connection(): NatsConnection {
     return this.requests.connection;
+  }
+
+  /** `$JS.API`, or that of the domain. */
+  get prefix(): string {
+    return this.#prefix;
   }
 
   /** Undefined: there is no such stream. */

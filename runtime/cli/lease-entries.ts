@@ -1,0 +1,126 @@
+/** Who is alive and who owns what, read from the lease bucket as it stands. Nothing is written, and no session opened. */
+import { leaseName } from "../../coordinator/placement/partition-leases.ts";
+import type { Api, StoredMessage } from "../adapters/jetstream/api.ts";
+import { entryOf, rawOf, subjectOf } from "../adapters/jetstream/entry.ts";
+import { streamOf } from "../adapters/jetstream/setup.ts";
+import type { NodeRow } from "../control/verbs.ts";
+
+export type LeaseRow = {
+  readonly lease: string;
+  /** The lower part of tokens granted with it. */
+  readonly index: number;
+  readonly session: string;
+  /** null: its session is gone, so the lease is free. */
+  readonly node: string | null;
+};
+
+export type LeaseEntries = {
+  readonly nodes: readonly NodeRow[];
+  readonly leases: readonly LeaseRow[];
+  /** Names of all leases that ever were, those that were given back among them. */
+  readonly names: readonly string[];
+};
+
+type Found = {
+  readonly key: string;
+  readonly message: StoredMessage;
+  readonly value: Readonly<Record<string, unknown>>;
+};
+
+const sessionPrefix = "session.";
+const leasePrefix = "lease.";
+const readsAtATime = 32;
+
+/** Undefined: there is no lease bucket. Rejects as the API does. Costs a list of the keys and a read of each. */
+export async function readLeases(api: Api, bucket: string): Promise<LeaseEntries | undefined> {
+  const listed = await listKeys(api, bucket);
+  if (listed === undefined) return undefined;
+  const found = await readAll(api, bucket, listed.keys);
+  const sessions = under(found, sessionPrefix);
+  const leases = under(found, leasePrefix).map(([lease, { message, value }]): LeaseRow => {
+    const session = String(value.session);
+    const holder = sessions.find(([id]) => id === session)?.[1].value.node;
+    return { lease, index: message.seq, session, node: holder === undefined ? null : String(holder) };
+  });
+  const nodes = sessions.map(([session, entry]) => nodeRow(session, entry, leases, listed.serverMs));
+  return {
+    nodes: nodes.sort((a, b) => order(a.node, b.node) || order(a.session, b.session)),
+    leases: leases.sort((a, b) => order(a.lease, b.lease)),
+    names: listed.keys.filter((key) => key.startsWith(leasePrefix)).map((key) => key.slice(leasePrefix.length)),
+  };
+}
+
+/** Those that nobody who is alive holds. */
+export function unownedOf({ leases }: LeaseEntries, partitions: number): number[] {
+  const owned = new Set(leases.filter(({ node }) => node !== null).map(({ lease }) => lease));
+  return Array.from({ length: partitions }, (_, partition) => partition).filter(
+    (partition) => !owned.has(leaseName(partition)),
+  );
+}
+
+/** The number of a partition's lease; undefined for a lease of somebody's own. */
+export function partitionIn(lease: string): number | undefined {
+  const number = Number(/\d+$/.exec(lease)?.[0]);
+  return Number.isSafeInteger(number) && leaseName(number) === lease ? number : undefined;
+}
+
+function nodeRow(session: string, { message, value }: Found, leases: readonly LeaseRow[], serverMs: number): NodeRow {
+  const { problem, draining } = (value.attributes ?? {}) as { readonly problem?: unknown; readonly draining?: unknown };
+  const held = leases.filter((lease) => lease.session === session).map(({ lease }) => partitionIn(lease));
+  return {
+    node: String(value.node),
+    session,
+    partitions: held.filter((partition) => partition !== undefined).sort((a, b) => a - b),
+    silentMs: Math.max(0, Math.round(serverMs - Date.parse(message.time))),
+    ttlMs: Number(value.ttlMs),
+    isDraining: draining === true,
+    ...(problem !== undefined && { problem: String(problem) }),
+  };
+}
+
+async function listKeys(
+  api: Api,
+  bucket: string,
+): Promise<{ readonly keys: readonly string[]; readonly serverMs: number } | undefined> {
+  const prefix = subjectOf(bucket, "");
+  const keys: string[] = [];
+  for (;;) {
+    const ask = { subjects_filter: `${prefix}>`, offset: keys.length };
+    const info = await api.streamInfo(streamOf(bucket), ask);
+    if (info === undefined) return undefined;
+    const page = Object.keys(info.state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
+    keys.push(...page);
+    if (page.length === 0 || keys.length >= (info.total ?? 0)) return { keys, serverMs: Date.parse(info.ts ?? "") };
+  }
+}
+
+/** What is purged, or no JSON object, is left out. */
+async function readAll(api: Api, bucket: string, keys: readonly string[]): Promise<Found[]> {
+  const found: Found[] = [];
+  for (let at = 0; at < keys.length; at += readsAtATime) {
+    const some = keys.slice(at, at + readsAtATime);
+    const messages = await Promise.all(some.map((key) => api.lastOf(streamOf(bucket), subjectOf(bucket, key))));
+    messages.forEach((message, index) => {
+      if (message === undefined) return;
+      const value = parsed(entryOf(rawOf(bucket, message))?.value ?? "");
+      if (value !== undefined) found.push({ key: some[index] as string, message, value });
+    });
+  }
+  return found;
+}
+
+function under(found: readonly Found[], prefix: string): (readonly [name: string, entry: Found])[] {
+  return found.filter(({ key }) => key.startsWith(prefix)).map((entry) => [entry.key.slice(prefix.length), entry]);
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+const order = (a: string, b: string) => collator.compare(a, b);
+
+function parsed(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
