@@ -19,6 +19,7 @@ import {
   UsageError,
 } from "./command.ts";
 import { create } from "./create.ts";
+import { doctor } from "./doctor.ts";
 import { get } from "./get.ts";
 import { graph } from "./graph.ts";
 import { history } from "./history.ts";
@@ -55,6 +56,7 @@ const commands: Readonly<Record<string, Command>> = {
   simulate,
   nodes,
   leases,
+  doctor,
 };
 
 export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {

@@ -105,7 +105,8 @@ async function createStream(api: Api, bucket: string, wanted: Record<string, unk
   }
 }
 
-function configOf(
+/** The stream's configuration as a runtime with these settings makes it. */
+export function configOf(
   bucket: string,
   shard: number,
   settings: BucketSettings,
@@ -135,7 +136,12 @@ function configOf(
   };
 }
 
-function compare(found: StreamConfig, wanted: StreamConfig, bucket: string): { errors: string[]; warnings: string[] } {
+/** A line for each difference that forbids use, and for each that does no harm, with what to do. */
+export function compare(
+  found: StreamConfig,
+  wanted: StreamConfig,
+  bucket: string,
+): { errors: string[]; warnings: string[] } {
   const errors: string[] = [];
   const warnings: string[] = [];
   const edit = `nats stream edit ${found.name}`;

@@ -1,0 +1,308 @@
+/**
+ * Gathers what can be known of a deployment on NATS, in the order in which one thing makes the next possible. Asks only
+ * what it was found to be allowed to ask, and changes nothing. `deployment-grades.ts` says what the facts mean.
+ */
+import type { StreamInfo } from "../adapters/jetstream/api.ts";
+import { JetStreamOff, ServerFailed } from "../adapters/jetstream/errors.ts";
+import { journalName } from "../adapters/jetstream/journal.ts";
+import { type BucketSettings, bucketSettings } from "../adapters/jetstream/options.ts";
+import { bucketNames, compare, configOf, layout, streamOf } from "../adapters/jetstream/setup.ts";
+import type { Clock } from "../ports/clock.ts";
+import type {
+  AccountFacts,
+  BucketFacts,
+  DeploymentFacts,
+  JournalFacts,
+  ReplicaFacts,
+  RuntimeKeys,
+  ServerFacts,
+  StreamFacts,
+} from "./deployment-grades.ts";
+import { type LeaseEntries, partitionIn, readLeases, unownedOf } from "./lease-entries.ts";
+import { readMonitor } from "./monitor-page.ts";
+import type { NatsLink } from "./nats-target.ts";
+import { firstProbes, type ProbePlace, type ProbeResult, probesOf, type Role, tryProbes } from "./permission-probes.ts";
+
+export type GatherOptions = {
+  readonly role: Role;
+  /** Monitoring pages, one per server. */
+  readonly monitors: readonly string[];
+  readonly clock: Clock;
+};
+
+const roundTrips = 20;
+
+/** Rejects when the connection is lost meanwhile. */
+export async function gatherFacts(link: NatsLink, { role, monitors, clock }: GatherOptions): Promise<DeploymentFacts> {
+  const { requests, api, inbox, target } = link;
+  const { connection } = requests;
+  const server = serverOf(link);
+  const seenMonitors = await Promise.all(monitors.map(readMonitor));
+  const place: ProbePlace = {
+    api: api.prefix,
+    app: target.app,
+    buckets: [target.bucket],
+    leaseBucket: `${target.bucket}-leases`,
+  };
+  const first = await tryProbes(connection, firstProbes(role, place, inbox), inbox, clock);
+  const nothing: Omit<DeploymentFacts, "permissions"> = {
+    server,
+    role,
+    monitors: seenMonitors,
+    jetstreamProblem: undefined,
+    account: undefined,
+    buckets: [],
+    leases: undefined,
+    nodes: [],
+    unowned: 0,
+    journal: undefined,
+    clock: undefined,
+    roundTrip: undefined,
+  };
+  // Without an inbox nothing is answered, and without the bucket's configuration nothing can be compared.
+  if (first.some(({ outcome }) => outcome === "denied"))
+    return { ...nothing, permissions: [...first, ...(await ofRole(link, role, place, clock))] };
+  if (role === "sender") return { ...nothing, permissions: [...first, ...(await ofRole(link, role, place, clock))] };
+
+  const { account, problem } = await accountOf(link);
+  if (problem !== undefined) return { ...nothing, jetstreamProblem: problem, permissions: [] };
+  const names = await bucketsOf(link);
+  const permissions = [...first, ...(await ofRole(link, role, { ...place, buckets: names }, clock))];
+  const isDenied = (subject: string) => permissions.some((one) => one.subject === subject && one.outcome !== "allowed");
+  const leaseInfo =
+    role !== "node" || isDenied(`${api.prefix}.STREAM.INFO.KV_${place.leaseBucket}`)
+      ? undefined
+      : { stream: await api.streamInfo(streamOf(place.leaseBucket)) };
+  const leases =
+    leaseInfo?.stream === undefined || isDenied(`${api.prefix}.STREAM.MSG.GET.KV_${place.leaseBucket}`)
+      ? undefined
+      : await readLeases(api, place.leaseBucket);
+  const mayRead = (bucket: string) => !isDenied(`${api.prefix}.STREAM.MSG.GET.KV_${bucket}`);
+  const infos = await Promise.all(names.map((name) => api.streamInfo(streamOf(name))));
+  const buckets = await Promise.all(
+    names.map((name, shard) =>
+      bucketFacts(
+        link,
+        name,
+        shard,
+        infos[shard],
+        {
+          partitions: partitionsSeen(leases),
+          shards: names.length,
+          shard,
+        },
+        mayRead(name),
+      ),
+    ),
+  );
+  const partitions = buckets[0]?.partitions;
+  return {
+    server,
+    role,
+    monitors: seenMonitors,
+    jetstreamProblem: undefined,
+    permissions,
+    account,
+    buckets,
+    leases: leaseInfo && (await bucketFacts(link, place.leaseBucket, 0, leaseInfo.stream, undefined, false)),
+    nodes: leases?.nodes ?? [],
+    unowned: leases === undefined || partitions === undefined ? 0 : unownedOf(leases, partitions).length,
+    journal: await journalFacts(link),
+    clock: infos[0] && (await clockOffset(link, names[0] as string, clock)),
+    roundTrip: infos[0] && mayRead(names[0] as string) ? await timeReads(link, names[0] as string, clock) : undefined,
+  };
+}
+
+async function ofRole(link: NatsLink, role: Role, place: ProbePlace, clock: Clock): Promise<ProbeResult[]> {
+  return tryProbes(link.requests.connection, probesOf(role, place), link.inbox, clock);
+}
+
+function serverOf({ requests: { connection } }: NatsLink): ServerFacts {
+  const info = connection.info as
+    | (NonNullable<typeof connection.info> & { readonly api_lvl?: number; readonly cluster?: string })
+    | undefined;
+  return {
+    name: info?.server_name ?? "?",
+    url: connection.getServer(),
+    version: info?.version ?? "?",
+    apiLevel: info?.api_lvl,
+    cluster: info?.cluster,
+    maxPayloadBytes: info?.max_payload ?? 0,
+  };
+}
+
+type AccountAnswer = {
+  readonly storage: number;
+  readonly streams: number;
+  readonly consumers: number;
+  readonly limits: { readonly max_storage: number; readonly max_streams: number; readonly max_consumers: number };
+};
+
+/** `problem`: JetStream is off, or does not answer. An account that this role may not see is undefined. */
+async function accountOf({ api, target }: NatsLink): Promise<{ account?: AccountFacts; problem?: string }> {
+  try {
+    const answer = await api.naming(() => api.ask<AccountAnswer>("INFO", {}));
+    return {
+      account: {
+        usedBytes: answer.storage,
+        maxBytes: answer.limits.max_storage,
+        streams: answer.streams,
+        maxStreams: answer.limits.max_streams,
+        consumers: answer.consumers,
+        maxConsumers: answer.limits.max_consumers,
+      },
+    };
+  } catch (error) {
+    if ((error as { code?: string }).code === "PermissionMissing") return {};
+    if (error instanceof JetStreamOff && (await isThere(() => api.streamInfo(streamOf(target.bucket))))) return {};
+    if (error instanceof JetStreamOff || error instanceof ServerFailed) return { problem: error.message };
+    throw error;
+  }
+}
+
+async function isThere(ask: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await ask();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Names of the buckets of all shards: as the first one says, or as many as there are where it says nothing. */
+async function bucketsOf({ api, target: { bucket } }: NatsLink): Promise<readonly string[]> {
+  const sharded = `${bucket}-00`;
+  for (const name of [bucket, sharded]) {
+    const info = await api.naming(() => api.streamInfo(streamOf(name))).catch(() => undefined);
+    if (info === undefined) continue;
+    const shards = Number(info.config.metadata?.[layout.shards] ?? Number.NaN);
+    if (Number.isSafeInteger(shards) && shards >= 1 && shards <= 64) return bucketNames(bucket, shards);
+    if (name === bucket) return [bucket];
+    const names = [sharded];
+    for (let shard = 1; shard < 64; shard++) {
+      const next = `${bucket}-${String(shard).padStart(2, "0")}`;
+      if ((await api.streamInfo(streamOf(next))) === undefined) break;
+      names.push(next);
+    }
+    return names;
+  }
+  return [bucket];
+}
+
+async function bucketFacts(
+  { api, requests }: NatsLink,
+  bucket: string,
+  shard: number,
+  info: StreamInfo | undefined,
+  numbers: RuntimeKeys | undefined,
+  mayRead: boolean,
+): Promise<BucketFacts> {
+  if (info === undefined)
+    return { bucket, stream: undefined, partitions: undefined, runtimeKeys: undefined, errors: [], warnings: [] };
+  const meta = (name: string) => Number(info.config.metadata?.[name] ?? Number.NaN);
+  const isOurs = info.config.metadata?.[layout.version] !== undefined;
+  const apiLevel = (requests.connection.info as { readonly api_lvl?: number } | undefined)?.api_lvl ?? 0;
+  // What a runtime would make of the same numbers: everything else has to be as it makes it.
+  const settings: BucketSettings = {
+    ...bucketSettings({}),
+    bucket,
+    partitions: meta(layout.partitions),
+    shards: meta(layout.shards),
+    replicas: info.config.num_replicas,
+    history: info.config.max_msgs_per_subject,
+  };
+  const { errors, warnings } = compare(
+    info.config,
+    configOf(bucket, shard, settings, { version: "", apiLevel }),
+    bucket,
+  );
+  const wroteHere = !isOurs && mayRead && (await hasRuntimeKeys(api, bucket));
+  return {
+    bucket,
+    stream: streamFacts(info, requests.connection.info?.server_name),
+    partitions: isOurs ? meta(layout.partitions) : undefined,
+    runtimeKeys: wroteHere ? numbers : undefined,
+    errors,
+    warnings,
+  };
+}
+
+/** Each runtime records the epoch before it does anything else; it lies in the first shard. */
+async function hasRuntimeKeys(api: NatsLink["api"], bucket: string): Promise<boolean> {
+  const first = bucket.replace(/-\d\d$/, "-00");
+  const epoch = await api.lastOf(streamOf(first), `$KV.${first}._epoch`).catch(() => undefined);
+  return epoch !== undefined || (await api.lastOf(streamOf(bucket), `$KV.${bucket}._epoch`)) !== undefined;
+}
+
+/** As many as were ever leased: the assignment leaves none out. */
+function partitionsSeen(leases: LeaseEntries | undefined): number | undefined {
+  const numbers = (leases?.names ?? []).map((name) => partitionIn(name) ?? -1);
+  const most = Math.max(-1, ...numbers);
+  return most < 0 ? undefined : most + 1;
+}
+
+function streamFacts({ config, state, cluster }: StreamInfo, serverName: string | undefined): StreamFacts {
+  const placed: ReplicaFacts = {
+    leader: cluster === undefined ? serverName : cluster.leader,
+    followers: (cluster?.replicas ?? []).map(({ name, current, offline }) => ({
+      name,
+      current: current === true,
+      offline: offline === true,
+    })),
+  };
+  return {
+    name: config.name,
+    storage: config.storage,
+    discard: config.discard,
+    replicas: config.num_replicas,
+    placed,
+    messages: state.messages,
+    bytes: state.bytes ?? 0,
+    maxBytes: config.max_bytes ?? -1,
+    maxMessages: config.max_msgs ?? -1,
+    consumers: state.consumer_count ?? 0,
+    maxConsumers: config.max_consumers ?? -1,
+    denyDelete: config.deny_delete === true,
+    allowAtomic: config.allow_atomic === true,
+  };
+}
+
+/** Undefined: there is none, or this role may not see it. */
+async function journalFacts({ api, target }: NatsLink): Promise<JournalFacts | undefined> {
+  const name = journalName(target.bucket);
+  const info = await api.naming(() => api.streamInfo(name)).catch(() => undefined);
+  if (info === undefined) return undefined;
+  const { max_age: maxAge = 0, max_bytes: maxBytes = -1 } = info.config;
+  return {
+    name,
+    sources: (info.sources ?? []).map((source) => ({ name: source.name, lag: source.lag })),
+    isLimited: maxAge > 0 || maxBytes > 0,
+  };
+}
+
+/** How far this clock is ahead of the server's, by the quickest of a few answers: the least time was lost on the way. */
+async function clockOffset({ api }: NatsLink, bucket: string, clock: Clock): Promise<DeploymentFacts["clock"]> {
+  let best: DeploymentFacts["clock"];
+  for (let sample = 0; sample < 5; sample++) {
+    const before = clock.monotonic();
+    const info = await api.streamInfo(streamOf(bucket));
+    const halfMs = (clock.monotonic() - before) / 2;
+    const serverMs = Date.parse(info?.ts ?? "");
+    if (Number.isNaN(serverMs)) return undefined;
+    const measured = { offsetMs: clock.now() - halfMs - serverMs, errorMs: halfMs + 1 };
+    if (best === undefined || measured.errorMs < best.errorMs) best = measured;
+  }
+  return best;
+}
+
+async function timeReads({ api }: NatsLink, bucket: string, clock: Clock): Promise<DeploymentFacts["roundTrip"]> {
+  const tookMs: number[] = [];
+  for (let sample = 0; sample < roundTrips; sample++) {
+    const before = clock.monotonic();
+    await api.lastOf(streamOf(bucket), `$KV.${bucket}._none`);
+    tookMs.push(clock.monotonic() - before);
+  }
+  tookMs.sort((a, b) => a - b);
+  const at = (part: number) => tookMs[Math.min(tookMs.length - 1, Math.floor(tookMs.length * part))] as number;
+  return { samples: tookMs.length, p50Ms: at(0.5), p99Ms: at(0.99), of: "reads from the leader" };
+}
