@@ -1,5 +1,4 @@
 /** What every command of the command line is: its place in the help, the options it takes, and how it runs. */
-import { ControlError } from "../control/errors.ts";
 import type { DocumentStatus } from "../document.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { NatsLink } from "./nats-target.ts";
@@ -102,13 +101,6 @@ export type Command = {
 /** The command was called in a way that it cannot be: exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
-}
-
-/** There is no such bucket on the server. */
-export class BucketMissing extends ControlError {
-  constructor(bucket: string) {
-    super("BucketNotFound", `there is no bucket ${bucket} on this server: the first runtime makes it`);
-  }
 }
 
 /** Something was found and can be shown, and yet the command failed. `text` goes to the output for people. */

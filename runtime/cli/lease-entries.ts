@@ -2,8 +2,11 @@
 import { leaseName } from "../../coordinator/placement/partition-leases.ts";
 import type { Api, StoredMessage } from "../adapters/jetstream/api.ts";
 import { entryOf, rawOf, subjectOf } from "../adapters/jetstream/entry.ts";
+import { JetStreamOff } from "../adapters/jetstream/errors.ts";
 import { streamOf } from "../adapters/jetstream/setup.ts";
+import { ControlError } from "../control/errors.ts";
 import type { NodeRow } from "../control/verbs.ts";
+import type { NatsLink } from "./nats-target.ts";
 
 export type LeaseRow = {
   readonly lease: string;
@@ -30,6 +33,22 @@ type Found = {
 const sessionPrefix = "session.";
 const leasePrefix = "lease.";
 const readsAtATime = 32;
+
+/** Rejects with ControlError where there are none, or none for this user to see. */
+export async function leasesOf({ api, target }: NatsLink): Promise<LeaseEntries> {
+  const bucket = `${target.bucket}-leases`;
+  let found: LeaseEntries | undefined;
+  try {
+    found = await api.naming(() => readLeases(api, bucket));
+  } catch (error) {
+    // The account of the nodes does not export it, or JetStream is off: to whom is not told.
+    if (!(error instanceof JetStreamOff) || target.domain === undefined) throw error;
+    const message = `${bucket} is not shown to this user: ask as a node, in the account where the leases are`;
+    throw new ControlError("NotAllowed", message, { cause: error });
+  }
+  if (found !== undefined) return found;
+  throw new ControlError("BucketNotFound", `there is no bucket ${bucket} on this server: the first runtime makes it`);
+}
 
 /** Undefined: there is no lease bucket. Rejects as the API does. Costs a list of the keys and a read of each. */
 export async function readLeases(api: Api, bucket: string): Promise<LeaseEntries | undefined> {

@@ -1,5 +1,5 @@
-import { BucketMissing, type Command, nothingMore } from "./command.ts";
-import { type LeaseRow, readLeases } from "./lease-entries.ts";
+import { type Command, nothingMore } from "./command.ts";
+import { type LeaseRow, leasesOf } from "./lease-entries.ts";
 import { readable, table } from "./readable.ts";
 
 export const leases: Command = {
@@ -11,9 +11,7 @@ with every grant and stays the same while the holder lives. On NATS only.`,
 
   async run({ args, nats }) {
     nothingMore(args);
-    const { api, target } = await nats();
-    const found = await api.naming(() => readLeases(api, `${target.bucket}-leases`));
-    if (found === undefined) throw new BucketMissing(`${target.bucket}-leases`);
+    const found = await leasesOf(await nats());
     const rows = found.leases;
     const text =
       rows.length === 0 ? "nothing is leased\n" : table(["LEASE", "INDEX", "HOLDER", "SESSION"], rows.map(cells));

@@ -1,6 +1,6 @@
 import type { NodeRow } from "../control/verbs.ts";
-import { BucketMissing, type Command, nothingMore } from "./command.ts";
-import { readLeases } from "./lease-entries.ts";
+import { type Command, nothingMore } from "./command.ts";
+import { leasesOf } from "./lease-entries.ts";
 import { clipped, readable, table } from "./readable.ts";
 
 export const nodes: Command = {
@@ -12,9 +12,7 @@ others; one with a problem takes no partitions until it is mended. On NATS only.
 
   async run({ args, nats }) {
     nothingMore(args);
-    const { api, target } = await nats();
-    const found = await api.naming(() => readLeases(api, `${target.bucket}-leases`));
-    if (found === undefined) throw new BucketMissing(`${target.bucket}-leases`);
+    const found = await leasesOf(await nats());
     const rows = found.nodes;
     const headings = ["NODE", "PARTITIONS", "SILENT", "TTL", "STATE", "PROBLEM"];
     return { json: rows, text: rows.length === 0 ? "no node is alive\n" : table(headings, rows.map(cells)) };

@@ -1,8 +1,8 @@
 /** The command line on a bucket: it reads, sends and resumes without hosting, and what a person wrote by hand is dealt with. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { assign, setup } from "xstate";
@@ -164,6 +164,41 @@ describeWithNats("the command line on NATS", () => {
           /there is no bucket nowhere-leases/,
         );
         expect((await holdfast(["ls", "--data", "x", "--nats", "nats://n"])).code).toBe(2);
+      });
+
+      test("each role of the guide on accounts gets what it may, and is told what it may not", async () => {
+        const guide = readFileSync(resolve("docs/guides/accounts.md"), "utf8");
+        const guarded = await startNatsServer({ binary, config: /^```conf\n(.*?)^```$/ms.exec(guide)?.[1] ?? "" });
+        const runtime = await createRuntime({
+          actors: { order },
+          store: jetstream({ servers: guarded.url, user: "node", password: "node-secret", bucket: "shop" }),
+          logger: silent,
+        });
+        await until(() => runtime.info().partitionsOwned === 64, "it owns all partitions");
+        await runtime.actor("order", "a").create(undefined, { key: "c" });
+        const as = (user: string, ...argv: string[]) =>
+          holdfast(
+            [
+              [...argv, "--nats", guarded.url, "--bucket", "shop"],
+              ["--domain", "shop", "--inbox-prefix", `_INBOX_users.${user}`],
+            ].flat(),
+            { env: { NATS_USER: user, NATS_PASSWORD: `${user}-secret` } },
+          );
+        for (const user of ["client", "operator", "watcher"]) {
+          expect((await as(user, "ls")).out).toMatch(/order +a +open/);
+          expect((await as(user, "info")).out).toMatch(/^nodes +not shown to this user$/m);
+        }
+        expect((await as("client", "send", "order.a", '{"type":"NOTE"}')).out).toBe(
+          "recorded; the machine ignored it, revision 2\n",
+        );
+        expect((await as("client", "resume", "order.a")).err).toMatch(
+          /does not let this connection publish on holdfast\.shop\.operate\.\d+ \(docs\/guides\/accounts\.md\): nothing was done/,
+        );
+        expect((await as("operator", "resume", "order.a")).err).toMatch(/order\.a is not parked/);
+        expect((await as("sender", "ls")).err).toMatch(/may not publish on \$JS\.shop\.API\.STREAM\.INFO\.KV_shop/);
+        expect((await as("operator", "nodes")).err).toMatch(/shop-leases is not shown to this user/);
+        await runtime.stop({ drainMs: 0 });
+        await guarded.stop();
       });
 
       // Whoever looks for an owner waits for one, whatever the server.

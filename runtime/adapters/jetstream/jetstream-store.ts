@@ -28,7 +28,7 @@ import type { Requests } from "../nats/requests.ts";
 import { Api } from "./api.ts";
 import { BucketNotFound } from "./errors.ts";
 import { Follower } from "./follower.ts";
-import { journalOf, prepareJournal } from "./journal.ts";
+import { journalSeen, prepareJournal } from "./journal.ts";
 import { type BucketOptions, type BucketSettings, bucketSettings } from "./options.ts";
 import { bucketNames, layout, type Prepared, prepareBucket, serverFacts, streamOf } from "./setup.ts";
 import { Shard } from "./shard.ts";
@@ -81,45 +81,48 @@ export class JetStreamStore implements ActorStore {
     const settings = bucketSettings(options);
     const api = new Api(requests, settings.requestTimeoutMs, settings.domain);
     const facts = serverFacts(api);
-    return api.naming(async () => {
-      const asked = options.create === false ? await asFound(api, settings) : settings;
+    const isReader = options.create === false;
+    const { asked, prepared } = await api.naming(async () => {
+      const asked = isReader ? await asFound(api, settings) : settings;
       const prepared: Prepared[] = [];
-      const names = bucketNames(asked.bucket, asked.shards);
-      for (const [shard, name] of names.entries())
-        prepared.push(await prepareBucket(api, name, shard, asked, options.create !== false, facts));
-      for (const { bucket, warnings } of prepared)
-        for (const warning of warnings) ports.logger.warn(`the bucket ${bucket}: ${warning}`);
-      const journal = options.create === false ? await journalOf(api, asked) : await prepareJournal(api, asked, names);
-      const batches = asked.synced && prepared.every(({ info }) => info.config.allow_atomic === true);
-      const store = new JetStreamStore(
-        api,
-        asked,
-        ports,
-        (listeners) =>
-          prepared.map(
-            (one) =>
-              new Shard({
-                api,
-                prepared: one,
-                journal,
-                writer: {
-                  requests,
-                  timeoutMs: asked.requestTimeoutMs,
-                  maxInFlight: asked.maxInFlight,
-                  batches,
-                  id: () => ports.random.id(),
-                },
-                onLost: (reason, detail) => listeners({ reason, detail }),
-              }),
-          ),
-        options.inboxPrefix,
-        prepared.every(({ info }) => info.config.num_replicas > 1),
-        prepared.every(({ info }) => info.config.storage === "file"),
-      );
-      if (asked.replicas > 1 && options.create !== false)
-        await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
-      return store;
+      for (const [shard, name] of bucketNames(asked.bucket, asked.shards).entries())
+        prepared.push(await prepareBucket(api, name, shard, asked, !isReader, facts));
+      return { asked, prepared };
     });
+    for (const { bucket, warnings } of prepared)
+      for (const warning of warnings) ports.logger.warn(`the bucket ${bucket}: ${warning}`);
+    const names = prepared.map(({ bucket }) => bucket);
+    const journal = isReader
+      ? await journalSeen(api, asked)
+      : await api.naming(() => prepareJournal(api, asked, names));
+    const batches = asked.synced && prepared.every(({ info }) => info.config.allow_atomic === true);
+    const store = new JetStreamStore(
+      api,
+      asked,
+      ports,
+      (listeners) =>
+        prepared.map(
+          (one) =>
+            new Shard({
+              api,
+              prepared: one,
+              journal,
+              writer: {
+                requests,
+                timeoutMs: asked.requestTimeoutMs,
+                maxInFlight: asked.maxInFlight,
+                batches,
+                id: () => ports.random.id(),
+              },
+              onLost: (reason, detail) => listeners({ reason, detail }),
+            }),
+        ),
+      options.inboxPrefix,
+      prepared.every(({ info }) => info.config.num_replicas > 1),
+      prepared.every(({ info }) => info.config.storage === "file"),
+    );
+    if (asked.replicas > 1 && !isReader) await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
+    return store;
   }
 
   private constructor(

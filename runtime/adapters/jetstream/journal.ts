@@ -4,7 +4,7 @@
  * that are missing.
  */
 import { type Api, errorCodes, type StreamInfo } from "./api.ts";
-import { BucketDiffers, NoRoom, ServerFailed } from "./errors.ts";
+import { BucketDiffers, JetStreamOff, NoRoom, PermissionMissing, ServerFailed } from "./errors.ts";
 import type { BucketSettings } from "./options.ts";
 import { streamOf } from "./setup.ts";
 
@@ -32,9 +32,19 @@ export async function prepareJournal(
 }
 
 /** The journal that stands beside the bucket, if there is one. */
-export async function journalOf(api: Api, settings: BucketSettings): Promise<string | undefined> {
+async function journalOf(api: Api, settings: BucketSettings): Promise<string | undefined> {
   const name = journalName(settings.bucket);
   return (await api.streamInfo(name)) === undefined ? undefined : name;
+}
+
+/** The journal, for who may not see every stream: what does not answer to a reader is none, since the bucket did. */
+export async function journalSeen(api: Api, settings: BucketSettings): Promise<string | undefined> {
+  try {
+    return await api.naming(() => journalOf(api, settings));
+  } catch (error) {
+    if (error instanceof PermissionMissing || error instanceof JetStreamOff) return undefined;
+    throw error;
+  }
 }
 
 async function create(
