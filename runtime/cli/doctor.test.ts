@@ -65,7 +65,7 @@ type Started = { readonly bucket: string; readonly runtime: Runtime };
 async function start(servers: string | string[], bucket: string, replicas = 1): Promise<Started> {
   const runtime = await createRuntime({
     actors: { light },
-    store: jetstream({ servers, bucket, replicas, node: "n1", leaseTtlMs: 3_000 }),
+    store: jetstream({ servers, bucket, replicas, node: "n1", leaseTtlMs: 30_000 }),
     logger: silent,
   });
   await until(() => runtime.info().partitionsOwned === 64, "the node has all partitions");
@@ -167,7 +167,7 @@ describeWithNats("holdfast doctor", () => {
       test("a node whose clock is an hour off is named with its own reason", async () => {
         const late = await createRuntime({
           actors: { light },
-          store: jetstream({ servers: server.url, bucket: "shop", node: "late" }),
+          store: jetstream({ servers: server.url, bucket: "shop", node: "late", leaseTtlMs: 30_000 }),
           logger: silent,
           clock: new ClockAhead(3_600_000),
         });

@@ -72,7 +72,7 @@ describeWithNats("the command line on NATS", () => {
         if (isNew) bucket = `b${++buckets}`;
         const runtime = await createRuntime({
           actors: { order },
-          store: jetstream({ servers: server.url, bucket, node }),
+          store: jetstream({ servers: server.url, bucket, node, leaseTtlMs: 30_000 }),
           logger: silent,
         });
         running.add(runtime);
@@ -127,11 +127,11 @@ describeWithNats("the command line on NATS", () => {
         expect(info).toMatch(/^bucket +b\d+, asked through holdfast\.b\d+, 64 partitions$/m);
         expect(info).toMatch(/^nodes +first \(64\)$/m);
         expect(await done("nodes")).toMatch(
-          /^NODE +PARTITIONS +SILENT +TTL +STATE\nfirst +64 +\d+ ms +3000 ms +alive\n$/,
+          /^NODE +PARTITIONS +SILENT +TTL +STATE\nfirst +64 +\d+ ms +30000 ms +alive\n$/,
         );
         const nodes = JSON.parse(await done("nodes", "--json"));
         expect(nodes).toMatchObject([
-          { node: "first", partitions: Array.from({ length: 64 }, (_, p) => p), ttlMs: 3_000 },
+          { node: "first", partitions: Array.from({ length: 64 }, (_, p) => p), ttlMs: 30_000 },
         ]);
         const leases = JSON.parse(await done("leases", "--json"));
         expect(leases).toHaveLength(64);
