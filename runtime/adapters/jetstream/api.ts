@@ -167,9 +167,13 @@ export class Api {
     void (async () => {
       for await (const status of statuses) {
         if (status.type !== "error") continue;
-        const { name, operation, subject } = status.error as Error & { operation?: string; subject?: string };
-        if (name === "PermissionViolationError" && operation === "publish" && subject?.startsWith("$JS.") === true)
-          forbid(new PermissionMissing(subject, { cause: status.error }));
+        const { name, operation, subject = "" } = status.error as Error & { operation?: string; subject?: string };
+        if (name !== "PermissionViolationError") continue;
+        // Emitted events and the like are the bus's to speak of: nothing here waits for them.
+        if (operation === "publish" && /^\$(JS|KV)\./.test(subject))
+          forbid(new PermissionMissing("publish on", subject, { cause: status.error }));
+        if (operation === "subscription" && subject === this.requests.answers)
+          forbid(new PermissionMissing("subscribe to", subject, { cause: status.error }));
       }
     })();
     try {

@@ -36,9 +36,9 @@ export class PermissionMissing extends Error {
   readonly code = "PermissionMissing";
   readonly subject: string;
 
-  constructor(subject: string, options?: ErrorOptions) {
+  constructor(operation: "publish on" | "subscribe to", subject: string, options?: ErrorOptions) {
     super(
-      `this user may not publish on ${subject}: allow it to this role (docs/guides/accounts.md has them all)`,
+      `this user may not ${operation} ${subject}: allow it to this role (docs/guides/accounts.md has them all)`,
       options,
     );
     this.subject = subject;

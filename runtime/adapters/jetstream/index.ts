@@ -13,6 +13,7 @@ import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-pro
 import { connectNats, type NatsOptions } from "../nats/connection.ts";
 import { Requests } from "../nats/requests.ts";
 import { NatsBus } from "../nats-bus/nats-bus.ts";
+import { Api } from "./api.ts";
 import { JetStreamStore, type JetStreamStoreOptions } from "./jetstream-store.ts";
 import type { BucketOptions } from "./options.ts";
 
@@ -63,25 +64,28 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         const { createInbox } = await import("@nats-io/transport-node");
         const requests = new Requests(link.connection, ports.clock, createInbox(options.inboxPrefix));
         closing.push(async () => requests.stop());
-        const store = await JetStreamStore.open(requests, options, ports);
-        closing.push(() => store.close());
-        const leaseStore = await JetStreamStore.open(requests, leaseBucket(options, bucket, ttlMs), ports);
-        closing.push(() => leaseStore.close());
-        const service = await LeaseTable.open({ ...ports, store: leaseStore });
-        closing.push(() => service.close());
-        const leases = await PartitionLeases.start({
-          service,
-          partitions: store.partitions,
-          node: options.node ?? defaultNodeName(),
-          weight: options.weight,
-          zone: options.zone,
-          ttlMs,
-          clock: ports.clock,
-          logger: ports.logger,
-          epoch: () => attachBackend({ ...ports, store }, service.identity),
-          clockOffset: () => store.clockOffset(),
+        const { store, leases } = await new Api(requests, 0, options.domain).naming(async () => {
+          const store = await JetStreamStore.open(requests, options, ports);
+          closing.push(() => store.close());
+          const leaseStore = await JetStreamStore.open(requests, leaseBucket(options, bucket, ttlMs), ports);
+          closing.push(() => leaseStore.close());
+          const service = await LeaseTable.open({ ...ports, store: leaseStore });
+          closing.push(() => service.close());
+          const leases = await PartitionLeases.start({
+            service,
+            partitions: store.partitions,
+            node: options.node ?? defaultNodeName(),
+            weight: options.weight,
+            zone: options.zone,
+            ttlMs,
+            clock: ports.clock,
+            logger: ports.logger,
+            epoch: () => attachBackend({ ...ports, store }, service.identity),
+            clockOffset: () => store.clockOffset(),
+          });
+          closing.push(() => leases.release());
+          return { store, leases };
         });
-        closing.push(() => leases.release());
         const bus = new NatsBus({ requests, app, leases, clock: ports.clock, logger: ports.logger });
         closing.push(() => bus.close());
         return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, close };

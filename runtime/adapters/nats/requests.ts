@@ -48,6 +48,11 @@ export class Requests {
     void this.#followConnection();
   }
 
+  /** The subject on which all answers arrive. */
+  get answers(): string {
+    return `${this.#inbox}*`;
+  }
+
   /** How many wait for an answer. */
   get size(): number {
     return this.#pending.size;
