@@ -33,7 +33,7 @@ export type ClusterOptions = {
   readonly random: (below: number) => number;
 };
 
-export const electionTicks = 10;
+export const electionTicks = 5;
 
 /** A member: what lives in its process, and the disk that outlives it. */
 export class Member {
@@ -64,7 +64,7 @@ export class Member {
     return new RawNode({
       id: this.id,
       electionTicks,
-      heartbeatTicks: 2,
+      heartbeatTicks: 1,
       randomElectionTicks: () => electionTicks + this.#options.random(electionTicks),
       storage: this.#storage(),
       applied: this.applied,
@@ -126,11 +126,16 @@ export class Member {
     this.disk.append(entries);
   }
 
-  apply(entry: Entry): void {
+  /** False: a snapshot is on its way that has it. */
+  apply(entry: Entry): boolean {
+    if (entry.type !== "EntryNormal") {
+      const next = this.raw.applyConfChange(decodeConfChange(entry.type, entry.data));
+      if (next === "superseded") return false;
+      this.confState = next;
+    }
     this.applied = entry.index;
     for (const byte of [...entry.data, entry.term & 255]) this.hash = (Math.imul(this.hash, 31) + byte + 1) >>> 0;
-    if (entry.type !== "EntryNormal")
-      this.confState = this.raw.applyConfChange(decodeConfChange(entry.type, entry.data));
+    return true;
   }
 
   /** Makes a snapshot of all that is applied, and drops the log up to `keep` entries before that. */
@@ -233,7 +238,7 @@ export class Cluster {
       member.write(ready);
       if (ready.mustSync || ready.snapshot !== undefined) member.sync();
       if (!isWhole) return this.crash(member);
-      for (const entry of ready.committedEntries) this.#apply(member, entry);
+      this.#apply(member, ready.committedEntries);
     }
     for (const m of ready.messages) {
       if (m.to === localAppendThread) member.appendWork.push(m);
@@ -258,16 +263,18 @@ export class Cluster {
   processApply(member: Member): void {
     const work = member.applyWork.shift();
     if (work === undefined) return;
-    for (const entry of work.entries) this.#apply(member, entry);
+    this.#apply(member, work.entries);
     for (const m of work.responses) this.#send(member, m);
     this.checker.afterStep(member);
   }
 
-  #apply(member: Member, entry: Entry): void {
-    // Handed out before a snapshot that is newer was installed.
-    if (entry.index <= member.applied) return;
-    member.apply(entry);
-    this.checker.onApplied(member, entry);
+  #apply(member: Member, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      // Handed out before a snapshot that is newer was installed.
+      if (entry.index <= member.applied) continue;
+      if (!member.apply(entry)) return;
+      this.checker.onApplied(member, entry);
+    }
   }
 
   #send(member: Member, m: Message): void {

@@ -39,7 +39,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("burst" as const),
       seed: fc.noShrink(fc.nat(0xffff_ffff)),
-      steps: fc.integer({ min: 5, max: 120 }),
+      steps: fc.integer({ min: 5, max: 300 }),
       lossPercent: fc.constantFrom(0, 0, 5, 30),
       copyPercent: fc.constantFrom(0, 10),
     }),
@@ -48,7 +48,10 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({ kind: fc.constantFrom("propose" as const, "propose" as const, "read" as const), node }),
   },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom("crash" as const, "crashInWrite", "restart"), node }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constantFrom("crash" as const, "crashInWrite", "restart", "restart"), node }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("isolate" as const, "rejoin"), node }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("transfer" as const, "forget", "unreachable"), node }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("compact" as const), node, keep: fc.nat(3) }) },
@@ -103,6 +106,9 @@ function runSchedule({ seed, voters, isAsync, isProtected, isSmall, steps }: Sch
   const cluster = new Cluster(options);
   const isolated = new Set<NodeId>();
   let snapshots = 0;
+  const first = cluster.members[seed % voters]!;
+  cluster.on(first, (raw) => raw.campaign());
+  cluster.settle();
   for (const step of steps) {
     if (step.kind === "burst") burst(cluster, isolated, step);
     else takeStep(cluster, isolated, step);

@@ -667,7 +667,8 @@ export class Raft {
     let next = this.log.applied + 1;
     while (next <= this.log.committed) {
       const page = this.log.slice(next, this.log.committed + 1, this.log.maxApplyingBytes);
-      assertRaft(page !== "compacted", () => `unapplied entries from ${next} were compacted`);
+      // Applied and compacted already, only that this node has not been told yet: it soon will be.
+      if (page === "compacted") return true;
       if (page.some(({ type }) => type !== "EntryNormal")) return true;
       next += page.length;
     }
@@ -914,8 +915,9 @@ export class Raft {
 
   // Membership
 
-  /** To be called for each membership change when it is applied; returns the membership from there on. */
-  applyConfChange(change: ConfChange): ConfState {
+  applyConfChange(change: ConfChange): ConfState | "superseded" {
+    // The membership is that of the snapshot already, of which this change is a part.
+    if (this.log.hasSnapshot()) return "superseded";
     const changed = this.#changed(asV2(change));
     if (changed.kind === "refused") throw new RaftInvariantError(changed.why);
     return this.#switchTo(changed);

@@ -97,8 +97,12 @@ export class RawNode {
     return this.raft.step(proposal([{ ...encodeConfChange(change), term: 0, index: 0 }]));
   }
 
-  /** To be called when an entry with a membership change is applied, unless the driver decides against the change. */
-  applyConfChange(change: ConfChange): ConfState {
+  /**
+   * To be called when an entry with a membership change is applied, unless the driver decides against the change; returns
+   * the membership from there on. Superseded: a snapshot has arrived since the entry was handed out. Apply neither this
+   * entry nor those handed out with it: the snapshot, which is about to be, has them all.
+   */
+  applyConfChange(change: ConfChange): ConfState | "superseded" {
     return this.raft.applyConfChange(change);
   }
 

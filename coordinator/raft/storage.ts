@@ -82,9 +82,10 @@ export class MemoryStorage implements Storage {
     this.#hardState = hardState;
   }
 
-  /** Replaces everything by the snapshot; one that is not newer than ours is refused. */
+  /** Replaces everything by the snapshot; one that is not newer than ours is refused. Index 0: members and nothing else. */
   applySnapshot(snapshot: Snapshot): "applied" | "outOfDate" {
-    if (this.#snapshot.metadata.index >= snapshot.metadata.index) return "outOfDate";
+    const { index } = this.#snapshot.metadata;
+    if (index !== 0 && index >= snapshot.metadata.index) return "outOfDate";
     this.#snapshot = snapshot;
     this.#entries = [standIn(snapshot.metadata.index, snapshot.metadata.term)];
     return "applied";

@@ -85,7 +85,9 @@ export class ScenarioNode {
       if (entry.type !== "EntryNormal") {
         const change = decodeConfChange(entry.type, entry.data);
         update = new TextEncoder().encode(change.context);
-        confState = this.raw.applyConfChange(change);
+        const next = this.raw.applyConfChange(change);
+        if (next === "superseded") return;
+        confState = next;
       }
       const data = new Uint8Array([...before.data, ...update]);
       this.storage.history.push({ data, metadata: { index: entry.index, term: entry.term, confState } });
