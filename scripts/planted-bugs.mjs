@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Is the property of the protocol any good? Each bug of simulations/protocol/planted/bugs.json is put into a copy of the
- * sources, one at a time, and the property must fail there within a bounded number of random cases.
+ * Are the properties any good? Each bug of simulations/<suite>/planted/bugs.json is put into a copy of the sources, one at
+ * a time, and the property of that suite must fail there within a bounded number of random cases.
  *
- *   node scripts/planted-bugs.mjs [--runs 5000] [--seed 1] [--only text] [--jobs 2] [--json]
+ *   node scripts/planted-bugs.mjs [--suite protocol] [--runs 5000] [--seed 1] [--only text] [--jobs 2] [--json]
  */
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -17,12 +17,16 @@ const { values } = parseArgs({
   options: {
     runs: { type: "string", default: "5000" },
     seed: { type: "string", default: "1" },
+    suite: { type: "string", default: "protocol,schedule" },
     only: { type: "string", default: "" },
     jobs: { type: "string", default: "2" },
     json: { type: "boolean", default: false },
   },
 });
-const bugs = JSON.parse(readFileSync(join(root, "simulations/protocol/planted/bugs.json"), "utf8"));
+const bugs = values.suite.split(",").flatMap((suite) => {
+  const text = readFileSync(join(root, `simulations/${suite}/planted/bugs.json`), "utf8");
+  return JSON.parse(text).map((bug) => ({ ...bug, suite }));
+});
 const chosen = bugs.filter(({ name }) => name.includes(values.only));
 
 const results = [];
@@ -47,10 +51,19 @@ async function work() {
   }
 }
 
-async function tryBug({ name, file, find, replace, breaks }) {
+async function tryBug({ name, suite, file, find, replace, breaks }) {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-planted-"));
   try {
-    for (const part of ["runtime", "simulations", "package.json", "tsconfig.json", "vitest.config.ts"]) {
+    const parts = [
+      "runtime",
+      "coordinator",
+      "actors",
+      "simulations",
+      "package.json",
+      "tsconfig.json",
+      "vitest.config.ts",
+    ];
+    for (const part of parts) {
       cpSync(join(root, part), join(folder, part), { recursive: true });
     }
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -60,8 +73,8 @@ async function tryBug({ name, file, find, replace, breaks }) {
       join(folder, file),
       text.replace(find, () => replace),
     );
-    const output = await runProperty(folder);
-    const cases = Number(/protocol: (\d+) cases/.exec(output)?.[1] ?? 0);
+    const output = await runProperty(folder, suite);
+    const cases = Number(/(?:protocol|schedule): (\d+) cases/.exec(output)?.[1] ?? 0);
     const rule = /rule: '([a-z-]+)'/.exec(output)?.[1] ?? (/WorldError/.test(output) ? "the world stopped" : undefined);
     // A copy that does not even run has found nothing.
     const found = cases > 0 && rule !== undefined && /FAILED/.test(output);
@@ -71,7 +84,7 @@ async function tryBug({ name, file, find, replace, breaks }) {
   }
 }
 
-function runProperty(folder) {
+function runProperty(folder, suite) {
   const env = {
     ...process.env,
     HOLDFAST_RUNS: values.runs,
@@ -82,7 +95,7 @@ function runProperty(folder) {
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
   return new Promise((resolve) => {
     let output = "";
-    const child = spawn(process.execPath, [vitest, "run", "simulations/protocol/protocol.test.ts"], {
+    const child = spawn(process.execPath, [vitest, "run", `simulations/${suite}/${suite}.test.ts`], {
       cwd: folder,
       env,
     });

@@ -11,6 +11,7 @@ export {
 export { checkExactlyOnce, type ExactlyOnceHistory, type SendAttempt } from "./checkers/exactly-once.ts";
 export { checkOrder, type OrderHistory } from "./checkers/order.ts";
 export { checkRevisions, type Operation, type RevisionHistory, type StoredRevision } from "./checkers/revisions.ts";
+export { checkSchedule, type MissedSlots, type ScheduleHistory } from "./checkers/schedule.ts";
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";

@@ -156,7 +156,7 @@ function makesSecondCopies(fault: Fault): boolean {
   return fault.kind === "request" && fault.args.fault.startsWith("duplicate");
 }
 
-function plan(world: World, trouble: Trouble): void {
+export function plan(world: World, trouble: Trouble): void {
   const nodeOf = (index: number) => world.node(nodeNames[index % nodeNames.length] as string);
   const node = nodeOf(trouble.node);
   switch (trouble.kind) {

@@ -1,4 +1,4 @@
-/** The planted bugs still fit the sources; `npm run planted` shows that the property finds each of them. */
+/** The planted bugs still fit the sources; `npm run planted` shows that the properties find each of them. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "vitest";
@@ -11,7 +11,9 @@ type PlantedBug = {
   readonly breaks: string;
 };
 
-const bugs = JSON.parse(readFileSync(new URL("./bugs.json", import.meta.url), "utf8")) as readonly PlantedBug[];
+const bugs = ["../../protocol/planted/bugs.json", "../../schedule/planted/bugs.json"].flatMap(
+  (file) => JSON.parse(readFileSync(new URL(file, import.meta.url), "utf8")) as readonly PlantedBug[],
+);
 
 test.each(bugs)("what is replaced to plant '$name' stands in its file exactly once", ({ file, find, replace }) => {
   const text = readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");

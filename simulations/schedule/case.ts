@@ -1,0 +1,312 @@
+/**
+ * Jobs in the simulated world as data, and how they are run: two nodes with the production host, ticker and job machine,
+ * troubles, and somebody who sends old ticks again; then everything heals, and the checker looks at every job.
+ */
+
+import type { Job } from "../../coordinator/schedule/job.ts";
+import type { Misfire, Overlap, ScheduleOptions } from "../../coordinator/schedule/schedule.ts";
+import { offsetMs } from "../../coordinator/schedule/slots.ts";
+import type { Document } from "../../runtime/document.ts";
+import { Host } from "../../runtime/host/host.ts";
+import type { TickedHost } from "../../runtime/host/ticker.ts";
+import { rootSid } from "../../runtime/machine/tree.ts";
+import type { Token } from "../../runtime/ports/store.ts";
+import { Schedules } from "../../runtime/schedules.ts";
+import { checkSchedule, type ScheduleHistory } from "../checkers/schedule.ts";
+import type { Violation } from "../checkers/violation.ts";
+import { plan, type Rates, type Trouble } from "../protocol/case.ts";
+import { type Attempt, Client, partitionOf, rigSettings } from "../protocol/rig.ts";
+import { FencedRecorder } from "../world/fenced-recorder.ts";
+import type { NodePorts } from "../world/node.ts";
+import { createWorld, type World } from "../world/world.ts";
+
+export type JobSpec = {
+  readonly everyMs: number;
+  readonly jitterMs: number;
+  readonly misfire: Misfire;
+  readonly overlap: Overlap;
+  readonly catchUpMs: number;
+  readonly graceMs: number;
+  /** How long its work takes; one in `failsOneIn` throws. */
+  readonly workMs: number;
+  readonly failsOneIn: number;
+};
+
+export type ScheduleCase = {
+  readonly seed: number;
+  readonly jobs: readonly JobSpec[];
+  readonly troubles: readonly Trouble[];
+  readonly rates: Rates;
+  /** Old ticks that are sent again, while there is trouble. */
+  readonly replays: number;
+};
+
+export type ScheduleOutcome = {
+  readonly world: World;
+  readonly violations: readonly Violation[];
+  readonly slots: number;
+  /** True times at which work was begun, with its node. */
+  readonly performed: readonly Performed[];
+};
+
+const nodeNames = ["n1", "n2"] as const;
+const troubledMs = 25_000;
+const healedMs = 15_000;
+/** Longest time for which anything can be under way after the healing. */
+const lateMs = 10_000;
+
+type Performed = ScheduleHistory["performed"][number] & {
+  readonly job: string;
+  readonly atMs: number;
+  readonly node: string;
+};
+type Sent = ScheduleHistory["sent"][number] & { readonly job: string };
+
+export async function runSchedule(given: ScheduleCase, fullTrace = false): Promise<ScheduleOutcome> {
+  const world = createWorld({
+    seed: given.seed,
+    fullTrace,
+    maxSteps: 400_000,
+    store: { delays: { giveUpMs: [100, 1_000], lateMs: [100, lateMs] } },
+    bus: { lateMs: [500, lateMs] },
+    leases: { partitions: 2, ttlMs: 3_000 },
+  });
+  world.store.faults.set(given.rates.store);
+  world.bus.requestFaults.rates = given.rates.request;
+  for (const trouble of given.troubles) plan(world, trouble);
+  const names = given.jobs.map((_, index) => nameIn(world, index));
+  const performed: Performed[] = [];
+  const sent: Sent[] = [];
+  const recorder = new FencedRecorder({ fenced: true, remembersKeys: true, nowMs: () => world.nowMs });
+  const highest = { ms: 0 };
+  for (const name of nodeNames) {
+    const node = world.node(name);
+    node.boot((ports) => start({ world, given, names, performed, sent, recorder, highest }, name, ports));
+  }
+  const replaying = replay(world, given.replays);
+  await world.run({ forMs: troubledMs });
+  world.heal();
+  for (const name of nodeNames) {
+    const node = world.node(name);
+    node.wallOffsetMs = 0;
+    if (node.state === "crashed") node.restart();
+  }
+  await world.run({ forMs: healedMs + lateMs });
+  await world.settle(replaying);
+  const histories = names.map((name, index) => historyOf(world, name, given.jobs[index] as JobSpec, performed, sent));
+  const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
+  violations.push(...checkRecorder(recorder));
+  const slots = histories.reduce((sum, one) => sum + ("rule" in one ? 0 : (one.next - one.first) / one.periodMs), 0);
+  return { world, violations, slots, performed };
+}
+
+type Rig = {
+  readonly world: World;
+  readonly given: ScheduleCase;
+  readonly names: readonly string[];
+  readonly performed: Performed[];
+  readonly sent: Sent[];
+  readonly recorder: FencedRecorder;
+  /** The latest wall time that any ticker has seen. */
+  readonly highest: { ms: number };
+};
+
+async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
+  const { clock, random, leases, bus, logger, store } = ports;
+  const host = new Host({ store, clock, random, leases, bus, logger }, {}, rigSettings);
+  const schedules = new Schedules({
+    host: noting(host, node, ports, rig),
+    leases,
+    clock,
+    logger,
+    owner: () => node,
+    define: () => undefined,
+    actor: () => undefined as never,
+  });
+  try {
+    await host.start();
+  } catch (error) {
+    logger.warn(`the host did not start: ${String(error)}`);
+    const { incarnation } = rig.world.node(node);
+    rig.world.after(500, `${node} is started again`, () => {
+      const now = rig.world.node(node);
+      if (now.incarnation === incarnation && now.state !== "crashed") now.restart();
+    });
+    return;
+  }
+  for (const [index, name] of rig.names.entries()) {
+    const spec = rig.given.jobs[index] as JobSpec;
+    void schedules.schedule(name, optionsOf(spec), async (tick) => {
+      const { tickId, slot, token } = tick;
+      const { nowMs } = rig.world;
+      rig.performed.push({
+        job: name,
+        tickId,
+        slot,
+        token,
+        node,
+        // A clock may go back between the tick that began it and this moment.
+        clockMs: Math.max(clock.now(), rig.highest.ms),
+        committed: committedToken(rig.world, name),
+        atMs: nowMs,
+      });
+      await ports.effect(() => rig.recorder.apply({ key: tickId, token, fence: name, value: slot }));
+      if (spec.workMs > 0) await new Promise<void>((resolve) => void clock.after(spec.workMs, resolve));
+      if (spec.failsOneIn > 0 && (slot / spec.everyMs) % spec.failsOneIn === 0) throw new Error("it happens");
+    });
+  }
+}
+
+function optionsOf(spec: JobSpec): ScheduleOptions {
+  const { everyMs, jitterMs, misfire, overlap, catchUpMs, graceMs } = spec;
+  return {
+    every: everyMs,
+    jitter: jitterMs,
+    misfire,
+    overlap,
+    catchUp: catchUpMs,
+    grace: graceMs,
+    timeout: 8_000,
+    log: 50,
+  };
+}
+
+/** The host, as the ticker meets it; every tick is noted, with what the node believes of its leases at that moment. */
+function noting(host: Host, node: string, { leases, clock }: NodePorts, { sent, highest }: Rig): Host & TickedHost {
+  return {
+    partitionOf: (key: string) => host.partitionOf(key),
+    define: (type: string, definition: never) => host.define(type, definition),
+    request: (key: string, input: never, answer: never) => {
+      const { event } = input as { event?: { type: string; slot: number } };
+      highest.ms = Math.max(highest.ms, clock.now());
+      const believes = leases.token(host.partitionOf(key)) !== undefined;
+      if (event?.type === "TICK") sent.push({ job: key.slice("job.".length), node, slot: event.slot, believes });
+      host.request(key, input, answer);
+    },
+  } as unknown as Host & TickedHost;
+}
+
+function committedToken(world: World, job: string): Token | undefined {
+  const text = world.store.peekAll().find(({ key }) => key === `job.${job}`)?.value;
+  return text === undefined ? undefined : (JSON.parse(text) as Document).token;
+}
+
+/** Sends old ticks again, by the way that everybody's requests take: under their own keys, whole or with another time. */
+async function replay(world: World, count: number): Promise<void> {
+  const attempts: Attempt[] = [];
+  const client = new Client(world, "replayer", attempts);
+  const dice = world.dice("replayer");
+  for (let index = 0; index < count; index++) {
+    await world.sleep(dice.whole(500, 3_000));
+    const ticks = world.store.log.flatMap(({ key, value }) =>
+      value === undefined || !key.startsWith("job.")
+        ? []
+        : (JSON.parse(value) as Document).causes.flatMap((cause) =>
+            cause.type === "TICK" && cause.key !== undefined ? [{ actor: key, cause }] : [],
+          ),
+    );
+    if (ticks.length === 0) continue;
+    const { actor, cause } = dice.pick(ticks);
+    const { type, slot, nowMs } = cause as unknown as { type: string; slot: number; nowMs: number };
+    const value = { type, slot, nowMs: nowMs + (dice.chance(0.5) ? 0 : dice.whole(0, 5_000)) };
+    await client.run({ actor, id: String(cause.key), op: "event", value, callersKey: true });
+  }
+}
+
+/** At the resource each run is applied once, though attempts may come more often. */
+function checkRecorder(recorder: FencedRecorder): readonly Violation[] {
+  const applied = new Set<string>();
+  const violations: Violation[] = [];
+  const slots = new Set<string>();
+  for (const { key, outcome, fence, value } of recorder.recorded) {
+    if (outcome !== "applied") continue;
+    const slot = `${fence} ${String(value)}`;
+    if (applied.has(key) || slots.has(slot)) violations.push({ rule: "done-twice", detail: `${key} for ${slot}` });
+    applied.add(key);
+    slots.add(slot);
+  }
+  return violations;
+}
+
+/** What the commits of the job's document say. */
+function historyOf(
+  world: World,
+  name: string,
+  spec: JobSpec,
+  performed: readonly Performed[],
+  sent: readonly Sent[],
+): ScheduleHistory | Violation {
+  const key = `job.${name}`;
+  const taken: ScheduleHistory["taken"][number][] = [];
+  const begun: { tickId: string; slot: number }[] = [];
+  const ended: { tickId: string; outcome: string }[] = [];
+  let known = new Set<string>();
+  let logged: readonly string[] = [];
+  let job: Job | undefined;
+  for (const change of world.store.log) {
+    if (change.key !== key || change.value === undefined) continue;
+    const document = JSON.parse(change.value) as Document;
+    const isPaused = job?.paused ?? false;
+    for (const cause of document.causes) {
+      const { type, slot, nowMs } = cause as unknown as { type: string; slot?: number; nowMs: number };
+      if (type === "TICK") taken.push({ upTo: slot ?? 0, nowMs, isPaused });
+      if (type === "OWNED") taken.push({ upTo: Number.MAX_SAFE_INTEGER, nowMs, isPaused });
+    }
+    job = contextOf(document);
+    // One commit may end a run and begin others, which end in later ones.
+    const log = job.log.map(({ tick }) => tick);
+    const fresh = freshIn(logged, log);
+    for (const { tick, outcome, slot } of job.log.slice(log.length - fresh)) {
+      ended.push({ tickId: tick, outcome });
+      // Begun and displaced in one commit: it never ran.
+      if (outcome === "terminated" && !known.has(tick)) begun.push({ tickId: tick, slot: Date.parse(slot) });
+    }
+    for (const { tickId, slot } of job.running) if (!known.has(tickId)) begun.push({ tickId, slot });
+    known = new Set([...job.running.map(({ tickId }) => tickId)]);
+    logged = log;
+  }
+  if (job === undefined) return { rule: "never-created", detail: name };
+  const { first, next, waiting, counts } = job;
+  return {
+    job: name,
+    periodMs: spec.everyMs,
+    anchorMs: 0,
+    offsetMs: offsetMs(name, job.schedule),
+    misfire: spec.misfire,
+    catchUpMs: spec.catchUpMs,
+    graceMs: spec.graceMs,
+    first: first ?? 0,
+    next: next ?? 0,
+    taken,
+    begun,
+    waiting: waiting.length,
+    missed: counts.missed,
+    skipped: counts.skipped.overlap + counts.skipped.full + counts.skipped.paused,
+    ended,
+    performed: performed.filter((one) => one.job === name),
+    sent: sent.filter((one) => one.job === name),
+    endMs: world.wallMs,
+    behindMs: spec.everyMs + spec.jitterMs + 3_000,
+  };
+}
+
+/** How many entries at the end of the log are new: it grows at the end and is cut at the beginning. */
+function freshIn(before: readonly string[], after: readonly string[]): number {
+  const last = before.at(-1);
+  if (last === undefined) return after.length;
+  return after.length - 1 - after.lastIndexOf(last);
+}
+
+function contextOf(document: Document): Job {
+  const { snap } = document.actors[rootSid] ?? {};
+  return (snap as unknown as { context: Job }).context;
+}
+
+/** Jobs are spread over the partitions by turns, whatever the hash of their names is. */
+function nameIn(world: World, index: number): string {
+  const wanted = index % world.leases.partitions;
+  for (let suffix = 0; ; suffix++) {
+    const name = `j${index}${suffix === 0 ? "" : `-${suffix}`}`;
+    if (partitionOf(world, `job.${name}`) === wanted) return name;
+  }
+}
