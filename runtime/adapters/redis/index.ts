@@ -5,15 +5,32 @@
 import { RedLock, type RedLockOptions } from "../../../coordinator/backends/redis/redlock.ts";
 import type { UnfencedLocks } from "../../../coordinator/ports/unfenced-locks.ts";
 import type { ExecutionLog } from "../../ports/execution-log.ts";
-import type { FencedRegister } from "../../ports/fenced-register.ts";
 import { openRedis, type RedisServerAddress } from "../redis-link/connection.ts";
 import { SystemClock } from "../system-clock.ts";
 import { SystemRandom } from "../system-random.ts";
 import { RedisExecutionLog, type RedisExecutionLogOptions } from "./execution-log.ts";
 import { RedisRegister, type RedisRegisterOptions } from "./register.ts";
 
+export { RedLock, type RedLockOptions, type RedLockPorts } from "../../../coordinator/backends/redis/redlock.ts";
+export type {
+  LockOptions,
+  LockOutcome,
+  UnfencedLock,
+  UnfencedLocks,
+} from "../../../coordinator/ports/unfenced-locks.ts";
+export type { AppendOutcome, ExecutionLog, ExecutionRecord } from "../../ports/execution-log.ts";
+export type {
+  Claim,
+  Fenced,
+  FencedRegister,
+  InstallOutcome,
+  OutcomeUnknown,
+  RegisterOutcome,
+  RegisterState,
+  RegisterWrite,
+} from "../../ports/fenced-register.ts";
 export type { AskLimits } from "../redis-link/asking.ts";
-export { openRedis, type RedisConnection, type RedisServerAddress } from "../redis-link/connection.ts";
+export type { RedisServerAddress } from "../redis-link/connection.ts";
 export { RedisInvalidOption, RedisMissing, RedisRefused, RedisUnreachable } from "../redis-link/errors.ts";
 export type { RedisLink, RedisOutcome, RedisReply, RedisScript } from "../redis-link/link.ts";
 export { RedisExecutionLog, type RedisExecutionLogOptions } from "./execution-log.ts";
@@ -21,7 +38,7 @@ export { fencedScript, RedisRegister, type RedisRegisterOptions } from "./regist
 
 /** One server, for jobs to write through. Rejects with RedisMissing, RedisUnreachable or RedisInvalidOption. */
 export async function connectRedis(server: RedisServerAddress): Promise<{
-  register(options?: RedisRegisterOptions): RedisRegister & FencedRegister;
+  register(options?: RedisRegisterOptions): RedisRegister;
   executionLog(options?: RedisExecutionLogOptions): ExecutionLog;
   close(): Promise<void>;
 }> {
