@@ -9,6 +9,7 @@ import { benchEmbedded, type EmbeddedFigures } from "./embedded.ts";
 import { benchJetStream, type JetStreamRow } from "./jetstream.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPostgres } from "./postgres.ts";
+import { benchSimulator } from "./simulator.ts";
 import { benchRecovery, benchStart } from "./start.ts";
 import { benchStep } from "./step.ts";
 import { benchTakeover } from "./takeover.ts";
@@ -20,7 +21,8 @@ const { values, positionals } = parseArgs({
 });
 const subjects = positionals.length > 0 ? positionals : ["embedded", "jetstream"];
 for (const subject of subjects)
-  if (!["embedded", "jetstream"].includes(subject)) throw new Error(`no bench ${subject}: embedded or jetstream`);
+  if (!["embedded", "jetstream", "simulator"].includes(subject))
+    throw new Error(`no bench ${subject}: embedded, jetstream or simulator`);
 const quick = values.quick ?? false;
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 
@@ -29,6 +31,7 @@ say(`node ${process.version}, ${cpuName()}; medians of ${quick ? 1 : 3} rounds, 
 const results: Record<string, unknown> = { node: process.version };
 if (subjects.includes("embedded")) await onOneMachine();
 if (subjects.includes("jetstream")) await onJetStream();
+if (subjects.includes("simulator")) await inTheSimulator();
 if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`);
 
 async function onOneMachine(): Promise<void> {
@@ -112,6 +115,15 @@ async function onJetStream(): Promise<void> {
       `result (aim: 1,000), after ${takeover.leaseMs.toFixed(0)} ms for the lease to end`,
   );
   Object.assign(results, { jetstream, takeover, ...(postgres && { postgres }) });
+}
+
+async function inTheSimulator(): Promise<void> {
+  const simulator = await benchSimulator(quick ? 1 : 3);
+  const { bareEventsPerSecond, eventsPerSecond, restVirtualSecondsPerSecond } = simulator;
+  say(`\nsimulator, world alone          ${count(bareEventsPerSecond)} events per CPU second`);
+  say(`simulator, three real hosts    ${count(eventsPerSecond)} events per CPU second (aim: 50,000)`);
+  say(`three nodes, 100 actors at rest ${count(restVirtualSecondsPerSecond)} virtual s per CPU second (aim: 300)`);
+  Object.assign(results, { simulator });
 }
 
 function count(value: number): string {

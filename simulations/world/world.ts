@@ -40,6 +40,7 @@ export type World = {
   readonly store: StoreModel;
   readonly bus: BusModel;
   readonly leases: LeaseModel;
+  readonly peers: PeersModel;
   /** True milliseconds since the world began. */
   readonly nowMs: number;
   /** True wall time, as a correct clock shows it. */
@@ -114,6 +115,7 @@ export function createWorld(settings: WorldSettings): World {
     store,
     bus,
     leases,
+    peers,
     get nowMs() {
       return loop.nowMs;
     },
