@@ -35,7 +35,7 @@ export function swarm(seed: number, options: SwarmOptions): readonly Fault[] {
   const faults = kinds.flatMap((kind) => {
     const dice = new Dice(`${seed}/swarm/${kind}`);
     const count = dice.whole(1, 3);
-    return Array.from({ length: count }, () => draw(kind, dice, options)).filter((fault) => fault !== undefined);
+    return Array.from({ length: count }, () => drawFault(kind, dice, options)).filter((fault) => fault !== undefined);
   });
   return faults.sort((a, b) => a.at - b.at);
 }
@@ -47,7 +47,8 @@ const rates = [0.02, 0.1, 0.3];
 const shortMs = [100, 700, 2_500];
 const longMs = [500, 3_000, 9_000];
 
-function draw(kind: FaultKind, dice: Dice, options: SwarmOptions): Fault | undefined {
+/** One fault of this kind; undefined where the cluster has nothing that it could be done to. */
+export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): Fault | undefined {
   const { nodes, clients, services, partitions, untilMs } = options;
   // Much of what there is to disturb happens at the beginning.
   const at = dice.whole(0, dice.chance(0.4) ? Math.min(400, untilMs) : untilMs);
