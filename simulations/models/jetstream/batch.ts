@@ -70,11 +70,12 @@ export function judgeBatch(
 ): Judged {
   const subjects = new Set(underWay.subjects);
   const ids = new Set(underWay.ids);
-  for (const message of messages) {
+  for (const [index, message] of messages.entries()) {
     const { subject, fields } = message;
     const id = fieldOf(fields, names.messageId);
     if (id !== undefined && ids.has(id)) return { kind: "refused", error: apiErrors.batchDuplicate };
-    const verdict = model.judge(message, { subjects, ids: underWay.ids, checked: underWay.checked }, nowMs, roomBytes);
+    const before = { subjects, ids: underWay.ids, checked: underWay.checked, messages: messages.slice(0, index) };
+    const verdict = model.judge(message, before, nowMs, roomBytes);
     if (verdict.kind === "duplicate") return { kind: "refused", error: apiErrors.batchDuplicate };
     if (verdict.kind === "refused") return verdict;
     if (fieldOf(fields, names.rollup) !== undefined && subjects.has(subject))

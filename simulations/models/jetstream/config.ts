@@ -63,6 +63,8 @@ export function settingsOf(given: Readonly<Record<string, unknown>>, level: ApiL
     deny_purge: false,
     sealed: false,
     ...known,
+    // Markers are rollups.
+    ...((known.subject_delete_marker_ttl ?? 0) > 0 && { allow_rollup_hdrs: true }),
     subjects: known.subjects ?? (known.sources === undefined ? [known.name] : []),
     max_age: maxAge,
     max_msgs: unlimited(known.max_msgs),

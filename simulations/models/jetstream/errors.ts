@@ -23,7 +23,7 @@ export const apiErrors = {
   deleteFailed: (reason: string) => error(500, 10057, reason),
   purgeFailed: (reason: string) => error(500, 10110, reason),
   consumerNotFound: error(404, 10014, "consumer not found"),
-  consumerExists: error(400, 10148, "consumer already exists"),
+  consumerUpdate: (what: string) => error(500, 10012, `${what} can not be updated`),
   consumerConfigRequired: error(400, 10078, "consumer config required"),
   filtersOverlap: error(400, 10138, "consumer subject filters cannot overlap"),
   maxConsumers: error(400, 10026, "maximum consumers limit reached"),

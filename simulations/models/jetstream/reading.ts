@@ -57,7 +57,8 @@ export function directGet(
 }
 
 function lastOfMany(model: StreamModel, patterns: readonly string[], upTo: number | undefined): StoredAnswer[] {
-  const all = model.lastOfEach(patterns, upTo);
+  // A sequence that is not there yet finds nothing at all.
+  const all = (upTo ?? 0) > model.lastSeq ? [] : model.lastOfEach(patterns, upTo);
   if (all.length > 1_024) return [status(413, "Too Many Results")];
   if (all.length === 0) return [status(404, "No Results")];
   const limit = upTo ?? model.lastSeq;

@@ -119,7 +119,12 @@ export class ServerModel {
     if (subject.startsWith("$JS.FC.")) return this.#flowControlled(subject);
     const isTaken = subject.startsWith("$JS.API.") ? this.#call(subject.slice(8), message) : this.#store(message);
     if (!isHeard && !isTaken && reply !== undefined)
-      this.#deliver({ subject: reply, status: { code: 503, text: "No Responders" }, fields: [], data: noBytes });
+      this.#deliver({
+        subject: reply,
+        status: { code: 503, text: "No Responders" },
+        fields: this.level >= 1 ? [["Nats-Subject", subject]] : [],
+        data: noBytes,
+      });
   }
 
   #deliver(message: WireMessage): boolean {
@@ -197,7 +202,8 @@ export class ServerModel {
   #start(): void {
     this.#isUp = true;
     this.#ports.note("nats is up");
-    for (const { model } of this.#streams.values()) model.restart(this.#ports.nowMs());
+    for (const [name, { model }] of this.#streams)
+      model.restart(this.#ports.nowMs(), this.#ports.dice.at(`nats/${name}/restart`));
   }
 
   /** Without a leader, what was proposed is decided by whoever leads next. */
@@ -264,7 +270,8 @@ export class ServerModel {
         answer({ stream: name, seq: verdict.seq, duplicate: true });
         return true;
       case "refused":
-        refuse(verdict.error);
+        // Before 2.11 this one is logged by the server and told to nobody.
+        if (this.level > 0 || !verdict.error.description.startsWith("rollup value invalid")) refuse(verdict.error);
         return true;
       case "store":
         this.#propose(hosted, [message], ([stored]) => answer({ stream: name, seq: stored?.seq }));
@@ -394,8 +401,11 @@ export class ServerModel {
       this.#answer(reply, this.#createStream(ask));
       return true;
     }
-    if (hosted === undefined) this.#answer(reply, { error: apiErrors.streamNotFound });
-    else if (!hosted.leaderless) {
+    if (hosted === undefined) {
+      const paging = area === "STREAM" && verb === "INFO" ? { total: 0, offset: 0, limit: 0 } : {};
+      this.#answer(reply, { error: apiErrors.streamNotFound, ...paging });
+    }
+    if (hosted !== undefined && !hosted.leaderless) {
       this.#expire(hosted);
       this.#answer(reply, this.#asked(hosted, words, ask));
     }
@@ -409,26 +419,25 @@ export class ServerModel {
         return this.#info(hosted, ask);
       case "STREAM.UPDATE":
         model.settings = settingsOf({ ...ask, name: model.settings.name }, this.level);
-        return this.#info(hosted, {});
+        return this.#info(hosted, {}, true);
       case "STREAM.DELETE":
         for (const consumer of hosted.consumers.values()) consumer.end();
         this.#streams.delete(model.settings.name);
         return { success: true };
       case "STREAM.PURGE": {
-        if (model.settings.deny_purge)
-          return { error: apiErrors.purgeFailed("stream purge not permitted"), success: false };
+        if (model.settings.deny_purge) return { error: apiErrors.purgeFailed("stream purge not permitted") };
         const { filter, keep, seq } = ask as { filter?: string; keep?: number; seq?: number };
         return { success: true, purged: model.purge(filter, keep ?? 0, seq) };
       }
       case "STREAM.MSG.GET":
         return messageGet(model, ask);
       case "STREAM.MSG.DELETE":
-        return { error: apiErrors.deleteFailed("message delete not permitted"), success: false };
+        return { error: apiErrors.deleteFailed("message delete not permitted") };
       case "CONSUMER.CREATE":
         return this.#createConsumer(hosted, ask);
       case "CONSUMER.DELETE": {
         const consumer = hosted.consumers.get(words[3] ?? "");
-        if (consumer === undefined) return { error: apiErrors.consumerNotFound, success: false };
+        if (consumer === undefined) return { error: apiErrors.consumerNotFound };
         consumer.end();
         hosted.consumers.delete(consumer.config.name);
         return { success: true };
@@ -444,7 +453,7 @@ export class ServerModel {
     const error = refusalOf(settings, others, this.settings.servers);
     if (error !== undefined) return { error };
     const found = this.#streams.get(settings.name);
-    if (found !== undefined) return this.#info(found, {});
+    if (found !== undefined) return this.#info(found, {}, true);
     const model = new StreamModel(settings, this.level, this.#ports.nowMs());
     const hosted: Hosted = {
       model,
@@ -459,13 +468,16 @@ export class ServerModel {
       const source = this.#streams.get(name);
       if (source !== undefined) this.#ports.after(1, `nats ${name} is copied`, () => this.#copy(source, hosted), false);
     }
-    return { ...this.#info(hosted, {}), did_create: true };
+    return { ...this.#info(hosted, {}, true), did_create: true };
   }
 
-  #info({ model, consumers }: Hosted, ask: Record<string, unknown>): object {
+  #info({ model, consumers }: Hosted, ask: Record<string, unknown>, isCreated = false): object {
     const counts = typeof ask.subjects_filter === "string" ? model.countsBySubject(ask.subjects_filter) : undefined;
     const offset = Number(ask.offset ?? 0);
     const limit = 100_000;
+    const total = counts?.size ?? 0;
+    const paging = isCreated ? {} : { total, offset: total > 0 ? offset : 0, limit: total > 0 ? limit : 0 };
+    const deleted = model.lastSeq < model.firstSeq ? 0 : model.lastSeq - model.firstSeq + 1 - model.size;
     const subjects = counts && [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).slice(offset, offset + limit);
     return {
       config: model.settings,
@@ -476,14 +488,13 @@ export class ServerModel {
         first_seq: model.firstSeq,
         last_seq: model.lastSeq,
         last_ts: instantOf(model.lastAtMs),
-        num_subjects: model.subjectCount,
+        ...(model.size > 0 && deleted > 0 && { num_deleted: deleted }),
+        ...(model.subjectCount > 0 && { num_subjects: model.subjectCount }),
         consumer_count: consumers.size,
         ...(subjects !== undefined && subjects.length > 0 && { subjects: Object.fromEntries(subjects) }),
       },
       ts: instantOf(this.#ports.nowMs()),
-      total: counts?.size ?? 0,
-      offset: counts === undefined ? 0 : offset,
-      limit: counts === undefined ? 0 : limit,
+      ...paging,
     };
   }
 
@@ -495,7 +506,10 @@ export class ServerModel {
     if (overlaps) return { error: apiErrors.filtersOverlap };
     const { max_consumers } = hosted.model.settings;
     if (max_consumers > 0 && hosted.consumers.size >= max_consumers) return { error: apiErrors.maxConsumers };
-    hosted.consumers.get(config.name)?.end();
+    const known = hosted.consumers.get(config.name);
+    if (known !== undefined && JSON.stringify(known.config) !== JSON.stringify(config))
+      return { error: apiErrors.consumerUpdate("deliver policy") };
+    known?.end();
     const consumer = new ConsumerModel(hosted.model, config, {
       nowMs: this.#ports.nowMs,
       after: (delayMs, run) => this.#ports.after(delayMs, `nats heartbeat ${config.name}`, run, true),

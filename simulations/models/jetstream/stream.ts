@@ -26,6 +26,8 @@ export type UnderWay = {
   readonly ids: ReadonlySet<string>;
   /** Subjects that a check of a message under way is about. */
   readonly checked: ReadonlySet<string>;
+  /** Those before it in its batch. */
+  readonly messages?: readonly Published[];
 };
 
 export const nothingUnderWay: UnderWay = { subjects: new Set(), ids: new Set(), checked: new Set() };
@@ -55,6 +57,8 @@ export class StreamModel {
   #lastAtMs = 0;
   #lastId = "";
   #bytes = 0;
+  /** What purges and rollups removed since the last sync: a killed server may have it again. */
+  #purged: Stored[] = [];
   /** How each change since the last sync is taken back, oldest first. */
   #unsynced: (() => void)[] = [];
 
@@ -110,7 +114,7 @@ export class StreamModel {
     const late =
       (checksFirst ? undefined : this.#expectations(message, underWay)) ??
       this.#shape(message) ??
-      this.#room(message, roomBytes);
+      this.#room(message, underWay.messages, roomBytes);
     return late === undefined ? { kind: "store" } : refused(late);
   }
 
@@ -143,17 +147,25 @@ export class StreamModel {
     if (headerBytes > largestHeader) return apiErrors.headerTooLarge;
     const ttl = this.#level >= 1 ? fieldOf(fields, names.ttl) : undefined;
     if (ttl === undefined) return undefined;
-    if (this.settings.allow_msg_ttl !== true) return apiErrors.ttlDisabled;
-    return ttlMsOf(ttl) === undefined ? apiErrors.ttlInvalid : undefined;
+    if (ttlMsOf(ttl) === undefined) return apiErrors.ttlInvalid;
+    return this.settings.allow_msg_ttl === true ? undefined : apiErrors.ttlDisabled;
   }
 
-  #room(message: Published, roomBytes: number): ApiError | undefined {
-    const { max_bytes, max_msgs, discard } = this.settings;
-    const bytes = storedBytes(message);
-    if (bytes > roomBytes) return apiErrors.storageResources;
+  /** Under limits that refuse what is new. In a batch, what a message would push out makes no room. */
+  #room(message: Published, batch: readonly Published[] | undefined, roomBytes: number): ApiError | undefined {
+    const { max_bytes, max_msgs, discard, max_msgs_per_subject: most } = this.settings;
+    const size = storedBytes(message);
+    if (size > roomBytes) return apiErrors.storageResources;
     if (discard !== "new") return undefined;
-    if (max_msgs > 0 && this.#messages.size + 1 > max_msgs) return storeFailed("maximum messages exceeded");
-    if (max_bytes > 0 && this.#bytes + bytes > max_bytes) return storeFailed("maximum bytes exceeded");
+    const ofSubject = this.#bySubject.get(message.subject) ?? [];
+    const oldest = this.#messages.get(ofSubject[0] ?? 0);
+    const isFull = batch === undefined && most > 0 && ofSubject.length >= most && oldest !== undefined;
+    const count = this.#messages.size + (batch?.length ?? 0);
+    const bytes = this.#bytes + sum(batch ?? []);
+    if (max_msgs > 0 && count >= max_msgs && !isFull) return storeFailed("maximum messages exceeded");
+    const isTooMuch = batch === undefined ? bytes + size >= max_bytes : bytes + size > max_bytes;
+    if (max_bytes > 0 && isTooMuch && !(isFull && storedBytes(oldest) >= size))
+      return storeFailed("maximum bytes exceeded");
     return undefined;
   }
 
@@ -181,10 +193,10 @@ export class StreamModel {
 
   #append(message: Published, nowMs: number, undo: (() => void)[]): Stored {
     const before = { lastSeq: this.#lastSeq, lastAtMs: this.#lastAtMs, lastId: this.#lastId };
-    const ttl = this.settings.allow_msg_ttl === true ? ttlMsOf(fieldOf(message.fields, names.ttl) ?? "") : undefined;
+    const { ttl, fields } = this.#lifetime(message.fields);
     const ageMs = ttl ?? (this.settings.max_age > 0 ? this.settings.max_age / 1e6 : Number.POSITIVE_INFINITY);
     const expiresMs = ageMs === Number.POSITIVE_INFINITY ? undefined : nowMs + ageMs;
-    const stored: Stored = { ...message, seq: ++this.#lastSeq, atMs: nowMs, expiresMs };
+    const stored: Stored = { ...message, fields, seq: ++this.#lastSeq, atMs: nowMs, expiresMs };
     this.#lastAtMs = nowMs;
     this.#insert(stored);
     const id = fieldOf(message.fields, names.messageId);
@@ -197,45 +209,58 @@ export class StreamModel {
       this.#lastAtMs = before.lastAtMs;
       this.#lastId = before.lastId;
     });
+    const isRollup = fieldOf(message.fields, names.rollup) !== undefined;
     for (const old of this.#pushedOut(stored)) {
+      if (isRollup) this.#purged.push(old);
       this.#remove(old);
       undo.push(() => this.#insert(old));
     }
     return stored;
   }
 
+  /** Nothing lives shorter than the marker that is left of it: the server writes the longer time into the header. */
+  #lifetime(fields: Fields): { readonly ttl: number | undefined; readonly fields: Fields } {
+    const ttl = this.settings.allow_msg_ttl === true ? ttlMsOf(fieldOf(fields, names.ttl) ?? "") : undefined;
+    const markerMs = (this.settings.subject_delete_marker_ttl ?? 0) / 1e6;
+    // With a single message per subject nothing older could show through.
+    if (ttl === undefined || ttl >= markerMs || this.settings.max_msgs_per_subject === 1) return { ttl, fields };
+    const others = fields.filter(([name]) => name !== names.ttl);
+    return { ttl: markerMs, fields: [...others, [names.ttl, String(markerMs / 1_000)]] };
+  }
+
+  /** By the limit of the subject, then by those of the stream, then by what the message itself asks for. */
   #pushedOut(stored: Stored): Stored[] {
-    const ofSubject = this.#bySubject.get(stored.subject) as number[];
-    switch (fieldOf(stored.fields, names.rollup)) {
-      case "all":
-        return [...this.#messages.values()].filter(({ seq }) => seq !== stored.seq);
-      case "sub":
-        return ofSubject.slice(0, -1).map((seq) => this.#messages.get(seq) as Stored);
-    }
+    const ofSubject = (this.#bySubject.get(stored.subject) as number[]).map((seq) => this.#messages.get(seq) as Stored);
     const most = this.settings.max_msgs_per_subject;
     const over = most > 0 ? Math.max(0, ofSubject.length - most) : 0;
-    const gone = ofSubject.slice(0, over).map((seq) => this.#messages.get(seq) as Stored);
-    if (this.settings.discard === "new") return gone;
-    const { max_msgs, max_bytes } = this.settings;
-    let [count, bytes] = [this.#messages.size - gone.length, this.#bytes - sum(gone)];
+    const gone = new Set(ofSubject.slice(0, over));
+    const { max_msgs, max_bytes, discard } = this.settings;
+    let [count, bytes] = [this.#messages.size - gone.size, this.#bytes - sum([...gone])];
+    const isOver = () => (max_msgs > 0 && count > max_msgs) || (max_bytes > 0 && bytes > max_bytes);
     for (const old of this.#messages.values()) {
-      if ((max_msgs <= 0 || count <= max_msgs) && (max_bytes <= 0 || bytes <= max_bytes)) break;
-      if (gone.includes(old)) continue;
-      gone.push(old);
+      if (discard === "new" || !isOver()) break;
+      if (gone.has(old)) continue;
+      gone.add(old);
       count--;
       bytes -= storedBytes(old);
     }
-    return gone;
+    const rollup = fieldOf(stored.fields, names.rollup);
+    const rolledUp = rollup === "all" ? [...this.#messages.values()] : rollup === "sub" ? ofSubject : [];
+    for (const old of rolledUp) if (old.seq !== stored.seq) gone.add(old);
+    return [...gone];
   }
 
   /** Removes what a person (or an API call) asks for; answers how many. */
-  purge(filter: string | undefined, keep: number, upTo: number | undefined): number {
+  purge(filter: string | undefined, keep: number, given: number | undefined): number {
+    // To 2.10, a bound of one is no bound.
+    const upTo = this.#level === 0 && given === 1 ? undefined : given;
     let gone = [...this.#messages.values()].filter(
       ({ subject, seq }) =>
         (filter === undefined || matchesSubject(filter, subject)) && (upTo === undefined || seq < upTo),
     );
     if (keep > 0) gone = gone.slice(0, -keep);
     this.#drop(gone);
+    this.#purged.push(...gone);
     return gone.length;
   }
 
@@ -251,6 +276,7 @@ export class StreamModel {
       const fields: Fields = [
         [names.marker, "MaxAge"],
         [names.ttl, durationText(marker)],
+        [names.rollup, "sub"],
       ];
       markers.push(this.append({ subject: old.subject, fields, data: new Uint8Array(0) }, nowMs));
     }
@@ -366,6 +392,7 @@ export class StreamModel {
   /** Everything so far is on the disk. */
   sync(): void {
     this.#unsynced = [];
+    this.#purged = [];
   }
 
   get unsyncedCount(): number {
@@ -381,8 +408,18 @@ export class StreamModel {
     return lost.length;
   }
 
-  /** After a restart the table of ids is made anew from the messages that are still there (reference: fact 2). */
-  restart(nowMs: number): void {
+  /**
+   * After a restart the table of ids is made anew from the messages that are still there (reference: fact 2), and what
+   * was purged and not yet on the disk as such may be there again, below what came after it.
+   */
+  restart(nowMs: number, dice: Dice): void {
+    const back = dice.chance(0.5) ? this.#purged : [];
+    this.#purged = [];
+    for (const old of back) {
+      const most = this.settings.max_msgs_per_subject;
+      const count = this.#bySubject.get(old.subject)?.length ?? 0;
+      if (old.seq < this.#lastSeq && !this.#messages.has(old.seq) && (most <= 0 || count < most)) this.#insert(old);
+    }
     this.#ids.clear();
     this.#lastId = "";
     for (const { seq, atMs, fields } of this.#messages.values()) {
