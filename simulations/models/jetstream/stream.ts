@@ -344,10 +344,14 @@ export class StreamModel {
 
   /** The first message of those subjects at or after a sequence. */
   nextOf(patterns: readonly string[], from: number): Stored | undefined {
-    let next = Number.POSITIVE_INFINITY;
-    for (const pattern of patterns)
-      for (const [, seqs] of this.#named(pattern)) next = Math.min(next, firstFrom(seqs, from));
-    return this.#messages.get(next);
+    const [only] = patterns;
+    if (patterns.length === 1 && only !== undefined && !/[*>]/.test(only))
+      return this.#messages.get(firstFrom(this.#bySubject.get(only) ?? [], from));
+    for (let seq = Math.max(from, this.firstSeq); seq <= this.#lastSeq; seq++) {
+      const stored = this.#messages.get(seq);
+      if (stored !== undefined && patterns.some((pattern) => matchesSubject(pattern, stored.subject))) return stored;
+    }
+    return undefined;
   }
 
   /** The last message of each subject that a pattern names, in the order of sequences. */
@@ -373,6 +377,7 @@ export class StreamModel {
   /** How many messages of those subjects lie at or after a sequence. */
   pendingFrom(patterns: readonly string[], from: number): number {
     const seqs = new Set<number>();
+    if (from > this.#lastSeq) return 0;
     for (const pattern of patterns)
       for (const [, ofSubject] of this.#named(pattern)) for (const seq of ofSubject) if (seq >= from) seqs.add(seq);
     return seqs.size;

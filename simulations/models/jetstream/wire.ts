@@ -51,6 +51,9 @@ export function fieldsIn(block: string): Fields {
 /** Whether a subject is among those that a pattern with `*` and `>` names. */
 export function matchesSubject(pattern: string, subject: string): boolean {
   if (pattern === subject) return true;
+  const isPrefix = pattern.endsWith(">") && !pattern.includes("*");
+  if (isPrefix) return subject.length >= pattern.length && subject.startsWith(pattern.slice(0, -1));
+  if (!pattern.includes("*")) return false;
   const wanted = pattern.split(".");
   const words = subject.split(".");
   for (const [index, word] of wanted.entries()) {
