@@ -1,0 +1,540 @@
+/**
+ * One member of a cluster: the core, its log and the lease table, driven by one clock and one network. Start reading at
+ * `#pump`, which does what the core wants done.
+ *
+ * M1 what others are told of the log is on the disk: an answer leaves after the write that it rests on. M2 a request is
+ * answered by the log alone: whoever asked sees its entry applied to his own table, so his view is never behind his
+ * answer. M3 only the leader puts times into entries. M4 a member whose log is damaged runs no core until it is repaired.
+ */
+import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
+import type { Logger } from "../../../runtime/ports/logger.ts";
+import type { Random } from "../../../runtime/ports/random.ts";
+import { decodeLeaseEntry, encodeLeaseEntry, type LeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
+import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.ts";
+import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
+import { DiskLog } from "../../log/disk-log.ts";
+import type { Disk } from "../../ports/disk.ts";
+import type { MemberId, Peers } from "../../ports/peers.ts";
+import { decodeConfChange } from "../../raft/conf-change.ts";
+import {
+  type ConfState,
+  type Entry,
+  emptyConfState,
+  localAppendThread,
+  localApplyThread,
+  type Message,
+  type Snapshot,
+} from "../../raft/messages.ts";
+import { RawNode } from "../../raft/raw-node.ts";
+import { decodeFrame, encodeFrame, type Frame } from "./wire.ts";
+
+export type MemberOptions = {
+  readonly cluster: string;
+  /** The first voters, the same on all of them. Undefined: this member joins, and learns of the others from them. */
+  readonly voters: readonly MemberId[] | undefined;
+  readonly disk: Disk;
+  readonly peers: Peers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Default 50. A leader is missed after 10 to 20 of them. */
+  readonly tickMs?: number;
+  /** Entries between two snapshots. Default 10,000. */
+  readonly snapshotEvery?: number;
+};
+
+export type MemberStatus = {
+  readonly member: MemberId;
+  readonly role: "leader" | "follower" | "candidate" | "damaged" | "failed" | "closed";
+  readonly leader: MemberId | undefined;
+  readonly term: number;
+  readonly committed: number;
+  readonly applied: number;
+  /** Writes wait for room on the disk. */
+  readonly isFull: boolean;
+};
+
+const electionTicks = 10;
+const heartbeatTicks = 2;
+const maxRequestsPerEntry = 500;
+/** Entries with requests on their way at once: those that come meanwhile share the next one. */
+const maxOnTheirWay = 4;
+const maxWaiting = 20_000;
+
+type Asked =
+  | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
+  | { readonly kind: "renewal"; readonly renewal: Renewal; readonly resolve: (renewed: boolean | undefined) => void };
+type Pending = Asked & { readonly untilMs: number; sentMs: number };
+
+export class Member {
+  readonly #options: Required<MemberOptions>;
+  readonly #log: DiskLog;
+  #core: RawNode | undefined;
+  #table: ReplicatedTable;
+  #confState: ConfState = emptyConfState;
+  #applied = 0;
+  #leads = false;
+  #leader: MemberId = 0;
+  #leaderClock: LeaderClock;
+  /** Indexes of the entries proposed under this leadership and not applied yet. */
+  #proposed: number[] = [];
+  #batch: { renewals: Renewal[]; requests: Request[] } = { renewals: [], requests: [] };
+  #isFlushing = false;
+  #isPumping = false;
+  #isCompacting = false;
+  readonly #pending = new Map<string, Pending>();
+  readonly #listeners = new Set<() => void>();
+  readonly #stopReceiving: () => void;
+  #ticking: Cancel | undefined;
+  #failure: unknown;
+  #isClosed = false;
+
+  /** Rejects as DiskLog.open does. Disk and peers stay the caller's to close. */
+  static async open(given: MemberOptions): Promise<Member> {
+    const options = { tickMs: 50, snapshotEvery: 10_000, ...given };
+    const { disk, clock, cluster, peers } = options;
+    const log = await DiskLog.open({ disk, clock, identity: { cluster, member: peers.self } });
+    try {
+      if (log.damage === undefined && options.voters !== undefined && log.storage.lastIndex() === 0) {
+        // The same on all members, so that they agree on where their logs begin.
+        const confState = { ...emptyConfState, voters: [...options.voters].sort((a, b) => a - b) };
+        const metadata = { index: 1, term: 1, confState };
+        const data = ReplicatedTable.empty().snapshot();
+        await log.install({ data, metadata }, { term: 1, vote: 0, commit: 1 });
+      }
+      return new Member(options, log);
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  private constructor(options: Required<MemberOptions>, log: DiskLog) {
+    this.#options = options;
+    this.#log = log;
+    this.#table = ReplicatedTable.empty();
+    this.#leaderClock = beginLeading(0, options.clock.monotonic());
+    this.#stopReceiving = options.peers.receive((from, frame) => this.#onFrame(from, frame));
+    if (log.damage === undefined) this.#start();
+    else {
+      const { keptIndex, neededIndex } = log.damage;
+      const what = `this member's log is whole up to entry ${keptIndex} and was acknowledged up to ${neededIndex}`;
+      options.logger.error(`${what}: it takes no part until another member repairs it`, { member: options.peers.self });
+    }
+    this.#armTick();
+    this.#pump();
+  }
+
+  get identity(): string {
+    return `raft:${this.#options.cluster}.${this.#table.epoch}`;
+  }
+
+  get table(): ReplicatedTable {
+    return this.#table;
+  }
+
+  status(): MemberStatus {
+    const core = this.#core?.status();
+    return {
+      member: this.#options.peers.self,
+      role: this.#role(),
+      leader: core === undefined || core.lead === 0 ? undefined : core.lead,
+      term: core?.term ?? 0,
+      committed: core?.commit ?? 0,
+      applied: this.#applied,
+      isFull: this.#log.isFull,
+    };
+  }
+
+  /** Called after every change of the table. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Undefined: no answer until then (C8). */
+  ask(request: Request, untilMs: number): Promise<Outcome | undefined> {
+    return new Promise((resolve) =>
+      this.#expect(keyOf(request), { kind: "request", request, resolve, untilMs, sentMs: 0 }),
+    );
+  }
+
+  /** False: the session is over. Undefined: no answer until then. */
+  renew(renewal: Renewal, untilMs: number): Promise<boolean | undefined> {
+    const key = `renewal/${renewal.session}`;
+    return new Promise((resolve) => this.#expect(key, { kind: "renewal", renewal, resolve, untilMs, sentMs: 0 }));
+  }
+
+  /** Moves leadership to another member, so that stopping this one leaves no gap. No effect unless this one leads. */
+  transferLeadership(to: MemberId): void {
+    this.#core?.transferLeader(to);
+    this.#pump();
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#ticking?.();
+    this.#stopReceiving();
+    this.#giveUpAll();
+    await this.#log.close();
+  }
+
+  // ---- the core ----
+
+  #start(): void {
+    const { peers, random } = this.#options;
+    const snapshot = this.#log.storage.snapshot();
+    if (snapshot !== "unavailable" && snapshot.metadata.index > 0) this.#restore(snapshot);
+    this.#core = new RawNode({
+      id: peers.self,
+      electionTicks,
+      heartbeatTicks,
+      randomElectionTicks: () => electionTicks + Math.floor(random.next() * electionTicks),
+      storage: this.#log.storage,
+      applied: this.#applied,
+      asyncStorageWrites: true,
+      maxMessageBytes: 1024 * 1024,
+      maxInflightBytes: 8 * 1024 * 1024,
+      maxUncommittedBytes: 16 * 1024 * 1024,
+      disableProposalForwarding: true,
+    });
+    const { voters } = this.#confState;
+    if (voters.length === 1 && voters[0] === peers.self) this.#core.campaign();
+  }
+
+  /** Does what the core wants done, until it wants nothing. Writes answer later, and pump again. */
+  #pump(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      while (this.#core?.hasReady() && this.#isRunning()) {
+        const { softState, messages } = this.#core.ready();
+        if (softState !== undefined) this.#onSoftState(softState.raftState === "StateLeader", softState.lead);
+        for (const m of messages) {
+          if (m.to === localAppendThread) this.#store(m);
+          else if (m.to === localApplyThread) this.#apply(m);
+          else this.#send(m);
+        }
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  #store(m: Message): void {
+    // All three zero: no hard state in this message.
+    const hardState =
+      m.term === 0 && m.vote === 0 && m.commit === 0 ? undefined : { term: m.term, vote: m.vote, commit: m.commit };
+    const { snapshot } = m;
+    const written =
+      snapshot === undefined
+        ? this.#log.append(m.entries, hardState)
+        : this.#log.install(snapshot, hardState ?? this.#log.storage.initialState().hardState);
+    written.then(
+      () => {
+        if (!this.#isRunning()) return;
+        if (snapshot !== undefined) this.#restore(snapshot);
+        this.#deliver(m.responses);
+        this.#pump();
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #apply(m: Message): void {
+    for (const entry of m.entries) this.#applyEntry(entry);
+    this.#deliver(m.responses);
+    this.#compactIfLong();
+    this.#flushSoon();
+  }
+
+  #applyEntry(entry: Entry): void {
+    this.#applied = entry.index;
+    if (entry.type !== "EntryNormal") {
+      this.#confState = this.#core!.applyConfChange(decodeConfChange(entry.type, entry.data));
+      return;
+    }
+    while (this.#proposed.length > 0 && this.#proposed[0]! <= entry.index) this.#proposed.shift();
+    if (entry.data.length === 0) return;
+    const decoded = decodeLeaseEntry(entry.data);
+    const { outcomes, renewed, events } = this.#table.apply(entry.index, decoded);
+    for (const [at, renewal] of decoded.renewals.entries()) this.#answerRenewal(renewal, renewed[at]!);
+    for (const [at, request] of decoded.requests.entries()) this.#answer(request, outcomes[at]!);
+    if (events.length > 0) this.#changed();
+  }
+
+  #deliver(responses: readonly Message[]): void {
+    for (const response of responses) {
+      if (response.to === this.#options.peers.self) this.#core!.step(response);
+      else this.#send(response);
+    }
+  }
+
+  #send(m: Message): void {
+    this.#options.peers.send(m.to, encodeFrame({ kind: "raft", message: m }));
+    // The network tells nobody what became of it: a lost one is found by the next heartbeat and sent again.
+    if (m.type === "MsgSnap") this.#core!.reportSnapshot(m.to, "finished");
+  }
+
+  #restore(snapshot: Snapshot): void {
+    if (snapshot.metadata.index < this.#applied) return;
+    this.#table = ReplicatedTable.restore(snapshot.data);
+    this.#confState = snapshot.metadata.confState;
+    this.#applied = snapshot.metadata.index;
+    this.#changed();
+  }
+
+  #compactIfLong(): void {
+    const { storage } = this.#log;
+    const snapshot = storage.snapshot();
+    if (this.#isCompacting || snapshot === "unavailable") return;
+    if (this.#applied - snapshot.metadata.index < this.#options.snapshotEvery) return;
+    this.#isCompacting = true;
+    this.#log
+      .compact(this.#applied, this.#confState, this.#table.snapshot())
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#isCompacting = false;
+      });
+  }
+
+  // ---- leading ----
+
+  #onSoftState(leads: boolean, leader: MemberId): void {
+    if (leads && !this.#leads) {
+      this.#leaderClock = beginLeading(this.#lastLoggedLeaseMs(), this.#options.clock.monotonic());
+      this.#proposed = [];
+    }
+    if (!leads) this.#batch = { renewals: [], requests: [] };
+    const isNew = leader !== this.#leader;
+    this.#leads = leads;
+    this.#leader = leader;
+    if (isNew && leader !== 0) for (const pending of this.#pending.values()) this.#sendAsked(pending);
+  }
+
+  /** Of the last entry in the log, applied or not: time goes on from there (M3). */
+  #lastLoggedLeaseMs(): number {
+    const { log } = this.#core!.raft;
+    for (let index = log.lastIndex(); index > this.#applied; index--) {
+      const entries = log.slice(index, index + 1, Number.POSITIVE_INFINITY);
+      const entry = entries === "compacted" ? undefined : entries[0];
+      if (entry?.type === "EntryNormal" && entry.data.length > 0) return decodeLeaseEntry(entry.data).atMs;
+    }
+    return this.#table.leaseMs;
+  }
+
+  #goOnLeading(): void {
+    const { clock, tickMs } = this.#options;
+    this.#leaderClock = goOn(this.#leaderClock, clock.monotonic(), tickMs * electionTicks);
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    // What is asked for in the same turn shares an entry.
+    void Promise.resolve().then(() => {
+      this.#isFlushing = false;
+      if (!this.#isRunning()) return;
+      this.#flush();
+      this.#pump();
+    });
+  }
+
+  #flush(): void {
+    if (!this.#leads) return this.#forward();
+    this.#goOnLeading();
+    const dueMs = this.#table.nextDueMs();
+    const isDue = dueMs !== undefined && dueMs <= this.#leaderClock.leaseMs && this.#proposed.length === 0;
+    const { renewals, requests } = this.#batch;
+    if (!isDue && renewals.length + requests.length === 0) return;
+    if (this.#proposed.length >= maxOnTheirWay) return;
+    const taken: LeaseEntry = {
+      atMs: this.#leaderClock.leaseMs,
+      renewals: renewals.splice(0, maxRequestsPerEntry),
+      requests: requests.splice(0, maxRequestsPerEntry),
+    };
+    const core = this.#core!;
+    // Dropped: too much is on its way, or leadership is being moved. Whoever asked asks again.
+    if (core.propose(encodeLeaseEntry(taken)) === "stepped") this.#proposed.push(core.raft.log.lastIndex());
+    if (renewals.length + requests.length > 0) this.#flushSoon();
+  }
+
+  #forward(): void {
+    const { renewals, requests } = this.#batch;
+    if (renewals.length + requests.length === 0) return;
+    if (this.#leader !== 0) this.#tell(this.#leader, { kind: "ask", renewals, requests });
+    this.#batch = { renewals: [], requests: [] };
+  }
+
+  // ---- requests ----
+
+  #expect(key: string, pending: Pending): void {
+    if (!this.#isRunning() || this.#pending.size >= maxWaiting) {
+      pending.resolve(undefined);
+      return;
+    }
+    this.#pending.get(key)?.resolve(undefined);
+    this.#pending.set(key, pending);
+    this.#sendAsked(pending);
+  }
+
+  #sendAsked(pending: Pending): void {
+    pending.sentMs = this.#options.clock.monotonic();
+    if (pending.kind === "request") this.#batch.requests.push(pending.request);
+    else this.#batch.renewals.push(pending.renewal);
+    this.#flushSoon();
+  }
+
+  #answer(request: Request, outcome: Outcome): void {
+    const key = keyOf(request);
+    const pending = this.#pending.get(key);
+    if (pending?.kind !== "request") return;
+    this.#pending.delete(key);
+    pending.resolve(outcome);
+  }
+
+  #answerRenewal({ session, beat }: Renewal, isRenewed: boolean): void {
+    const key = `renewal/${session}`;
+    const pending = this.#pending.get(key);
+    if (pending?.kind !== "renewal" || pending.renewal.beat > beat) return;
+    this.#pending.delete(key);
+    pending.resolve(isRenewed);
+  }
+
+  #giveUpAll(): void {
+    for (const pending of this.#pending.values()) pending.resolve(undefined);
+    this.#pending.clear();
+  }
+
+  // ---- time and network ----
+
+  #armTick(): void {
+    this.#ticking = this.#options.clock.after(this.#options.tickMs, () => this.#onTick(), { background: true });
+  }
+
+  #onTick(): void {
+    if (!this.#isRunning()) return;
+    this.#armTick();
+    const now = this.#options.clock.monotonic();
+    for (const [key, pending] of this.#pending) {
+      if (pending.untilMs <= now) {
+        this.#pending.delete(key);
+        pending.resolve(undefined);
+      } else if (now - pending.sentMs >= this.#options.tickMs * electionTicks) this.#sendAsked(pending);
+    }
+    if (this.#core === undefined) {
+      const neededIndex = this.#log.damage?.neededIndex ?? 0;
+      for (const id of this.#options.voters ?? []) this.#tell(id, { kind: "repair", neededIndex });
+      return;
+    }
+    this.#core.tick();
+    if (this.#leads) this.#flushSoon();
+    this.#pump();
+  }
+
+  #onFrame(from: MemberId, bytes: Uint8Array): void {
+    if (!this.#isRunning()) return;
+    let frame: Frame;
+    try {
+      frame = decodeFrame(bytes);
+    } catch (error) {
+      this.#options.logger.warn("a frame of another member could not be read, and was dropped", { from, error });
+      return;
+    }
+    switch (frame.kind) {
+      case "raft":
+        if (frame.message.from !== from || frame.message.to !== this.#options.peers.self) return;
+        this.#core?.step(frame.message);
+        return this.#pump();
+      case "ask":
+        if (!this.#leads || this.#batch.requests.length + this.#batch.renewals.length >= maxWaiting) return;
+        this.#batch.requests.push(...frame.requests);
+        this.#batch.renewals.push(...frame.renewals);
+        return this.#flushSoon();
+      case "repair":
+        return this.#helpRepair(from, frame.neededIndex);
+      case "repaired":
+        return this.#onRepaired(frame.snapshot);
+    }
+  }
+
+  #tell(to: MemberId, frame: Frame): void {
+    if (to !== this.#options.peers.self) this.#options.peers.send(to, encodeFrame(frame));
+  }
+
+  // ---- repair (M4) ----
+
+  /** What is applied is committed, so it may be given to anybody. It must cover all that the other ever acknowledged. */
+  #helpRepair(to: MemberId, neededIndex: number): void {
+    const term = this.#log.storage.term(this.#applied);
+    if (this.#core === undefined || this.#applied < neededIndex || typeof term !== "number") return;
+    const metadata = { index: this.#applied, term, confState: this.#confState };
+    this.#tell(to, { kind: "repaired", snapshot: { data: this.#table.snapshot(), metadata } });
+  }
+
+  #onRepaired(snapshot: Snapshot): void {
+    const { damage, storage } = this.#log;
+    if (this.#core !== undefined || this.#isCompacting || snapshot.metadata.index < (damage?.neededIndex ?? 0)) return;
+    this.#isCompacting = true;
+    const { hardState } = storage.initialState();
+    const { term } = snapshot.metadata;
+    this.#log
+      .install(snapshot, term > hardState.term ? { ...hardState, term, vote: 0 } : hardState)
+      .then(() => {
+        this.#isCompacting = false;
+        if (!this.#isRunning()) return;
+        this.#options.logger.warn("this member's log is repaired", { index: snapshot.metadata.index });
+        this.#start();
+        this.#pump();
+      })
+      .catch((error: unknown) => this.#fail(error));
+  }
+
+  // ---- the rest ----
+
+  #isRunning(): boolean {
+    return !this.#isClosed && this.#failure === undefined;
+  }
+
+  #role(): MemberStatus["role"] {
+    if (this.#isClosed) return "closed";
+    if (this.#failure !== undefined) return "failed";
+    switch (this.#core?.status().raftState) {
+      case undefined:
+        return "damaged";
+      case "StateLeader":
+        return "leader";
+      case "StateFollower":
+        return "follower";
+      default:
+        return "candidate";
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#isRunning()) return;
+    this.#failure = error;
+    this.#ticking?.();
+    this.#options.logger.error("this member has stopped: start its process anew", { error });
+    this.#giveUpAll();
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+function keyOf(request: Request): string {
+  switch (request.kind) {
+    case "open":
+    case "close":
+      return `${request.kind}/${request.session}`;
+    case "order":
+      return `order/${request.sequence}/${request.session}`;
+    case "raiseEpoch":
+      return `epoch/${request.to}`;
+  }
+}
