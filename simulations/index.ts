@@ -15,6 +15,16 @@ export { checkSchedule, type MissedSlots, type ScheduleHistory } from "./checker
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";
+export { schedules as redLockSchedules, tellRedLock } from "./classics/redlock.ts";
+export { type Play, play as playRedLock, type Schedule, type Variant } from "./classics/redlock-play.ts";
+export {
+  type Flushing,
+  type ModelTime,
+  type RedisFault,
+  RedisModel,
+  type RedisModelOptions,
+  type RedisNetwork,
+} from "./models/redis/redis-model.ts";
 export type {
   CallStep,
   Cluster,
@@ -39,16 +49,6 @@ export { type SimulateOptions, SimulationError, seedsIn, simulate, suiteOf } fro
 export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
 export { faultFamilies, type SwarmOptions, swarm } from "./run/swarm.ts";
 export { suiteNamed, suites } from "./suites/index.ts";
-export { schedules as redLockSchedules, tellRedLock } from "./classics/redlock.ts";
-export { type Play, play as playRedLock, type Schedule, type Variant } from "./classics/redlock-play.ts";
-export {
-  type Flushing,
-  type ModelTime,
-  type RedisFault,
-  RedisModel,
-  type RedisModelOptions,
-  type RedisNetwork,
-} from "./models/redis/redis-model.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
 export type { DiskFault, DiskModel } from "./world/disk-model.ts";

@@ -245,25 +245,30 @@ export class Member {
   }
 
   #apply(m: Message): void {
-    for (const entry of m.entries) this.#applyEntry(entry);
+    for (const entry of m.entries) if (!this.#applyEntry(entry)) break;
     this.#deliver(m.responses);
     this.#compactIfLong();
     this.#flushSoon();
   }
 
-  #applyEntry(entry: Entry): void {
-    this.#applied = entry.index;
+  /** False: a snapshot is on its way that has this entry and those after it. */
+  #applyEntry(entry: Entry): boolean {
     if (entry.type !== "EntryNormal") {
-      this.#confState = this.#core!.applyConfChange(decodeConfChange(entry.type, entry.data));
-      return;
+      const next = this.#core!.applyConfChange(decodeConfChange(entry.type, entry.data));
+      if (next === "superseded") return false;
+      this.#confState = next;
+      this.#applied = entry.index;
+      return true;
     }
+    this.#applied = entry.index;
     while (this.#proposed.length > 0 && this.#proposed[0]! <= entry.index) this.#proposed.shift();
-    if (entry.data.length === 0) return;
+    if (entry.data.length === 0) return true;
     const decoded = decodeLeaseEntry(entry.data);
     const { outcomes, renewed, events } = this.#table.apply(entry.index, decoded);
     for (const [at, renewal] of decoded.renewals.entries()) this.#answerRenewal(renewal, renewed[at]!);
     for (const [at, request] of decoded.requests.entries()) this.#answer(request, outcomes[at]!);
     if (events.length > 0) this.#changed();
+    return true;
   }
 
   #deliver(responses: readonly Message[]): void {
