@@ -88,6 +88,8 @@ export type StoredMessage = {
 type ApiError = { readonly code: number; readonly err_code?: number; readonly description: string };
 
 const encoder = new TextEncoder();
+/** A read that is not answered is asked again after this time, at the soonest. */
+const readAgainMs = 1_250;
 
 export class Api {
   readonly requests: Requests;
@@ -132,10 +134,13 @@ export class Api {
     return this.#message(stream, { seq, next_by_subj: subject });
   }
 
-  /** Rejects with ServerFailed and its subclasses' reasons. */
-  async ask<TAnswer>(call: string, body: unknown): Promise<TAnswer> {
+  /** Rejects with ServerFailed, JetStreamOff. `attempts`: of what may be asked again, within the same time. */
+  async ask<TAnswer>(call: string, body: unknown, attempts = 1): Promise<TAnswer> {
     const subject = `${this.#prefix}.${call}`;
-    const reply = await this.requests.ask(subject, encoder.encode(JSON.stringify(body)), undefined, this.timeoutMs);
+    const bytes = encoder.encode(JSON.stringify(body));
+    let reply = await this.requests.ask(subject, bytes, undefined, this.timeoutMs / attempts);
+    for (let again = 1; again < attempts && reply.kind === "silence" && reply.cause === "deadline"; again++)
+      reply = await this.requests.ask(subject, bytes, undefined, this.timeoutMs / attempts);
     switch (reply.kind) {
       case "reply": {
         const answer = reply.message.json<TAnswer & { readonly error?: ApiError }>();
@@ -194,7 +199,8 @@ export class Api {
 
   async #maybe<TAnswer>(call: string, body: unknown, absent: number): Promise<TAnswer | undefined> {
     try {
-      return await this.ask<TAnswer>(call, body);
+      // Servers of a cluster that is electing a leader drop what they are asked, without a word.
+      return await this.ask<TAnswer>(call, body, Math.ceil(this.timeoutMs / readAgainMs));
     } catch (error) {
       if (error instanceof ServerFailed && error.errorCode === absent) return undefined;
       throw error;
