@@ -220,6 +220,20 @@ describeWithNats("the command line on NATS", () => {
         await guarded.stop();
       });
 
+      test("adopts leases that were made anew, once nobody runs the actors, and raises the epoch", async () => {
+        const first = await host();
+        await first.actor("order", "a").create(undefined, { key: "c" });
+        expect((await run("leases", "adopt")).err).toMatch(/n1 is alive: stop every runtime of this bucket first/);
+        await stop(first);
+        await connection.request(`$JS.API.STREAM.DELETE.KV_${bucket}-leases`);
+        await expect(host("n2", false)).rejects.toThrow(/stop every runtime and run `holdfast leases adopt`/);
+        expect(await done("leases", "adopt")).toMatch(/^KV_b\d+-leases 20\S+ grants from now on, in epoch 2\n$/);
+        const second = await host("n2", false);
+        await second.actor("order", "a").send({ type: "NOTE" });
+        expect((await second.actor("order", "a").document())?.token[0]).toBe(2);
+        expect((await run("leases", "list")).code).toBe(2);
+      });
+
       test("without a host it reads, and what needs one says that nothing was done", async () => {
         const runtime = await host();
         await runtime.actor("order", "a").create(undefined, { key: "c" });
