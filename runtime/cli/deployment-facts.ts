@@ -3,7 +3,7 @@
  * what it was found to be allowed to ask, and changes nothing. `deployment-grades.ts` says what the facts mean.
  */
 import type { StreamInfo } from "../adapters/jetstream/api.ts";
-import { JetStreamOff, ServerFailed } from "../adapters/jetstream/errors.ts";
+import { JetStreamOff, PermissionMissing, ServerFailed } from "../adapters/jetstream/errors.ts";
 import { journalName } from "../adapters/jetstream/journal.ts";
 import { type BucketSettings, bucketSettings } from "../adapters/jetstream/options.ts";
 import { bucketNames, compare, configOf, layout, streamOf } from "../adapters/jetstream/setup.ts";
@@ -21,7 +21,15 @@ import type {
 import { type LeaseEntries, partitionIn, readLeases, unownedOf } from "./lease-entries.ts";
 import { readMonitor } from "./monitor-page.ts";
 import type { NatsLink } from "./nats-target.ts";
-import { firstProbes, type ProbePlace, type ProbeResult, probesOf, type Role, tryProbes } from "./permission-probes.ts";
+import {
+  firstProbes,
+  type Probe,
+  type ProbePlace,
+  type ProbeResult,
+  probesOf,
+  type Role,
+  tryProbes,
+} from "./permission-probes.ts";
 
 export type GatherOptions = {
   readonly role: Role;
@@ -35,86 +43,67 @@ const roundTrips = 20;
 /** Rejects when the connection is lost meanwhile. */
 export async function gatherFacts(link: NatsLink, { role, monitors, clock }: GatherOptions): Promise<DeploymentFacts> {
   const { requests, api, inbox, target } = link;
-  const { connection } = requests;
-  const server = serverOf(link);
+  const leaseBucket = `${target.bucket}-leases`;
+  const place: ProbePlace = { api: api.prefix, app: target.app, buckets: [target.bucket], leaseBucket };
+  const tried = (probes: readonly Probe[]) => tryProbes(requests.connection, probes, inbox, clock);
   const seenMonitors = await Promise.all(monitors.map(readMonitor));
-  const place: ProbePlace = {
-    api: api.prefix,
-    app: target.app,
-    buckets: [target.bucket],
-    leaseBucket: `${target.bucket}-leases`,
-  };
-  const first = await tryProbes(connection, firstProbes(role, place, inbox), inbox, clock);
-  const nothing: Omit<DeploymentFacts, "permissions"> = {
-    server,
-    role,
-    monitors: seenMonitors,
-    jetstreamProblem: undefined,
-    account: undefined,
-    buckets: [],
-    leases: undefined,
-    nodes: [],
-    unowned: 0,
-    journal: undefined,
-    clock: undefined,
-    roundTrip: undefined,
+  const first = await tried(firstProbes(role, place, inbox));
+  const outside: DeploymentFacts = {
+    ...{ server: serverOf(link), role, monitors: seenMonitors, permissions: first },
+    ...{ buckets: [], nodes: [], unowned: 0 },
+    ...{ jetstreamProblem: undefined, account: undefined, leases: undefined, journal: undefined },
+    ...{ clock: undefined, roundTrip: undefined },
   };
   // Without an inbox nothing is answered, and without the bucket's configuration nothing can be compared.
-  if (first.some(({ outcome }) => outcome === "denied"))
-    return { ...nothing, permissions: [...first, ...(await ofRole(link, role, place, clock))] };
-  if (role === "sender") return { ...nothing, permissions: [...first, ...(await ofRole(link, role, place, clock))] };
-
-  const { account, problem } = await accountOf(link);
-  if (problem !== undefined) return { ...nothing, jetstreamProblem: problem, permissions: [] };
-  const names = await bucketsOf(link);
-  const permissions = [...first, ...(await ofRole(link, role, { ...place, buckets: names }, clock))];
-  const isDenied = (subject: string) => permissions.some((one) => one.subject === subject && one.outcome !== "allowed");
-  const leaseInfo =
-    role !== "node" || isDenied(`${api.prefix}.STREAM.INFO.KV_${place.leaseBucket}`)
-      ? undefined
-      : { stream: await api.streamInfo(streamOf(place.leaseBucket)) };
-  const leases =
-    leaseInfo?.stream === undefined || isDenied(`${api.prefix}.STREAM.MSG.GET.KV_${place.leaseBucket}`)
-      ? undefined
-      : await readLeases(api, place.leaseBucket);
-  const mayRead = (bucket: string) => !isDenied(`${api.prefix}.STREAM.MSG.GET.KV_${bucket}`);
-  const infos = await Promise.all(names.map((name) => api.streamInfo(streamOf(name))));
-  const buckets = await Promise.all(
-    names.map((name, shard) =>
-      bucketFacts(
-        link,
-        name,
-        shard,
-        infos[shard],
-        {
-          partitions: partitionsSeen(leases),
-          shards: names.length,
-          shard,
-        },
-        mayRead(name),
-      ),
-    ),
-  );
-  const partitions = buckets[0]?.partitions;
-  return {
-    server,
-    role,
-    monitors: seenMonitors,
-    jetstreamProblem: undefined,
-    permissions,
-    account,
-    buckets,
-    leases: leaseInfo && (await bucketFacts(link, place.leaseBucket, 0, leaseInfo.stream, undefined, false)),
-    nodes: leases?.nodes ?? [],
-    unowned: leases === undefined || partitions === undefined ? 0 : unownedOf(leases, partitions).length,
-    journal: await journalFacts(link),
-    clock: infos[0] && (await clockOffset(link, names[0] as string, clock)),
-    roundTrip: infos[0] && mayRead(names[0] as string) ? await timeReads(link, names[0] as string, clock) : undefined,
-  };
+  if (role === "sender" || first.some(({ outcome }) => outcome === "denied"))
+    return { ...outside, permissions: [...first, ...(await tried(probesOf(role, place)))] };
+  try {
+    const account = await accountOf(link);
+    const buckets = await bucketsOf(link);
+    const permissions = [...first, ...(await tried(probesOf(role, { ...place, buckets })))];
+    return { ...outside, permissions, account, ...(await inside(link, buckets, leaseBucket, permissions, clock)) };
+  } catch (error) {
+    // Off, or silent, as while a cluster elects a leader.
+    if (!(error instanceof JetStreamOff || error instanceof ServerFailed)) throw error;
+    return { ...outside, permissions: [], jetstreamProblem: error.message };
+  }
 }
 
-async function ofRole(link: NatsLink, role: Role, place: ProbePlace, clock: Clock): Promise<ProbeResult[]> {
-  return tryProbes(link.requests.connection, probesOf(role, place), link.inbox, clock);
+type Inside = Pick<DeploymentFacts, "buckets" | "leases" | "nodes" | "unowned" | "journal" | "clock" | "roundTrip">;
+
+/** What lies in JetStream, as far as these permissions let it be seen. Rejects as the API does. */
+async function inside(
+  link: NatsLink,
+  names: readonly string[],
+  leaseBucket: string,
+  permissions: readonly ProbeResult[],
+  clock: Clock,
+): Promise<Inside> {
+  const { api } = link;
+  const may = (call: string) =>
+    permissions.some(({ subject, outcome }) => subject === `${api.prefix}.${call}` && outcome === "allowed");
+  const mayRead = (bucket: string) => may(`STREAM.MSG.GET.${streamOf(bucket)}`);
+  const infos = await Promise.all(names.map((name) => api.streamInfo(streamOf(name))));
+  const seesLeases = may(`STREAM.INFO.${streamOf(leaseBucket)}`);
+  const leaseInfo = seesLeases ? await api.streamInfo(streamOf(leaseBucket)) : undefined;
+  const entries = leaseInfo !== undefined && mayRead(leaseBucket) ? await readLeases(api, leaseBucket) : undefined;
+  const numbers = { partitions: partitionsSeen(entries), shards: names.length };
+  const buckets = await Promise.all(
+    names.map((name, shard) => bucketFacts(link, name, infos[shard], { ...numbers, shard }, mayRead(name))),
+  );
+  const partitions = buckets[0]?.partitions ?? 0;
+  const [name, info] = [names[0] as string, infos[0]];
+  return {
+    buckets,
+    leases: seesLeases
+      ? await bucketFacts(link, leaseBucket, leaseInfo, { ...numbers, shards: 1, shard: 0 }, false)
+      : undefined,
+    nodes: entries?.nodes ?? [],
+    unowned: entries === undefined ? 0 : unownedOf(entries, partitions).length,
+    journal: await journalFacts(link),
+    clock: info && (await clockOffset(link, name, clock)),
+    roundTrip: info && mayRead(name) ? await timeReads(link, name, clock) : undefined,
+  };
 }
 
 function serverOf({ requests: { connection } }: NatsLink): ServerFacts {
@@ -138,24 +127,23 @@ type AccountAnswer = {
   readonly limits: { readonly max_storage: number; readonly max_streams: number; readonly max_consumers: number };
 };
 
-/** `problem`: JetStream is off, or does not answer. An account that this role may not see is undefined. */
-async function accountOf({ api, target }: NatsLink): Promise<{ account?: AccountFacts; problem?: string }> {
+/** Undefined: this role may not see it. Rejects with JetStreamOff or ServerFailed where JetStream does not answer. */
+async function accountOf({ api, target }: NatsLink): Promise<AccountFacts | undefined> {
   try {
     const answer = await api.naming(() => api.ask<AccountAnswer>("INFO", {}));
     return {
-      account: {
-        usedBytes: answer.storage,
-        maxBytes: answer.limits.max_storage,
-        streams: answer.streams,
-        maxStreams: answer.limits.max_streams,
-        consumers: answer.consumers,
-        maxConsumers: answer.limits.max_consumers,
-      },
+      usedBytes: answer.storage,
+      maxBytes: answer.limits.max_storage,
+      streams: answer.streams,
+      maxStreams: answer.limits.max_streams,
+      consumers: answer.consumers,
+      maxConsumers: answer.limits.max_consumers,
     };
   } catch (error) {
-    if ((error as { code?: string }).code === "PermissionMissing") return {};
-    if (error instanceof JetStreamOff && (await isThere(() => api.streamInfo(streamOf(target.bucket))))) return {};
-    if (error instanceof JetStreamOff || error instanceof ServerFailed) return { problem: error.message };
+    if (error instanceof PermissionMissing) return undefined;
+    // Not imported, where the bucket is.
+    if (error instanceof JetStreamOff && (await isThere(() => api.streamInfo(streamOf(target.bucket)))))
+      return undefined;
     throw error;
   }
 }
@@ -192,9 +180,8 @@ async function bucketsOf({ api, target: { bucket } }: NatsLink): Promise<readonl
 async function bucketFacts(
   { api, requests }: NatsLink,
   bucket: string,
-  shard: number,
   info: StreamInfo | undefined,
-  numbers: RuntimeKeys | undefined,
+  numbers: RuntimeKeys,
   mayRead: boolean,
 ): Promise<BucketFacts> {
   if (info === undefined)
@@ -213,7 +200,7 @@ async function bucketFacts(
   };
   const { errors, warnings } = compare(
     info.config,
-    configOf(bucket, shard, settings, { version: "", apiLevel }),
+    configOf(bucket, numbers.shard, settings, { version: "", apiLevel }),
     bucket,
   );
   const wroteHere = !isOurs && mayRead && (await hasRuntimeKeys(api, bucket));

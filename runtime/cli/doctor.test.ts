@@ -192,8 +192,10 @@ describeWithNats("holdfast doctor", () => {
 
       test("a bucket after `nats kv edit`: no runtime opens it, and the command that mends it does", async () => {
         const { runtime } = await start(server.url, "edited");
-        await runtime.stop({ drainMs: 0 });
+        await runtime.actor("light", "a").create(undefined, { key: "c" });
         await wire.edit("edited");
+        expect((await runtime.actor("light", "a").send({ type: "GO" } as never)).changed).toBe(true);
+        await runtime.stop({ drainMs: 0 });
         const open = () => jetstream({ servers: server.url, bucket: "edited" });
         await expect(createRuntime({ actors: { light }, store: open(), logger: silent })).rejects.toThrow(
           /cannot be used as it is/,
