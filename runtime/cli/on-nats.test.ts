@@ -266,7 +266,9 @@ describeWithNats("the command line on NATS", () => {
             message: expect.stringMatching(/foreign: revision \d+ was not written by a runtime/),
           });
           expect(await wire.get(bucket, key)).toBe(byHand);
-          expect(await done("parked")).toMatch(/order {2}o-1 .* foreign {2}revision \d+ was not written/);
+          const [record] = JSON.parse(await done("parked", "--json"));
+          expect(record).toMatchObject({ type: "order", id: "o-1", reason: "foreign" });
+          expect(record.message).toBe(`revision ${record.storeRevision} was not written by a runtime`);
         }
         const stateOf = async () => JSON.parse(await done("get", key, "--json"));
 

@@ -5,7 +5,7 @@ export const resume: Command = {
   usage: "resume <type> <id> [--accept | --discard]",
   summary: "let a parked actor go on",
   options: ["accept", "discard"],
-  details: `--accept   takes what a person wrote as the document
+  details: `--accept   takes what a person wrote as the document; after a person's deletion, the actor is gone
 --discard  puts the last document that a runtime wrote back
 Without either, it is tried as it is. If the reason is still there, the actor is parked again.`,
 

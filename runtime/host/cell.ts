@@ -514,6 +514,7 @@ export class Cell {
         return true;
       case "foreign":
         this.#putBack(taken);
+        this.#revision = result.entry.revision;
         await this.#park("foreign", new Error(`revision ${result.entry.revision} was not written by a runtime`));
         return true;
       case "abandoned":
