@@ -132,7 +132,7 @@ export type DeploymentFacts = {
   /** How far this machine's clock is ahead of the server's. Undefined: it could not be measured. */
   readonly clock: { readonly offsetMs: number; readonly errorMs: number } | undefined;
   readonly roundTrip:
-    | { readonly samples: number; readonly p50Ms: number; readonly p99Ms: number; readonly of: string }
+    | { readonly samples: number; readonly p50Ms: number; readonly p90Ms: number; readonly of: string }
     | undefined;
   readonly monitors: readonly MonitorFacts[];
 };
@@ -587,10 +587,10 @@ function gradeClock({ clock, buckets }: DeploymentFacts): Finding[] {
 
 function gradeRoundTrip(trip: DeploymentFacts["roundTrip"]): Finding[] {
   if (trip === undefined) return [];
-  const why = `p50 ${msText(trip.p50Ms)}, p99 ${msText(trip.p99Ms)} over ${trip.samples} (${trip.of})`;
-  if (trip.p99Ms >= 750)
+  const why = `p50 ${msText(trip.p50Ms)}, p90 ${msText(trip.p90Ms)} over ${trip.samples} (${trip.of})`;
+  if (trip.p90Ms >= 750)
     return [fail("round trip", `${why}: leases of 3 s cannot be renewed in time; raise leaseTtlMs`)];
-  if (trip.p99Ms >= 100) return [warn("round trip", `${why}: every event waits for at least one`)];
+  if (trip.p90Ms >= 100) return [warn("round trip", `${why}: every event waits for at least one`)];
   return [ok("round trip", why)];
 }
 

@@ -46,7 +46,8 @@ async function diagnose(argv: readonly string[], surroundings: Surroundings = {}
   const { verdict, findings } = JSON.parse(out) as { verdict: Verdict; findings: readonly Finding[] };
   const lines = (grade: Finding["grade"]) =>
     findings
-      .filter((one) => one.grade === grade)
+      // How quick this machine is, today, is no matter of these tests.
+      .filter((one) => one.grade === grade && one.what !== "round trip")
       .map(({ what, why, command }) => `${what}: ${why}${command === undefined ? "" : ` -> ${command}`}`)
       .join("\n");
   return { code, verdict, findings, lines };
@@ -114,7 +115,7 @@ describeWithNats("holdfast doctor", () => {
 
       test("a deployment as it comes: safe for the crash of a process, and the sync interval is unknown", async () => {
         await shop.runtime.actor("light", "a").create(undefined, { key: "c" });
-        const { verdict, lines, code } = await diagnose(at("shop"));
+        const { verdict, lines, code, findings } = await diagnose(at("shop"));
         expect(lines("fail")).toBe("");
         expect(verdict.safeFor).toBe("process crash");
         expect(lines("warn")).toMatch(/^sync interval: a client cannot see it.* -> holdfast doctor --monitor/m);
@@ -125,7 +126,7 @@ describeWithNats("holdfast doctor", () => {
         expect(okay).toMatch(/^permissions: all \d+ that the role node needs$/m);
         expect(okay).toMatch(/^nodes: n1 \(64\)$/m);
         expect(okay).toMatch(/^clock: .* the server's, within/m);
-        expect(okay).toMatch(/^round trip: p50 .* over 20/m);
+        expect(findings.find(({ what }) => what === "round trip")?.why).toMatch(/^p50 .* ms, p90 .* ms over 20/);
         expect(code).toBe(1);
       });
 
@@ -143,13 +144,12 @@ describeWithNats("holdfast doctor", () => {
         const synced = await startNatsServer({ binary, synced: true });
         const { runtime } = await start(synced.url, "shop");
         const argv = ["--nats", synced.url, "--bucket", "shop", "--monitor", `http://127.0.0.1:${synced.monitorPort}`];
-        const { verdict, lines, code } = await diagnose(argv);
+        const { verdict, lines } = await diagnose(argv);
         expect(lines("ok")).toMatch(/^sync on n1: always/m);
         const isOld = binary.version.startsWith("2.10.");
         expect(verdict.safeFor).toBe(isOld ? "process crash" : "power loss");
-        expect([code, lines("warn")]).toEqual(
-          isOld ? [1, expect.stringMatching(/^server n1: .*before 2.14.7/)] : [0, ""],
-        );
+        if (isOld) expect(lines("warn")).toMatch(/^server n1: .*before 2.14.7/);
+        else expect(lines("warn")).toBe("");
         await runtime.stop({ drainMs: 0 });
         await synced.stop();
       });
