@@ -242,6 +242,30 @@ describeWithNats("holdfast doctor", () => {
         );
       });
 
+      test("each shard is looked at, and the journal", async () => {
+        const runtime = await createRuntime({
+          actors: { light },
+          store: jetstream({ servers: server.url, bucket: "wide", shards: 2, journal: true, leaseTtlMs: 30_000 }),
+          logger: silent,
+        });
+        await until(() => runtime.info().partitionsOwned === 64, "the node has all partitions");
+        const { lines } = await diagnose(at("wide"));
+        expect(lines("fail")).toBe("");
+        expect(lines("ok")).toMatch(/^bucket wide-00: as a runtime makes it/m);
+        expect(lines("ok")).toMatch(/^bucket wide-01: as a runtime makes it/m);
+        expect(lines("ok")).toMatch(/^journal wide-journal: keeps up with KV_wide-00, KV_wide-01$/m);
+        await runtime.stop({ drainMs: 0 });
+        // Both lost their metadata: what is to be written there again is told for each.
+        for (const name of ["wide-00", "wide-01"]) await wire.edit(name);
+        const edited = (await diagnose(at("wide"))).lines("fail");
+        expect(edited).toMatch(
+          /KV_wide-00 -f .*partitions=64 --metadata=holdfast-shards=2 --metadata=holdfast-shard=0;/,
+        );
+        expect(edited).toMatch(
+          /KV_wide-01 -f .*partitions=64 --metadata=holdfast-shards=2 --metadata=holdfast-shard=1;/,
+        );
+      });
+
       test("no runtime is alive, and what it owned is owned by nobody", async () => {
         const { runtime } = await start(server.url, "left");
         await runtime.stop({ drainMs: 0 });
