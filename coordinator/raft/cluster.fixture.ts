@@ -154,10 +154,12 @@ export class Cluster {
   inFlight: Message[] = [];
   readonly #removed = new Set<NodeId>();
   #proposed = 0;
+  #fewestVoters: number;
 
   constructor(options: ClusterOptions) {
     const confState: ConfState = { ...emptyConfState, voters: options.voters };
     const snapshot: Snapshot = { data: new Uint8Array(4), metadata: { confState, index: 1, term: 1 } };
+    this.#fewestVoters = options.voters.length;
     const founders = options.voters.map((id) => new Member(id, options, snapshot));
     this.members = [...founders, ...options.spares.map((id) => new Member(id, options, undefined))];
     for (const member of this.members) this.checker.afterStep(member);
@@ -210,8 +212,6 @@ export class Cluster {
   }
 
   drop(m: Message): void {
-    // A node's messages to itself, and its threads' answers, do not go over the network.
-    if (m.from === m.to || m.from < 0) return this.deliver(m);
     this.inFlight = this.inFlight.filter((each) => each !== m);
     this.#reportLost(m);
   }
@@ -273,6 +273,9 @@ export class Cluster {
       // Handed out before a snapshot that is newer was installed.
       if (entry.index <= member.applied) continue;
       if (!member.apply(entry)) return;
+      const { voters, votersOutgoing } = member.confState;
+      const isJoint = votersOutgoing.length > 0;
+      this.#fewestVoters = Math.min(this.#fewestVoters, voters.length, isJoint ? votersOutgoing.length : voters.length);
       this.checker.onApplied(member, entry);
     }
   }
@@ -294,6 +297,11 @@ export class Cluster {
     if (member.isUp) return;
     member.restart();
     this.checker.afterStep(member);
+  }
+
+  /** Whether it always had three voters, in both halves of a membership: what production demands. */
+  get hadEnoughVoters(): boolean {
+    return this.#fewestVoters >= 3;
   }
 
   /** One line per member, for whoever reads a failure. */

@@ -5,7 +5,10 @@
 import { asV2 } from "./conf-change.ts";
 import type { ConfChange, ConfState, NodeId } from "./messages.ts";
 
-/** With two voters, a dead one could not even be removed. */
+/**
+ * With two voters, a dead one could not even be removed; and a leader that left them, and stepped down with a longer log
+ * than the other, would keep that one from ever being elected, whose membership still asks for its vote.
+ */
 const fewestVoters = 3;
 
 /** Why a change is unsafe in production; undefined: it is not. */
