@@ -88,8 +88,10 @@ export class RawNode {
     this.raft.step(message({ type: "MsgHup" }));
   }
 
-  propose(data: Uint8Array): StepOutcome {
-    return this.raft.step(proposal([{ type: "EntryNormal", data, term: 0, index: 0 }], this.raft.id));
+  /** Asks for entries to be appended, all or none, in this order: many at once cost one message. */
+  propose(...data: readonly Uint8Array[]): StepOutcome {
+    const entries = data.map((each): Entry => ({ type: "EntryNormal", data: each, term: 0, index: 0 }));
+    return this.raft.step(proposal(entries, this.raft.id));
   }
 
   /** A change that must not be made now becomes an empty entry; the driver sees that when it is applied. */

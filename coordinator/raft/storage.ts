@@ -121,7 +121,7 @@ export class MemoryStorage implements Storage {
     if (first.index > this.lastIndex() + 1)
       throw new RangeError(`missing log entry [last: ${this.lastIndex()}, append at: ${first.index}]`);
     this.#entries.length = first.index - this.#offset();
-    this.#entries.push(...fresh);
+    for (const entry of fresh) this.#entries.push(entry);
   }
 
   #offset(): number {

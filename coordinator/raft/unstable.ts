@@ -107,7 +107,8 @@ export class Unstable {
   truncateAndAppend(entries: readonly Entry[]): void {
     const from = entries[0]!.index;
     if (from === this.#offset + this.#entries.length) {
-      this.#entries.push(...entries);
+      // One by one: as arguments, a long log would not fit the stack.
+      for (const entry of entries) this.#entries.push(entry);
     } else if (from <= this.#offset) {
       this.#logger("INFO", `replace the unstable entries from index ${from}`);
       this.#entries = [...entries];
