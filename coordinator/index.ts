@@ -1,8 +1,29 @@
 /** `holdfast/coordinator`: leases with fencing tokens, for the runtime's partitions and for a service's own jobs. */
+
+export type { Claim, FencedRegister } from "../runtime/ports/fenced-register.ts";
 export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
+export { type Fence, Guard } from "./guards/guard.ts";
+export {
+  fencedFetch,
+  formatClaim,
+  HttpGuard,
+  type HttpGuardOptions,
+  parseClaim,
+  tokenHeader,
+} from "./guards/http.ts";
+export { KvRegister } from "./guards/kv-register.ts";
+export { MemoryFence } from "./guards/memory-fence.ts";
+export { type SqlDialect, SqlGuard, type SqlGuardOptions, type SqlRun } from "./guards/sql.ts";
 export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
 export { adoptBackend, attachBackend, type EpochPorts } from "./lease/epoch.ts";
-export { LeaseBackendChanged, LeaseInvalidOption, LeaseLost, LeaseNotAcquired } from "./lease/errors.ts";
+export {
+  FencedError,
+  FenceUnknown,
+  LeaseBackendChanged,
+  LeaseInvalidOption,
+  LeaseLost,
+  LeaseNotAcquired,
+} from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
 export { assign, type Member } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";

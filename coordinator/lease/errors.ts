@@ -1,4 +1,5 @@
 /** What can be wrong with leases, one class per meaning, each with one thing to do. */
+import type { Claim } from "../../runtime/ports/fenced-register.ts";
 
 /** An option that makes no lease. */
 export class LeaseInvalidOption extends Error {
@@ -22,4 +23,23 @@ export class LeaseNotAcquired extends Error {
 export class LeaseLost extends Error {
   override readonly name = "LeaseLost";
   readonly code = "LeaseLost";
+}
+
+/** FENCED: another acted with a higher token, or with the same one in other hands. Stop, and do not try again (C9). */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+  readonly code = "Fenced";
+  /** Who was here. */
+  readonly newest: Claim;
+
+  constructor(what: string, newest: Claim, options?: ErrorOptions) {
+    super(`${what}: FENCED(${newest.token.join(".")}) by ${newest.holder}: stop acting`, options);
+    this.newest = newest;
+  }
+}
+
+/** No answer in time: it may be done, now or later. Do it again as it was, or do nothing more. */
+export class FenceUnknown extends Error {
+  override readonly name = "FenceUnknown";
+  readonly code = "FenceUnknown";
 }

@@ -19,6 +19,8 @@ export type HeldLease = {
   readonly name: string;
   /** Above that of every earlier holder: pass it to whatever can refuse a lower one. */
   readonly token: Token;
+  /** Who holds it: with the token the claim that a fenced resource asks for. Another one for each process and life of it. */
+  readonly holder: string;
   /** Aborted when the lease is lost, with LeaseLost as the reason. */
   readonly signal: AbortSignal;
   /** Whether it is still held, by this process's clock: look before what cannot be taken back. */
@@ -119,6 +121,7 @@ export class UserLeases {
     const lease: HeldLease = {
       name,
       token: [epoch, index],
+      holder: session.id,
       signal,
       get isValid() {
         return !isOver && session.isValid;

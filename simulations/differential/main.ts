@@ -1,9 +1,10 @@
 /**
- * Models against the real servers: `npm run differential -- nats --operations 100000 [--seed 1] [--version 2.15.1]
- * [--servers 3] [--json]`. Ends with 1 when they disagree, and prints where. What was found is in docs/differential.md.
+ * Models against the real servers: `npm run differential -- nats|redis [--operations 100000] [--seed 1] [--json]`, for NATS also
+ * `[--version 2.15.1] [--servers 3]`. Ends with 1 when they disagree, and prints where. What was found: docs/differential.md.
  */
 import { parseArgs } from "node:util";
 import { runNats } from "./nats-run.ts";
+import { runRedis } from "./redis-run.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -15,33 +16,35 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const [what] = positionals;
-if (what !== "nats") {
+const operations = Number(values.operations);
+const { seed, json } = values;
+const models: Readonly<Record<string, () => Promise<boolean>>> = {
+  nats,
+  redis: () => runRedis({ operations, seed, json }),
+};
+const model = models[positionals[0] ?? ""];
+if (model === undefined) {
   console.error(
-    "usage: npm run differential -- nats [--operations n] [--seed s] [--version v] [--servers 1|3] [--json]",
+    "usage: npm run differential -- nats|redis [--operations n] [--seed s] [--json], and for nats [--version v] [--servers 1|3]",
   );
   process.exitCode = 2;
-} else {
-  const results = await runNats({
-    operations: Number(values.operations),
-    seed: values.seed,
-    version: values.version,
-    servers: Number(values.servers),
-  });
-  for (const { version, seconds, operations, byKind, disagreements } of results) {
+} else process.exitCode = (await model()) ? 0 : 1;
+
+async function nats(): Promise<boolean> {
+  const servers = Number(values.servers);
+  const results = await runNats({ operations, seed, version: values.version, servers });
+  for (const { version, seconds, operations: done, byKind, disagreements } of results) {
     const kinds = Object.fromEntries([...byKind].sort(([, a], [, b]) => b - a));
-    if (values.json) console.log(JSON.stringify({ version, seconds, operations, kinds, disagreements }));
-    else {
-      console.log(
-        `nats-server ${version}, ${values.servers} server(s), seed ${values.seed}: ${operations} operations in ${seconds.toFixed(1)} s, ${disagreements.length} disagreements`,
-      );
-      console.log(
-        `  ${Object.entries(kinds)
-          .map(([name, count]) => `${name} ${count}`)
-          .join(", ")}`,
-      );
-      for (const one of disagreements) console.log(JSON.stringify(one, undefined, 1));
+    if (json) {
+      console.log(JSON.stringify({ version, seconds, operations: done, kinds, disagreements }));
+      continue;
     }
+    console.log(
+      `nats-server ${version}, ${servers} server(s), seed ${seed}: ${done} operations in ${seconds.toFixed(1)} s, ${disagreements.length} disagreements`,
+    );
+    const counts = Object.entries(kinds).map(([name, count]) => `${name} ${count}`);
+    console.log(`  ${counts.join(", ")}`);
+    for (const one of disagreements) console.log(JSON.stringify(one, undefined, 1));
   }
-  process.exitCode = results.every(({ disagreements }) => disagreements.length === 0) && results.length > 0 ? 0 : 1;
+  return results.length > 0 && results.every(({ disagreements }) => disagreements.length === 0);
 }

@@ -93,7 +93,8 @@ function sendTo(
   return new Promise((resolve) => {
     const cancel = clock.after(timeoutMs, () => resolve({ kind: "unknown", cause: `no answer in ${timeoutMs} ms` }));
     const [name, ...values] = command as [string, ...string[]];
-    client.call(name, ...values).then(
+    // In capitals it is not known to the library, which would make something else of some answers.
+    client.call(name.toUpperCase(), ...values).then(
       (value) => {
         cancel();
         resolve({ kind: "reply", value: value as RedisReply });

@@ -10,6 +10,11 @@ export type Reply = string | number | null | { readonly ok: string } | readonly 
 /** An error reply: the message begins with its code. */
 export class RedisError extends Error {
   override readonly name = "RedisError";
+
+  constructor(message: string) {
+    // It is one line on the wire.
+    super(message.replace(/[\r\n]+$/, "").replace(/[\r\n]/g, " "));
+  }
 }
 
 export type CommandContext = {
@@ -53,8 +58,8 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     "TYPE",
     { writes: false, arity: [1, 1], run: ([key], context) => ({ ok: held(key!, context)?.value.type ?? "none" }) },
   ],
-  ["INCR", { writes: true, arity: [1, 1], run: ([key], context) => increase(key!, 1, context) }],
-  ["INCRBY", { writes: true, arity: [2, 2], run: ([key, by], context) => increase(key!, whole(by!), context) }],
+  ["INCR", { writes: true, arity: [1, 1], run: ([key], context) => increase(key!, "1", context) }],
+  ["INCRBY", { writes: true, arity: [2, 2], run: ([key, by], context) => increase(key!, by!, context) }],
   ["PTTL", { writes: false, arity: [1, 1], run: ([key], context) => restMs(key!, context) }],
   [
     "TTL",
@@ -67,19 +72,9 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
       },
     },
   ],
-  [
-    "PEXPIRE",
-    { writes: true, arity: [2, 2], run: ([key, ms], context) => expire(key!, whole(ms!) + context.nowMs, context) },
-  ],
-  [
-    "EXPIRE",
-    {
-      writes: true,
-      arity: [2, 2],
-      run: ([key, s], context) => expire(key!, whole(s!) * 1000 + context.nowMs, context),
-    },
-  ],
-  ["PEXPIREAT", { writes: true, arity: [2, 2], run: ([key, ms], context) => expire(key!, whole(ms!), context) }],
+  ["PEXPIRE", { writes: true, arity: [2, many], run: expireIn(1) }],
+  ["EXPIRE", { writes: true, arity: [2, many], run: expireIn(1000) }],
+  ["PEXPIREAT", { writes: true, arity: [2, many], run: expireIn(1, true) }],
   ["PERSIST", { writes: true, arity: [1, 1], run: persist }],
   ["HSET", { writes: true, arity: [3, many], run: hset }],
   ["HGET", { writes: false, arity: [2, 2], run: ([key, field], context) => hash(key!, context).get(field!) ?? null }],
@@ -104,7 +99,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     "XRANGE",
     {
       writes: false,
-      arity: [3, 5],
+      arity: [3, many],
       run: ([key, from, to, ...rest], context) => range(key!, from!, to!, rest, false, context),
     },
   ],
@@ -112,14 +107,15 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     "XREVRANGE",
     {
       writes: false,
-      arity: [3, 5],
+      arity: [3, many],
       run: ([key, to, from, ...rest], context) => range(key!, from!, to!, rest, true, context),
     },
   ],
   ["XDEL", { writes: true, arity: [2, many], run: xdel }],
 ]);
 
-function flushAll(_: readonly string[], { keyspace }: CommandContext): Reply {
+function flushAll([option = "SYNC"]: readonly string[], { keyspace }: CommandContext): Reply {
+  if (!["SYNC", "ASYNC"].includes(option.toUpperCase())) throw new RedisError(syntax);
   for (const { key } of keyspace.contents()) keyspace.delete(key);
   return ok;
 }
@@ -160,7 +156,7 @@ function set([key, text, ...options]: readonly string[], context: CommandContext
   let condition: string | undefined;
   let answersOld = false;
   let keepsEnd = false;
-  let expiresMs: number | undefined;
+  let end: { readonly unit: string; readonly amount: string } | undefined;
   for (let at = 0; at < options.length; at++) {
     const option = options[at]?.toUpperCase() as string;
     const next = options[at + 1];
@@ -168,24 +164,27 @@ function set([key, text, ...options]: readonly string[], context: CommandContext
       if (condition !== undefined && condition !== option) throw new RedisError(syntax);
       condition = option;
     } else if (option === "GET") answersOld = true;
-    else if (option === "KEEPTTL" && expiresMs === undefined) keepsEnd = true;
-    else if (
-      ["PX", "EX", "PXAT", "EXAT"].includes(option) &&
-      next !== undefined &&
-      expiresMs === undefined &&
-      !keepsEnd
-    ) {
-      const amount = whole(next) * (option.startsWith("E") ? 1000 : 1);
-      if (amount <= 0) throw new RedisError("ERR invalid expire time in 'set' command");
-      expiresMs = option.endsWith("AT") ? amount : nowMs + amount;
+    else if (option === "KEEPTTL" && end === undefined) keepsEnd = true;
+    else if (endUnits.includes(option) && next !== undefined && !keepsEnd && (end?.unit ?? option) === option) {
+      end = { unit: option, amount: next };
       at++;
     } else throw new RedisError(syntax);
   }
+  // Only when all options are understood is the time looked at.
+  const expiresMs = end === undefined ? undefined : endOf(end.unit, end.amount, nowMs);
   const before = held(key!, context);
   const old = answersOld ? (textOf(key!, context) ?? null) : undefined;
   if ((condition === "NX" && before !== undefined) || (condition === "XX" && before === undefined)) return old ?? null;
   keyspace.set(key!, { type: "string", text: text! }, keepsEnd ? before?.expiresMs : expiresMs);
   return old === undefined ? ok : old;
+}
+
+const endUnits = ["PX", "EX", "PXAT", "EXAT"];
+
+function endOf(unit: string, text: string, nowMs: number): number {
+  const amount = whole(text) * (unit.startsWith("E") ? 1000 : 1);
+  if (amount <= 0) throw new RedisError("ERR invalid expire time in 'set' command");
+  return unit.endsWith("AT") ? amount : nowMs + amount;
 }
 
 function del(keys: readonly string[], context: CommandContext): Reply {
@@ -197,17 +196,37 @@ function del(keys: readonly string[], context: CommandContext): Reply {
   return count;
 }
 
-function increase(key: string, by: number, context: CommandContext): Reply {
-  const next = whole(textOf(key, context) ?? "0") + by;
-  if (!Number.isSafeInteger(next)) throw new RedisError("ERR increment or decrement would overflow");
+/** Numbers of 64 bits; in the reply as near as a number here can come, as clients do. */
+function increase(key: string, by: string, context: CommandContext): Reply {
+  const amount = long(by);
+  const next = long(textOf(key, context) ?? "0") + amount;
+  if (!isLong(next)) throw new RedisError("ERR increment or decrement would overflow");
   replace(key, { type: "string", text: String(next) }, context);
-  return next;
+  return Number(next);
+}
+
+function long(text: string): bigint {
+  const value = /^(0|-?[1-9]\d*)$/.test(text) ? BigInt(text) : undefined;
+  if (value === undefined || !isLong(value)) throw new RedisError("ERR value is not an integer or out of range");
+  return value;
+}
+
+function isLong(value: bigint): boolean {
+  return value === BigInt.asIntN(64, value);
 }
 
 function restMs(key: string, context: CommandContext): number {
   const found = held(key, context);
   if (found === undefined) return -2;
   return found.expiresMs === undefined ? -1 : Math.max(0, found.expiresMs - context.nowMs);
+}
+
+function expireIn(unitMs: number, isMoment = false): Command["run"] {
+  return ([key, amount, option], context) => {
+    if (option !== undefined) throw new RedisError(`ERR Unsupported option ${option}`);
+    const ms = whole(amount!) * unitMs;
+    return expire(key!, isMoment ? ms : context.nowMs + ms, context);
+  };
 }
 
 function expire(key: string, expiresMs: number, context: CommandContext): Reply {
@@ -262,10 +281,10 @@ function xadd([key, ...rest]: readonly string[], context: CommandContext): Reply
   const [wanted, ...fields] = rest.slice(at) as [string, ...string[]];
   const asked = wanted === "*" ? undefined : parseId(wanted, 0, true);
   if (fields.length === 0 || fields.length % 2 !== 0) throw wrongArity("xadd");
-  const before = stream(key!, context);
-  const last = before?.last ?? [0, 0];
   if (asked !== undefined && asked[0] === 0 && asked[1] === 0)
     throw new RedisError("ERR The ID specified in XADD must be greater than 0-0");
+  const before = stream(key!, context);
+  const last = before?.last ?? [0, 0];
   const id = nextId(asked, last, context.nowMs);
   if (compareIds(id, last) <= 0)
     throw new RedisError("ERR The ID specified in XADD is equal or smaller than the target stream top item");
@@ -286,9 +305,9 @@ function nextId(asked: StreamId | undefined, last: StreamId, nowMs: number): Str
 }
 
 function xdel([key, ...ids]: readonly string[], context: CommandContext): Reply {
-  const wanted = ids.map((id) => idText(parseId(id, 0, false)));
   const before = stream(key!, context);
   if (before === undefined) return 0;
+  const wanted = ids.map((id) => idText(parseId(id, 0, false)));
   const entries = before.entries.filter(({ id }) => !wanted.includes(idText(id)));
   if (entries.length < before.entries.length) replace(key!, { ...before, entries }, context);
   return before.entries.length - entries.length;
@@ -304,9 +323,10 @@ function range(
 ): Reply {
   const [first, last] = [bound(from, 0, 1), bound(to, Number.MAX_SAFE_INTEGER, -1)];
   let count = Number.POSITIVE_INFINITY;
-  if (rest.length > 0) {
-    if (rest.length !== 2 || rest[0]?.toUpperCase() !== "COUNT") throw new RedisError(syntax);
-    count = Math.max(0, whole(rest[1]!));
+  for (let at = 0; at < rest.length; at += 2) {
+    const amount = rest[at + 1];
+    if (rest[at]?.toUpperCase() !== "COUNT" || amount === undefined) throw new RedisError(syntax);
+    count = Math.max(0, whole(amount));
   }
   const found = stream(key, context);
   if (found === undefined) return [];

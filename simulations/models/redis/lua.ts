@@ -302,12 +302,27 @@ function textIn(value: LuaValue, what: string): string {
   throw new LuaError(`attempt to ${what} a ${typeOf(value)} value`);
 }
 
+function nameOf(value: LuaValue): string {
+  if (typeof value === "string" || typeof value === "number") return textIn(value, "name");
+  // A real one says where it is in memory.
+  if (value instanceof LuaTable || typeof value === "function") return `${typeOf(value)}: 0x0`;
+  return value === undefined ? "nil" : String(value);
+}
+
+/** As strtod of C reads it, which knows more than Lua's own syntax. */
 function toNumber(text: string): number | undefined {
+  const pattern =
+    /^[+-]?(?:0x(?<hex>[\da-f]*)(?:\.(?<rest>[\da-f]*))?(?:p(?<power>[+-]?\d+))?|(?<decimal>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)|(?<infinite>inf(?:inity)?)|nan)$/i;
   const trimmed = text.trim();
-  if (!/^[+-]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)$/.test(trimmed)) return undefined;
-  const isNegative = trimmed.startsWith("-");
-  const number = Number(trimmed.replace(/^[+-]/, ""));
-  return isNegative ? -number : number;
+  const groups = pattern.exec(trimmed)?.groups;
+  if (groups === undefined) return undefined;
+  const { hex, rest = "", power = "0", decimal, infinite } = groups;
+  if (hex !== undefined && hex + rest === "") return undefined;
+  let number = Number.NaN;
+  if (hex !== undefined) number = Number(`0x${hex}${rest}`) * 2 ** (Number(power) - 4 * rest.length);
+  else if (decimal !== undefined) number = Number(decimal);
+  else if (infinite !== undefined) number = Number.POSITIVE_INFINITY;
+  return trimmed.startsWith("-") ? -number : number;
 }
 
 /** As `%.<digits>g` of C writes it. */
@@ -363,10 +378,7 @@ function globalsOf({ keys, values, call }: LuaEnvironment): Map<string, LuaValue
       "tonumber",
       ([value]) => [typeof value === "string" ? toNumber(value) : typeof value === "number" ? value : undefined],
     ],
-    [
-      "tostring",
-      ([value]) => [typeof value === "boolean" || value === undefined ? String(value ?? "nil") : textIn(value, "name")],
-    ],
+    ["tostring", ([value]) => [nameOf(value)]],
     ["type", ([value]) => [typeOf(value)]],
     [
       "ipairs",

@@ -41,7 +41,8 @@ export class RedisData {
     return command.run(values, context);
   }
 
-  #script([verb = "", ...values]: readonly string[]): Reply {
+  #script([verb, ...values]: readonly string[]): Reply {
+    if (verb === undefined) throw wrongArity("script");
     switch (verb.toUpperCase()) {
       case "LOAD": {
         if (values.length !== 1) throw wrongArity("script|load");
@@ -51,6 +52,8 @@ export class RedisData {
       case "EXISTS":
         return values.map((digest) => Number(this.#scripts.has(digest.toLowerCase())));
       case "FLUSH":
+        if (values.length > 1 || !["SYNC", "ASYNC"].includes(values[0]?.toUpperCase() ?? "SYNC"))
+          throw new RedisError("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
         this.#scripts.clear();
         return { ok: "OK" };
       default:
@@ -100,6 +103,9 @@ export class RedisData {
   }
 }
 
+/** What a processor makes of a number that is none, or too large, when it must be a whole one. */
+const notALong = -(2 ** 63);
+
 function toLua(reply: Reply): LuaValue {
   if (reply === null) return false;
   if (typeof reply === "string" || typeof reply === "number") return reply;
@@ -114,7 +120,7 @@ function toLua(reply: Reply): LuaValue {
 function fromLua(value: LuaValue): Reply {
   if (value === undefined || value === false) return null;
   if (value === true) return 1;
-  if (typeof value === "number") return Math.trunc(value);
+  if (typeof value === "number") return Math.abs(value) < 2 ** 63 ? Math.trunc(value) : notALong;
   if (typeof value === "string") return value;
   if (!(value instanceof LuaTable)) return null;
   const [error, status] = [value.get("err"), value.get("ok")];
