@@ -2,6 +2,7 @@
  * `holdfast/simulations`: a deterministic world for the runtime and for users' machines, and checkers that judge what
  * happened in it. Start with `createWorld`; `createWorld({ seed })` twice is the same run twice.
  */
+export { type ConvergenceHistory, checkConvergence, type Sight } from "./checkers/convergence.ts";
 export {
   checkEffects,
   type EffectHistory,
@@ -9,10 +10,23 @@ export {
   type RecordedResult,
 } from "./checkers/effects.ts";
 export { checkExactlyOnce, type ExactlyOnceHistory, type SendAttempt } from "./checkers/exactly-once.ts";
+export {
+  type Call,
+  checkLinearizability,
+  linearize,
+  type RegisterInput,
+  type RegisterOutput,
+  register,
+  type SequentialModel,
+  type Verdict,
+} from "./checkers/linearizability.ts";
 export { checkOrder, type OrderHistory } from "./checkers/order.ts";
+export { checkParking, type Mishap, type ParkedActor, type ParkingHistory } from "./checkers/parking.ts";
+export { checkReplies, type KeyedReply, type ReplyHistory } from "./checkers/replies.ts";
 export { checkRevisions, type Operation, type RevisionHistory, type StoredRevision } from "./checkers/revisions.ts";
 export { checkSchedule, type MissedSlots, type ScheduleHistory } from "./checkers/schedule.ts";
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
+export { checkTokensAtResources, type FencedOperation } from "./checkers/tokens.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
 export type { Violation } from "./checkers/violation.ts";
 export { schedules as redLockSchedules, tellRedLock } from "./classics/redlock.ts";
@@ -49,6 +63,9 @@ export { type SimulateOptions, SimulationError, seedsIn, simulate, suiteOf } fro
 export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
 export { faultFamilies, type SwarmOptions, swarm } from "./run/swarm.ts";
 export { suiteNamed, suites } from "./suites/index.ts";
+export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
+export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
+export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
 export type { DiskFault, DiskModel } from "./world/disk-model.ts";

@@ -1,4 +1,4 @@
-/** The planted bugs still fit the sources; `npm run planted` shows that the properties find each of them. */
+/** The planted bugs still fit the sources; `npm run mutants` shows that the properties find each of them. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "vitest";
@@ -11,7 +11,7 @@ type PlantedBug = {
   readonly breaks: string;
 };
 
-const bugs = ["../../protocol/planted/bugs.json", "../../schedule/planted/bugs.json"].flatMap(
+const bugs = ["./bugs.json", "../../schedule/mutants/bugs.json"].flatMap(
   (file) => JSON.parse(readFileSync(new URL(file, import.meta.url), "utf8")) as readonly PlantedBug[],
 );
 

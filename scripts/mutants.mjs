@@ -1,0 +1,167 @@
+#!/usr/bin/env node
+/**
+ * Is the simulation any good? Each bug of simulations/protocol/mutants/bugs.json, or of a patch file, is put into a copy
+ * of the sources, one at a time; the property of the protocol must fail there. Beside it stands what the plain unit
+ * tests make of the same bug. docs/guides/mutants.md says how to try a bug of one's own.
+ *
+ *   npm run mutants -- [--patch file …] [--only text] [--runs 2000] [--seconds 60] [--seed 1] [--jobs 2] [--no-units] [--json]
+ *
+ * Ends with 0 when every bug was caught, 1 when one was missed, 2 when one could not be planted.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const { values } = parseArgs({
+  options: {
+    patch: { type: "string", multiple: true, default: [] },
+    only: { type: "string", default: "" },
+    runs: { type: "string", default: "2000" },
+    seconds: { type: "string", default: "60" },
+    seed: { type: "string", default: "1" },
+    jobs: { type: "string", default: "2" },
+    "no-units": { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+  },
+});
+
+/** Tests of single parts: no simulation, no server, no process of their own. */
+const unitTests = ["runtime/*.test.ts", "runtime/machine", "runtime/host", "runtime/testing/drop-in", "coordinator"];
+/** After a bug is caught, so long for a smaller case of it. */
+const shrinkMs = 30_000;
+const unitsMs = 180_000;
+
+const listed = JSON.parse(readFileSync(join(root, "simulations/protocol/mutants/bugs.json"), "utf8"));
+const patches = values.patch.map((file) => ({ name: file, patch: resolve(file), breaks: "" }));
+const bugs = patches.length > 0 ? patches : listed.filter(({ name }) => name.includes(values.only));
+
+const results = [];
+const waiting = [...bugs];
+await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+report();
+
+async function work() {
+  for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
+    const result = await tryBug(bug);
+    results.push(result);
+    if (!values.json) console.log(lineOf(result));
+  }
+}
+
+async function tryBug(bug) {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-mutant-"));
+  try {
+    const parts = ["runtime", "coordinator", "actors", "simulations", "docs", "README.md"];
+    for (const part of [...parts, "package.json", "tsconfig.json", "vitest.config.ts"])
+      if (existsSync(join(root, part))) cpSync(join(root, part), join(folder, part), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    const problem = bug.patch === undefined ? replaceIn(folder, bug) : applyPatch(folder, bug.patch);
+    if (problem !== undefined) return { name: bug.name, breaks: bug.breaks, planted: false, problem };
+    const property = await judgeByProperty(folder);
+    const units = values["no-units"] ? undefined : await judgeByUnits(folder);
+    return { name: bug.name, breaks: bug.breaks, planted: true, property, ...(units && { units }) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function replaceIn(folder, { file, find, replace }) {
+  const text = readFileSync(join(folder, file), "utf8");
+  if (text.split(find).length !== 2) return `what it replaces must stand in ${file} exactly once`;
+  writeFileSync(
+    join(folder, file),
+    text.replace(find, () => replace),
+  );
+  return undefined;
+}
+
+function applyPatch(folder, file) {
+  const applied = spawnSync("git", ["apply", "--whitespace=nowarn", file], { cwd: folder, encoding: "utf8" });
+  return applied.status === 0 ? undefined : (applied.stderr || String(applied.error)).trim();
+}
+
+async function judgeByProperty(folder) {
+  const smallest = join(folder, "smallest.json");
+  const { output } = await run(folder, ["simulations/protocol/protocol.test.ts"], {
+    HOLDFAST_RUNS: values.runs,
+    HOLDFAST_SEED: values.seed,
+    HOLDFAST_CPU_MS: String(Number(values.seconds) * 1_000),
+    HOLDFAST_SHRINK_MS: String(shrinkMs),
+    HOLDFAST_CASE_OUT: smallest,
+  });
+  const first = /protocol: failed in case (\d+), after (\d+) ms of the processor/.exec(output);
+  const rule = /rule: '([a-z-]+)'/.exec(output)?.[1] ?? (/WorldError/.test(output) ? "the world stopped" : undefined);
+  // A copy that does not even run has caught nothing.
+  if (first === null || rule === undefined) return { caught: false, output: output.slice(-2_000) };
+  const steps = existsSync(smallest) ? stepsOf(JSON.parse(readFileSync(smallest, "utf8"))) : undefined;
+  return { caught: true, seeds: Number(first[1]), seconds: Number(first[2]) / 1_000, rule, steps };
+}
+
+/** What somebody does in a case: a client's commands, and the troubles. */
+function stepsOf({ clients, troubles }) {
+  return clients.flat().length + troubles.length;
+}
+
+async function judgeByUnits(folder) {
+  const { output, seconds } = await run(
+    folder,
+    [...unitTests, "--bail", "1"],
+    { NATS_SERVER: "none", CI: "" },
+    unitsMs,
+  );
+  const caught = / FAIL /.test(output) || /Failed Suites/.test(output);
+  return { caught, seconds, ...(caught && { test: /FAIL\s+(.*)/.exec(output)?.[1] }) };
+}
+
+function run(folder, args, environment, limitMs = 1_200_000) {
+  const vitest = join(root, "node_modules/vitest/vitest.mjs");
+  const began = performance.now();
+  return new Promise((resolve) => {
+    let output = "";
+    const child = spawn(process.execPath, [vitest, "run", ...args], {
+      cwd: folder,
+      env: { ...process.env, NO_COLOR: "1", ...environment },
+    });
+    const limit = setTimeout(() => child.kill(), limitMs);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk) => {
+        output += chunk;
+      });
+    }
+    child.on("close", () => {
+      clearTimeout(limit);
+      resolve({ output, seconds: (performance.now() - began) / 1_000 });
+    });
+  });
+}
+
+function lineOf({ name, planted, problem, property, units }) {
+  if (!planted) return `NOT PLANTED  ${name}: ${problem}`;
+  const { caught, seeds, seconds, rule, steps, output } = property;
+  const byUnits =
+    units === undefined ? "" : `; unit tests: ${units.caught ? `caught in ${units.seconds.toFixed(0)} s` : "missed"}`;
+  if (!caught) return `MISSED  ${name}${byUnits}\n${output}`;
+  return `caught  ${name}: ${seeds} seeds, ${seconds.toFixed(1)} CPU s, ${steps ?? "?"} steps (${rule})${byUnits}`;
+}
+
+function report() {
+  const planted = results.filter((one) => one.planted);
+  const caught = planted.filter(({ property }) => property.caught);
+  const byUnits = planted.filter(({ units }) => units?.caught === true);
+  const steps = caught.map(({ property }) => property.steps ?? Number.POSITIVE_INFINITY).sort((a, b) => a - b);
+  const medianSteps = steps[Math.floor(steps.length / 2)];
+  const summary = { planted: planted.length, caught: caught.length, byUnits: byUnits.length, medianSteps };
+  if (values.json) console.log(JSON.stringify({ seed: Number(values.seed), ...summary, results }));
+  else {
+    const units = values["no-units"] ? "" : `, by the unit tests ${byUnits.length}`;
+    console.log(
+      `planted ${planted.length}, caught ${caught.length}${units}; ${medianSteps ?? "no"} steps in the median`,
+    );
+  }
+  process.exitCode =
+    planted.length < results.length || results.length === 0 ? 2 : caught.length < planted.length ? 1 : 0;
+}
