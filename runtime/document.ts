@@ -56,7 +56,10 @@ export type Document = {
   /** The state value in one line: leaf paths, joined by commas. For people and for `list`. */
   readonly state: string;
   readonly status: DocumentStatus;
-  /** When it was committed, by the owner's clock; never before the document it replaces. ISO 8601, UTC. */
+  /**
+   * When it was committed, by the owner's clock; never before the document it replaces, unless that is more than 5 s
+   * ahead of this clock: then 5 s ahead of it. ISO 8601, UTC.
+   */
   readonly at: string;
   /** Commits in this life, from 1. The actor's own revision, which receipts name. */
   readonly seq: number;

@@ -8,7 +8,7 @@ import type { Violation } from "../checkers/violation.ts";
 import { guard } from "../run/ambient.ts";
 import type { Fault } from "../run/fault.ts";
 import { inflict } from "../run/inflict.ts";
-import { clockAheadOf } from "../run/rules.ts";
+import { clockAheadOf, withinClocks } from "../run/rules.ts";
 import type { PublishFault, RequestFault } from "../world/bus-model.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 import type { FaultRates } from "../world/fault-plan.ts";
@@ -147,7 +147,10 @@ export async function runCase(given: Case, fullTrace = false, onDrawn?: (drawn: 
   return {
     world,
     healedMs,
-    violations: [...violations, ...judge({ world, attempts, performed, writes, clockAheadMs, hasSecondCopies })],
+    violations: [
+      ...violations,
+      ...withinClocks(faults, judge({ world, attempts, performed, writes, clockAheadMs, hasSecondCopies })),
+    ],
   };
 }
 

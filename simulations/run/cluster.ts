@@ -3,7 +3,7 @@
  * client, services outside. Troubles first, then everything heals and must come to rest, then whatever was still under
  * way arrives; at the end `rules.ts` judges. Start reading at `runCluster`.
  */
-import type { ActorHandle } from "../../runtime/client.ts";
+import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
 import { type ActorDefinition, definitionsOf } from "../../runtime/definition.ts";
@@ -79,8 +79,11 @@ export type CallStep = {
   readonly first?: boolean;
   /** `counter/a` */
   readonly to: string;
+  /** Input of the machine. Together with `send`: created if it must be, and sent to, in one commit. */
   readonly create?: unknown;
   readonly send?: { readonly type: string; readonly [field: string]: unknown };
+  /** Ends the actor and leaves a tombstone. */
+  readonly delete?: boolean;
   /** The caller's idempotency key. */
   readonly key?: string;
   /** How often it is asked again when no answer came. Default: 30 with a key, none without. */
@@ -358,12 +361,8 @@ class Work {
       step.to.slice(0, slash),
       step.to.slice(slash + 1),
     ) as ActorHandle<never>;
-    const options = step.key === undefined ? {} : { key: step.key };
     try {
-      const { revision, duplicate } =
-        step.send === undefined
-          ? await handle.create(step.create as never, options)
-          : await handle.send(step.send as never, options);
+      const { revision, duplicate } = await request(handle, step);
       Object.assign(result, { outcome: "acknowledged", revision, duplicate });
       return undefined;
     } catch (error) {
@@ -420,6 +419,14 @@ class Work {
       subscribe: (topic, listener) => bus.subscribe(topic, listener),
     };
   }
+}
+
+function request(handle: ActorHandle<never>, { create, send, delete: ends, key }: CallStep): Promise<SendResult> {
+  const options = key === undefined ? {} : { key };
+  if (ends === true) return handle.delete(options);
+  if (send === undefined) return handle.create(create as never, options);
+  if (create !== undefined) return handle.createAndSend(create as never, send as never, options);
+  return handle.send(send as never, options);
 }
 
 /** For a client, which knows the machines and runs nothing of them. */

@@ -26,13 +26,16 @@ export function tellFailure({ suite, violation, plan, shrunk }: Failure, replay:
 }
 
 export function tellStep(step: Step): string {
-  const { client = 1, waitMs, to, create, send, key, retries, ...rest } = step;
+  const { client = 1, waitMs, to, first, create, send, delete: ends, key, retries, ...rest } = step;
   if (to === undefined) return JSON.stringify(step);
   const wait = waitMs === undefined || waitMs === 0 ? "" : `waits ${String(waitMs)} ms, then `;
+  const made = create === undefined ? "" : ` from ${JSON.stringify(create)}`;
   const what =
-    send === undefined
-      ? `creates ${String(to)} ${JSON.stringify(create ?? null)}`
-      : `sends ${JSON.stringify(send)} to ${String(to)}`;
+    ends === true
+      ? `deletes ${String(to)}`
+      : send === undefined
+        ? `${first === true ? "first " : ""}creates ${String(to)}${made}`
+        : `sends ${JSON.stringify(send)} to ${String(to)}${create === undefined ? "" : `, which it creates${made} if it must`}`;
   const how =
     key === undefined
       ? retries === undefined

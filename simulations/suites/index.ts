@@ -8,6 +8,7 @@ import type { Plan, Step, Suite } from "../run/suite.ts";
 import { everyKind, faultFamilies, swarm } from "../run/swarm.ts";
 import { Dice } from "../world/dice.ts";
 import { judgeCluster, judgeSteps } from "./judge-cluster.ts";
+import { lives } from "./lives.ts";
 import { randomSetup, randomSteps, runRandom } from "./random-machines.ts";
 import { upgrades } from "./upgrades.ts";
 
@@ -57,6 +58,7 @@ export const suites: readonly Suite[] = [
     hosts(name, about, faultFamilies[name as keyof typeof faultFamilies]),
   ),
   hosts("everything", "all of it at once, each run with a choice of its own", everyKind),
+  lives,
   upgrades,
 ];
 
