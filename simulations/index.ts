@@ -66,6 +66,7 @@ export { suiteNamed, suites } from "./suites/index.ts";
 export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
 export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
 export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
+export { type Tale, tales } from "./suites/tales.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
 export type { DiskFault, DiskModel } from "./world/disk-model.ts";

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Explored, SimulateOptions, Suite } from "../../simulations/index.ts";
+import type { Explored, SimulateOptions, Suite, Tale } from "../../simulations/index.ts";
 import { type Duration, durationMs } from "../duration.ts";
 import { type Command, nothingMore, type OptionValues, ShownFailure, UsageError } from "./command.ts";
 
@@ -25,6 +25,8 @@ A seed that breaks a rule is shrunk first. Exit code 1 then.`,
     nothingMore(rest);
     const api = await import("../../simulations/index.ts");
     if (subject?.endsWith(".scenario")) return runScenario(api, subject, options);
+    const tale = api.tales.find(({ name }) => name === subject);
+    if (tale !== undefined) return tell(tale);
     const chosen = await suitesNamed(api, subject);
     const forMs = forIn(options.for) / chosen.length;
     const maxFailures = wholeIn("failures", options.failures ?? "1");
@@ -82,6 +84,15 @@ A seed that breaks a rule is shrunk first. Exit code 1 then.`,
   },
 };
 
+async function tell(tale: Tale) {
+  const lines: string[] = [];
+  const asTold = await tale.tell((line) => lines.push(line));
+  const text = `${lines.join("\n")}\n`;
+  const json = { tale: tale.name, asTold, lines };
+  if (!asTold) throw new ShownFailure("Violated", `${tale.name} did not go as it is told`, text, json);
+  return { json, text };
+}
+
 type Api = typeof import("../../simulations/index.ts");
 
 async function runScenario(api: Api, file: string, options: OptionValues) {
@@ -104,7 +115,7 @@ async function suitesNamed(api: Api, name: string | undefined): Promise<readonly
   const [file = "", wanted = "default"] = name.split("#");
   if (!existsSync(file))
     throw new UsageError(
-      `there is no suite and no file ${name}; suites: ${api.suites.map((suite) => suite.name).join(", ")}`,
+      `there is no suite and no file ${name}; suites: ${[...api.suites, ...api.tales].map(({ name: known }) => known).join(", ")}`,
     );
   const exported = (await import(pathToFileURL(resolve(file)).href)) as Readonly<Record<string, unknown>>;
   const value = exported[wanted] as Suite | SimulateOptions | undefined;
