@@ -31,6 +31,9 @@ export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/tr
 export type { Violation } from "./checkers/violation.ts";
 export { schedules as redLockSchedules, tellRedLock } from "./classics/redlock.ts";
 export { type Play, play as playRedLock, type Schedule, type Variant } from "./classics/redlock-play.ts";
+export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
+export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
+export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
 export {
   type Flushing,
   type ModelTime,
@@ -63,9 +66,6 @@ export { type SimulateOptions, SimulationError, seedsIn, simulate, suiteOf } fro
 export type { Looking, Plan, Ran, Step, Suite } from "./run/suite.ts";
 export { faultFamilies, type SwarmOptions, swarm } from "./run/swarm.ts";
 export { suiteNamed, suites } from "./suites/index.ts";
-export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
-export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
-export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
 export { type Tale, tales } from "./suites/tales.ts";
 export type { BusModel, BusSettings, PublishFault, RequestFault } from "./world/bus-model.ts";
 export type { Dice, RangeMs } from "./world/dice.ts";
