@@ -174,27 +174,29 @@ function handOver(cluster: Cluster, m: Message, isLost: boolean, copyStays: bool
 
 /** Nothing fails any more: there must be a leader, and a proposal reach every member, within ten election time-outs. */
 function recover(cluster: Cluster): void {
-  const reached = (leader: Member) =>
-    cluster.members.every(
-      (member) => !leader.raw.raft.tracker.progress.has(member.id) || member.applied === leader.applied,
-    );
-  for (let ticks = 0; ticks < 10 * electionTicks; ticks++) {
-    for (const member of cluster.members) {
-      cluster.on(member, (raw) => raw.tick());
-      cluster.settle();
-    }
-  }
-  const leader = cluster.leader();
-  if (leader === undefined) throw new Error(`no leader within ten election time-outs of healing\n${cluster}`);
-  const before = leader.applied;
-  cluster.propose(leader);
-  for (let ticks = 0; ticks < 2 * electionTicks; ticks++) {
-    cluster.settle();
-    for (const member of cluster.members) cluster.on(member, (raw) => raw.tick());
-  }
-  cluster.settle();
-  if (leader.applied <= before || !reached(leader))
-    throw new Error(`a proposal does not reach every member\n${cluster}`);
+  const hasSettled = () => {
+    const leader = cluster.leader();
+    return leader !== undefined && leader.applied === leader.raw.raft.log.lastIndex() && isEverywhere(cluster, leader);
+  };
+  const until = (ticks: number, isDone: () => boolean) => {
+    for (let left = ticks; left > 0 && !isDone(); left--)
+      for (const member of cluster.members) {
+        cluster.on(member, (raw) => raw.tick());
+        cluster.settle();
+      }
+    return isDone();
+  };
+  if (!until(10 * electionTicks, hasSettled))
+    throw new Error(`no leader whom all follow within ten election time-outs of healing\n${cluster}`);
+  const before = cluster.leader()!.applied;
+  cluster.propose(cluster.leader()!);
+  const isApplied = () => hasSettled() && cluster.leader()!.applied > before;
+  if (!until(2 * electionTicks, isApplied)) throw new Error(`a proposal does not reach every member\n${cluster}`);
+}
+
+function isEverywhere(cluster: Cluster, leader: Member): boolean {
+  const { progress } = leader.raw.raft.tracker;
+  return cluster.members.every(({ id, applied }) => !progress.has(id) || applied === leader.applied);
 }
 
 test("no schedule of crashes, losses, copies, reorderings and changes of membership breaks an invariant", () => {
