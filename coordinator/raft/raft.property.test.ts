@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Cluster, type ClusterOptions, electionTicks, type Member } from "./cluster.fixture.ts";
-import type { ConfChangeSingle, ConfChangeTransition, Message, NodeId } from "./messages.ts";
+import { type ConfChangeSingle, type ConfChangeTransition, type Message, type NodeId, none } from "./messages.ts";
 
 /** Dice that depend on a number alone (mulberry32). */
 function dice(seed: number): (below: number) => number {
@@ -18,7 +18,9 @@ function dice(seed: number): (below: number) => number {
 type Step =
   | { kind: "burst"; seed: number; steps: number; lossPercent: number; copyPercent: number }
   | { kind: "crash" | "crashInWrite" | "restart" | "transfer" | "forget" | "unreachable"; node: number }
-  | { kind: "propose" | "read" | "isolate" | "rejoin"; node: number }
+  | { kind: "propose" | "read" | "isolate" | "rejoin" | "campaign"; node: number }
+  /** Whoever leads, and believes it, is given proposals, and may be cut off. */
+  | { kind: "lead"; count: number; isCut: boolean }
   | { kind: "compact"; node: number; keep: number }
   | { kind: "change"; node: number; transition: ConfChangeTransition; changes: ConfChangeSingle[] };
 
@@ -46,13 +48,24 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 5,
-    arbitrary: fc.record({ kind: fc.constantFrom("propose" as const, "propose" as const, "read" as const), node }),
+    arbitrary: fc.record({ kind: fc.constantFrom("propose" as const, "read", "campaign", "campaign"), node }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("lead" as const),
+      count: fc.nat(3),
+      isCut: fc.constantFrom(true, false, false),
+    }),
   },
   {
     weight: 4,
     arbitrary: fc.record({ kind: fc.constantFrom("crash" as const, "crashInWrite", "restart", "restart"), node }),
   },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("isolate" as const, "rejoin"), node }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constantFrom("isolate" as const, "rejoin", "rejoin", "rejoin"), node }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("transfer" as const, "forget", "unreachable"), node }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("compact" as const), node, keep: fc.nat(3) }) },
   {
@@ -87,7 +100,7 @@ const scheduleArbitrary: fc.Arbitrary<Schedule> = fc.record({
   isAsync: fc.boolean(),
   isProtected: fc.constantFrom(true, true, true, false),
   isSmall: fc.boolean(),
-  steps: fc.array(stepArbitrary, { minLength: 10, maxLength: 60, size: "max" }),
+  steps: fc.array(stepArbitrary, { minLength: 30, maxLength: 100, size: "max" }),
 });
 
 type Tally = { leaders: number; committed: number; reads: number; snapshots: number };
@@ -121,15 +134,23 @@ function runSchedule({ seed, voters, isAsync, isProtected, isSmall, steps }: Sch
 }
 
 function takeStep(cluster: Cluster, isolated: Set<NodeId>, step: Exclude<Step, { kind: "burst" }>): void {
+  if (step.kind === "lead") {
+    for (const leader of cluster.members.filter(({ isUp, raw }) => isUp && raw.raft.state === "StateLeader")) {
+      for (let left = step.count; left > 0; left--) cluster.propose(leader);
+      if (step.isCut) isolated.add(leader.id);
+    }
+    return;
+  }
   const member = cluster.members[step.node]!;
   if (step.kind === "crash") cluster.crash(member);
   else if (step.kind === "crashInWrite") cluster.processReady(member, false);
-  else if (step.kind === "restart") cluster.restart(member);
+  else if (step.kind === "restart") for (const each of cluster.members) cluster.restart(each);
   else if (step.kind === "isolate") isolated.add(member.id);
   else if (step.kind === "rejoin") isolated.clear();
   else if (step.kind === "propose") cluster.propose(member);
   else if (step.kind === "read") cluster.read(member);
   else if (step.kind === "compact" && member.isUp) member.compact(step.keep);
+  else if (step.kind === "campaign") cluster.on(member, (raw) => raw.campaign());
   else if (step.kind === "forget") cluster.on(member, (raw) => raw.forgetLeader());
   else if (step.kind === "change") {
     const change = { kind: "v2" as const, transition: step.transition, changes: step.changes, context: "" };
@@ -176,7 +197,9 @@ function handOver(cluster: Cluster, m: Message, isLost: boolean, copyStays: bool
 function recover(cluster: Cluster): void {
   const hasSettled = () => {
     const leader = cluster.leader();
-    return leader !== undefined && leader.applied === leader.raw.raft.log.lastIndex() && isEverywhere(cluster, leader);
+    if (leader === undefined || !isEverywhere(cluster, leader)) return false;
+    // While it hands over its leadership, it takes no proposals.
+    return leader.applied === leader.raw.raft.log.lastIndex() && leader.raw.raft.leadTransferee === none;
   };
   const until = (ticks: number, isDone: () => boolean) => {
     for (let left = ticks; left > 0 && !isDone(); left--)
