@@ -1,4 +1,8 @@
 /** `holdfast/coordinator`: leases with fencing tokens, for the runtime's partitions and for a service's own jobs. */
+import type { KV } from "@nats-io/kv";
+import { SystemClock } from "../runtime/adapters/system-clock.ts";
+import type { FencedRegister } from "../runtime/ports/fenced-register.ts";
+import { KvRegister } from "./guards/kv-register.ts";
 
 export type { Claim, FencedRegister } from "../runtime/ports/fenced-register.ts";
 export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
@@ -11,7 +15,6 @@ export {
   parseClaim,
   tokenHeader,
 } from "./guards/http.ts";
-export { KvRegister } from "./guards/kv-register.ts";
 export { MemoryFence } from "./guards/memory-fence.ts";
 export { type SqlDialect, SqlGuard, type SqlGuardOptions, type SqlRun } from "./guards/sql.ts";
 export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
@@ -37,3 +40,8 @@ export type {
   SessionAttributes,
   SessionInfo,
 } from "./ports/lease-service.ts";
+
+/** A fenced register in a bucket of one's own. `timeoutMs`: until an outcome is told as unknown. Default: 5,000. */
+export function kvRegister(kv: KV, options?: { readonly timeoutMs?: number }): FencedRegister {
+  return new KvRegister(kv, new SystemClock(), options);
+}

@@ -7,6 +7,7 @@ import { registerContract } from "../../runtime/ports/fenced-register.contract.t
 import type { Claim } from "../../runtime/ports/fenced-register.ts";
 import { describeWithNats, natsVersions } from "../../runtime/testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "../../runtime/testing/nats-server.ts";
+import { kvRegister } from "../index.ts";
 import { FencedError } from "../lease/errors.ts";
 import { Guard } from "./guard.ts";
 import { KvRegister } from "./kv-register.ts";
@@ -39,7 +40,7 @@ for (const binary of natsVersions) {
     );
 
     test("a guard over it throws what is refused", async () => {
-      const guard = new Guard(new KvRegister(await bucket(), clock));
+      const guard = new Guard(kvRegister(await bucket()));
       expect(await guard.install("k", claim(1))).toBeUndefined();
       expect(await guard.write("k", claim(1), "v", "e")).toBe(true);
       expect(await guard.write("k", claim(1), "v", "e")).toBe(false);
