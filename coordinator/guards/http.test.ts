@@ -80,6 +80,9 @@ describe("a handler in the way of fetch", () => {
     const first = handle(ask("/a", claim(1)));
     expect((await handle(ask("/a", claim(2)))).status).toBe(503);
     const second = handle(ask("/a", claim(2)));
+    // Also behind the one who gave up.
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    expect(said).toEqual(["n1 begins"]);
     finish();
     expect((await first).status).toBe(200);
     expect((await second).status).toBe(200);

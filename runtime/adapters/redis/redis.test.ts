@@ -1,9 +1,10 @@
 /** The register and the log keep their contracts on the model and on a real server, also when that is gone in between. */
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RedisModel } from "../../../simulations/models/redis/redis-model.ts";
 import { logContract } from "../../ports/execution-log.contract.ts";
 import { registerContract } from "../../ports/fenced-register.contract.ts";
-import type { Claim } from "../../ports/fenced-register.ts";
+import { type Claim, mayAct, type RegisterState } from "../../ports/fenced-register.ts";
 import { ManualClock } from "../../testing/manual-clock.ts";
 import { describeWithRedis } from "../../testing/redis.fixture.ts";
 import { type RedisServer, startRedisServer } from "../../testing/redis-server.ts";
@@ -63,6 +64,39 @@ function judge(link: () => RedisLink): void {
 describe("on the model", () => {
   const model = new RedisModel({ name: "model", time: still });
   judge(() => model.link("test"));
+
+  test("any sequence of claims and effects ends as a slow, obvious register says", async () => {
+    const part = fc.constantFrom(0, 1, 2, 9, 10, Number.MAX_SAFE_INTEGER);
+    const step = fc.record({
+      token: fc.tuple(part, part),
+      holder: fc.constantFrom("n1", "n2"),
+      effect: fc.constantFrom("e", "f", ""),
+      installs: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
+        model.execute("FLUSHALL");
+        const register = new RedisRegister(model.link("test"), clock);
+        let state: RegisterState | undefined;
+        for (const [index, { token, holder, effect, installs }] of steps.entries()) {
+          const by: Claim = { token, holder };
+          const { kind } = installs
+            ? await register.install("k", by)
+            : await register.write({ key: "k", claim: by, value: `${index}`, effect });
+          if (!mayAct(state?.claim, by)) expect(kind).toBe("fenced");
+          else if (installs || effect === state?.effect) {
+            expect(kind).toBe(installs ? "installed" : "repeated");
+            state = { claim: by, value: state?.value, effect: state?.effect };
+          } else {
+            expect(kind).toBe("applied");
+            state = { claim: by, value: `${index}`, effect };
+          }
+          expect(await register.read("k")).toEqual(state);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
 });
 
 describe("answers that are lost", () => {
