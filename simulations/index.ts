@@ -34,6 +34,7 @@ export { type Play, play as playRedLock, type Schedule, type Variant } from "./c
 export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
 export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
 export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
+export { redisLink } from "./models/redis/node-link.ts";
 export {
   type Flushing,
   type ModelTime,

@@ -7,9 +7,9 @@ import { RedLock } from "../../coordinator/backends/redis/redlock.ts";
 import type { Session } from "../../coordinator/ports/lease-service.ts";
 import type { UnfencedLock } from "../../coordinator/ports/unfenced-locks.ts";
 import { RedisRegister } from "../../runtime/adapters/redis/register.ts";
-import type { RedisLink } from "../../runtime/adapters/redis-link/link.ts";
 import type { Clock } from "../../runtime/ports/clock.ts";
 import type { Claim } from "../../runtime/ports/fenced-register.ts";
+import { redisLink } from "../models/redis/node-link.ts";
 import { RedisModel } from "../models/redis/redis-model.ts";
 import type { SimulatedNode } from "../world/node.ts";
 import { createWorld, type World } from "../world/world.ts";
@@ -166,15 +166,6 @@ async function enter(stage: Stage, name: Client, variant: Variant, schedule: Sch
   return { name, node, clock, acquire, hold: undefined, seen: undefined, believes: false, tail: Promise.resolve() };
 }
 
-/** Through the gate of the node: held back while it is stopped. */
-function linkOf(node: SimulatedNode, model: RedisModel): RedisLink {
-  const link = model.link(node.name);
-  return {
-    name: link.name,
-    send: (command, timeoutMs) => node.effect(() => link.send(command, timeoutMs)),
-  };
-}
-
 // ---- how a lock or a lease is got ----
 
 function redLock(
@@ -184,7 +175,7 @@ function redLock(
   variant: Variant,
   { instanceTimeoutMs }: Schedule,
 ): Player["acquire"] {
-  const links = [...stage.redis.values()].map((model) => linkOf(node, model));
+  const links = [...stage.redis.values()].map((model) => redisLink(node, model));
   const locks = new RedLock(
     links,
     { clock, random: node.ports.random },
@@ -263,7 +254,7 @@ async function acquire(stage: Stage, player: Player): Promise<void> {
 async function read(stage: Stage, player: Player, variant: Variant): Promise<void> {
   if (player.hold === undefined) return;
   if (variant === "unfenced") {
-    const outcome = await linkOf(player.node, stage.register).send(["GET", key], 5_000);
+    const outcome = await redisLink(player.node, stage.register).send(["GET", key], 5_000);
     player.seen = Number(outcome.kind === "reply" ? (outcome.value ?? 0) : Number.NaN);
     stage.tell(`${player.name} reads ${player.seen}`);
     return;
@@ -302,7 +293,7 @@ async function write(stage: Stage, player: Player, variant: Variant): Promise<vo
   if (player.hold === undefined || player.seen === undefined || !player.believes) return;
   const value = String(player.seen + 1);
   if (variant === "unfenced") {
-    const outcome = await linkOf(player.node, stage.register).send(["SET", key, value], 5_000);
+    const outcome = await redisLink(player.node, stage.register).send(["SET", key, value], 5_000);
     if (outcome.kind === "reply") stage.accepted.push(player.name);
     stage.tell(`${player.name} writes ${value}: ${outcome.kind === "reply" ? "accepted" : outcome.kind}`);
     return;
@@ -316,7 +307,7 @@ async function write(stage: Stage, player: Player, variant: Variant): Promise<vo
 }
 
 function registerOf(stage: Stage, player: Player): RedisRegister {
-  return new RedisRegister(linkOf(player.node, stage.register), player.node.ports.clock, { prefix: "" });
+  return new RedisRegister(redisLink(player.node, stage.register), player.node.ports.clock, { prefix: "" });
 }
 
 function countOf(stage: Stage, variant: Variant): number {

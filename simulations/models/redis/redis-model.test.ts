@@ -284,7 +284,7 @@ describeWithRedis("on a real server", () => {
     await connection.ready();
   };
   beforeAll(async () => {
-    server = await startRedisServer();
+    server = await startRedisServer({ config: ["--repl-diskless-sync-delay", "0"] });
     await open();
   });
   afterAll(async () => {
@@ -307,5 +307,21 @@ describeWithRedis("on a real server", () => {
         await open();
       },
     });
+  });
+
+  test("a replica refuses to write, copies, and goes on with what it had when it takes over", async () => {
+    const replica = await startRedisServer({ replicaOf: server.port });
+    const copy = await openRedis(replica.url, new SystemClock());
+    await copy.ready();
+    await connection.send(["SET", "copied", "1"], 5_000);
+    const arrived = async () => (await copy.send(["GET", "copied"], 5_000)) as { value?: unknown };
+    while ((await arrived()).value !== "1") await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await copy.send(["SET", "x", "1"], 5_000)).toEqual(refused("READONLY"));
+    expect(await copy.send(["EVAL", "return redis.call('SET', 'x', '1')", "0"], 5_000)).toEqual(refused("READONLY"));
+    expect(await copy.send(["REPLICAOF", "NO", "ONE"], 5_000)).toEqual(reply("OK"));
+    expect(await copy.send(["SET", "x", "1"], 5_000)).toEqual(reply("OK"));
+    expect(await copy.send(["GET", "copied"], 5_000)).toEqual(reply("1"));
+    await copy.close();
+    await replica.stop();
   });
 });
