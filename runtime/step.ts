@@ -296,7 +296,7 @@ class Run {
 
   migrate(): void {
     for (const event of this.actor.pendingEvents.splice(0)) {
-      this.#note({ ...this.#encodeEvent(event), by: "migration" });
+      this.#noteEvent(event, "by", "migration");
       this.#inTree((tree) => tree.send(event, this.#nowMs));
     }
   }
@@ -518,7 +518,7 @@ class Run {
       if (n <= upTo) continue;
       upTo = n;
       if (unusable) continue;
-      this.#note({ ...this.#encodeEvent(event), from: sender.key });
+      this.#noteEvent(event, "from", sender.key);
       this.#inTree((tree) => tree.send(event, this.#nowMs));
     }
     actor.inbox.mark(sender, upTo, number, this.#nowMs);
@@ -569,7 +569,7 @@ class Run {
   #fire(n: number): void {
     const timer = this.actor.tree?.system.timers.get(n);
     if (timer === undefined) return;
-    this.#note({ ...this.#encodeEvent(timer.event), timer: `t${n}` });
+    this.#noteEvent(timer.event, "timer", `t${n}`);
     this.#inTree((tree) => tree.fire(n, this.#nowMs));
   }
 
@@ -602,7 +602,7 @@ class Run {
   #relay(input: Extract<Input, { kind: "relay" }>): Reply {
     const { tree, head } = this.actor;
     if (tree?.ref(input.target) === undefined || head?.status !== "active") return { kind: "done" };
-    this.#note({ ...this.#encodeEvent(input.event), by: input.source ?? "outside" });
+    this.#noteEvent(input.event, "by", input.source ?? "outside");
     this.#inTree(() => tree.relay(input.source, input.target, input.event, this.#nowMs));
     return { kind: "done" };
   }
@@ -811,6 +811,12 @@ class Run {
     const field = Object.hasOwn(cause, "key") ? "@key" : "key";
     const full: Cause = key === undefined ? cause : { ...cause, [field]: describeKey(key) };
     this.#causes.push(JSON.stringify(this.#redacted(full)));
+  }
+
+  /** An event and where it came from. A field of that name of the event's own stays as it is. */
+  #noteEvent(event: Event, field: "by" | "from" | "timer", origin: string): void {
+    const body = this.#encodeEvent(event);
+    this.#note({ ...body, [Object.hasOwn(body, field) ? `@${field}` : field]: origin });
   }
 
   #redacted(cause: Cause): Cause {

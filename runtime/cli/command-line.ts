@@ -29,6 +29,7 @@ import { ls } from "./ls.ts";
 import { linkTo, type NatsLink, natsOptions, natsTarget } from "./nats-target.ts";
 import { nodes } from "./nodes.ts";
 import { parked } from "./parked.ts";
+import { replay } from "./replay.ts";
 import { resume } from "./resume.ts";
 import { send } from "./send.ts";
 import { openSession, type Session } from "./session.ts";
@@ -51,6 +52,7 @@ const commands: Readonly<Record<string, Command>> = {
   parked,
   resume,
   graph,
+  replay,
   backup,
   info,
   simulate,

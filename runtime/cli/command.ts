@@ -30,6 +30,9 @@ export const options = {
   "inbox-prefix": { type: "string" },
   monitor: { type: "string" },
   role: { type: "string" },
+  from: { type: "string" },
+  fork: { type: "string" },
+  fault: { type: "string" },
 } as const;
 
 export type OptionName = keyof typeof options;
@@ -62,6 +65,9 @@ export type OptionValues = {
   readonly "inbox-prefix"?: string;
   readonly monitor?: string;
   readonly role?: string;
+  readonly from?: string;
+  readonly fork?: string;
+  readonly fault?: string;
 };
 
 export type Call = {

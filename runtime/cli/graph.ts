@@ -1,8 +1,6 @@
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { ControlError } from "../control/errors.ts";
 import { drawn } from "../control/host-verbs.ts";
 import { actorIn, type Command, nothingMore, UsageError } from "./command.ts";
+import { exportedFrom } from "./exported.ts";
 
 export const graph: Command = {
   usage: "graph <type> [id] [--machine file#export]",
@@ -35,19 +33,7 @@ function shown(subject: object, graph: { readonly mermaid: string; readonly stat
 
 /** A machine, or the actor definition around one. */
 async function machineFrom(given: string): Promise<unknown> {
-  const hash = given.lastIndexOf("#");
-  const [file, wanted] = hash < 0 ? [given, undefined] : [given.slice(0, hash), given.slice(hash + 1)];
-  let exported: Readonly<Record<string, unknown>>;
-  try {
-    exported = (await import(pathToFileURL(resolve(file)).href)) as Readonly<Record<string, unknown>>;
-  } catch (cause) {
-    throw new ControlError("NoMachine", `${file} cannot be loaded: ${(cause as Error).message}`, { cause });
-  }
-  const names = Object.keys(exported);
-  const name = wanted ?? (names.includes("default") || names.length !== 1 ? "default" : (names[0] as string));
-  const value = Object.hasOwn(exported, name) ? exported[name] : undefined;
-  if (value === undefined)
-    throw new ControlError("NoMachine", `${file} does not export ${name}; it exports ${names.join(", ") || "nothing"}`);
+  const value = await exportedFrom(given);
   const { logic } = value as { readonly logic?: unknown };
   return logic ?? value;
 }

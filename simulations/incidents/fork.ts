@@ -1,0 +1,173 @@
+/**
+ * An incident taken up in the simulator: the document of a kept revision is put into a world's store, the production host
+ * runs it there, callers send what they sent later, and one fault strikes that did not strike then.
+ */
+
+import { fromPromise } from "xstate";
+import type { ActorDefinition } from "../../runtime/definition.ts";
+import { type Cause, type Document, readDocument } from "../../runtime/document.ts";
+import { hashText } from "../../runtime/hash.ts";
+import { actorKey } from "../../runtime/keys.ts";
+import { Tree } from "../../runtime/machine/tree.ts";
+import type { Difference, KeptRevision } from "../../runtime/replay.ts";
+import { type Attempt, bootHosts, Client } from "../protocol/rig.ts";
+import { createWorld, type World } from "../world/world.ts";
+
+export const forkFaults = ["none", "crash", "freeze", "unknown", "duplicate"] as const;
+export type ForkFault = (typeof forkFaults)[number];
+
+export function isForkFault(text: string): text is ForkFault {
+  return (forkFaults as readonly string[]).includes(text);
+}
+
+export type Fork = {
+  readonly definition: ActorDefinition;
+  readonly history: readonly KeptRevision[];
+  /** The actor's own revision to go on from. */
+  readonly revision: number;
+  readonly fault: ForkFault;
+  readonly seed?: string;
+};
+
+export type ForkOutcome = {
+  readonly steps: readonly { readonly at: number; readonly text: string }[];
+  /** Whether state and context are in the end what they were in the last kept revision. */
+  readonly isSameEnd: boolean;
+  readonly differences: readonly Difference[];
+};
+
+/** The work of effects is not done again: a fork is about the actor, not about the world outside. */
+export async function forkIncident({
+  definition,
+  history,
+  revision,
+  fault,
+  seed = "fork",
+}: Fork): Promise<ForkOutcome> {
+  const documents = history.flatMap(({ text }) => readable(text) ?? []);
+  const start = documents.find(({ seq }) => seq === revision);
+  const end = documents.at(-1);
+  if (start === undefined || end === undefined)
+    throw new Error(`revision ${revision} is not kept; kept are ${documents.map(({ seq }) => seq).join(", ")}`);
+  const startMs = Date.parse(start.at);
+  const world = createWorld({ seed, epochMs: startMs, leases: { partitions: 1, ttlMs: 3_000 } });
+  const key = actorKey(start.type, start.id);
+  const later = documents.filter(({ seq }) => seq > revision);
+  const results = resultsIn(later);
+  const value = JSON.stringify({ ...start, token: [0, 0] });
+  const written = world.store.data.write(
+    { key, value, header: { commit: start.commit, hash: hashText(value) }, expect: 0, token: [0, 0] },
+    "incident",
+    0,
+  );
+  if (written.kind !== "written") throw new Error(`the document could not be put into the world: ${written.kind}`);
+  bootHosts(world, ["n1", "n2"], [], () => ({ [start.type]: withResults(definition, results) }));
+  plan(world, fault);
+  const attempts: Attempt[] = [];
+  const client = new Client(world, "caller", attempts);
+  const work = send(world, client, key, later, startMs);
+  await world.settle(work, 400 * 24 * 3_600_000);
+  world.heal();
+  for (const node of ["n1", "n2"]) if (world.node(node).state === "crashed") world.node(node).restart();
+  await world.run({ forMs: Math.max(10_000, Date.parse(end.at) - startMs - world.nowMs + 10_000) });
+  return outcomeOf(world, key, end);
+}
+
+function readable(text: string): Document | undefined {
+  try {
+    return readDocument(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** What each work gave then, by its number. */
+function resultsIn(documents: readonly Document[]): ReadonlyMap<number, Cause> {
+  const causes = documents.flatMap((document) => document.causes);
+  return new Map(
+    causes.flatMap((cause) => (cause.type.startsWith("xstate.promise.") ? [[Number(cause.n), cause]] : [])),
+  );
+}
+
+function withResults(definition: ActorDefinition, results: ReadonlyMap<number, Cause>): ActorDefinition {
+  // Logic that is given by name is replaced by what it gave; actions stay, and do what they do.
+  const { logic } = definition as unknown as {
+    logic: { provide?: (given: object) => unknown; implementations?: object };
+  };
+  const names = Object.keys((logic.implementations as { actors?: object } | undefined)?.actors ?? {});
+  if (typeof logic.provide !== "function" || names.length === 0 || results.size === 0) return definition;
+  const queue = [...results.values()];
+  const codec = Tree.codec({});
+  const again = async () => {
+    const cause = queue.shift();
+    if (cause === undefined) return undefined;
+    const value = codec.decodeValue(cause.data as never);
+    if (cause.type.endsWith(".reject")) throw value;
+    return value;
+  };
+  return {
+    ...definition,
+    logic: logic.provide({ actors: Object.fromEntries(names.map((name) => [name, fromPromise(again)])) }) as never,
+  };
+}
+
+function plan(world: World, fault: ForkFault): void {
+  switch (fault) {
+    case "crash":
+      for (const node of ["n1", "n2"])
+        world.node(node).crashAt("store.write:answer", { nth: 2, restartAfterMs: 1_000 });
+      break;
+    case "freeze":
+      for (const node of ["n1", "n2"]) world.node(node).freezeAt("store.write:answer", 10_000, { nth: 2 });
+      break;
+    case "unknown":
+      world.store.faults.next("write", 2, "unknown-applied");
+      break;
+    case "duplicate":
+      world.bus.requestFaults.rates = { duplicate: 1 };
+      break;
+  }
+}
+
+/** Callers' events at the times at which they were committed. Timers, results and messages come from the world itself. */
+async function send(
+  world: World,
+  client: Client,
+  key: string,
+  later: readonly Document[],
+  startMs: number,
+): Promise<void> {
+  for (const { at, causes } of later) {
+    for (const cause of causes) {
+      const field = Object.hasOwn(cause, "@key") ? "@key" : "key";
+      if (cause[field] === undefined || cause.type.startsWith("xstate.") || cause.type.startsWith("holdfast."))
+        continue;
+      const { [field]: id, ...event } = cause;
+      await world.sleep(Math.max(0, Date.parse(at) - startMs - world.nowMs));
+      await client.run({ actor: key, id: String(id), op: "event", value: event, callersKey: true });
+    }
+  }
+}
+
+function outcomeOf(world: World, key: string, end: Document): ForkOutcome {
+  const stored = world.store.peek(key);
+  const now = stored === undefined ? undefined : readDocument(stored.value);
+  const steps = world.store.log.flatMap((change) => {
+    if (change.key !== key || change.value === undefined) return [];
+    const { atMs } = change;
+    const document = readable(change.value);
+    const causes = document?.causes.map(({ type }) => type).join(", ");
+    return [{ at: atMs, text: `${document?.seq ?? "?"} ${document?.state ?? ""} by ${causes}` }];
+  });
+  const root = (document: Document | undefined) => {
+    const snap = document?.actors.s0?.snap as { readonly context?: unknown } | undefined;
+    return { state: document?.state, status: document?.status, context: snap?.context };
+  };
+  const [before, after] = [root(end), root(now)];
+  const differences = (["state", "status", "context"] as const).flatMap((path): Difference[] =>
+    JSON.stringify(before[path]) === JSON.stringify(after[path])
+      ? []
+      : [{ path, before: before[path] as never, after: after[path] as never }],
+  );
+  return { steps, isSameEnd: differences.length === 0, differences };
+}
