@@ -31,6 +31,8 @@ export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/tr
 export type { Violation } from "./checkers/violation.ts";
 export { schedules as redLockSchedules, tellRedLock } from "./classics/redlock.ts";
 export { type Play, play as playRedLock, type Schedule, type Variant } from "./classics/redlock-play.ts";
+export { tellScheduler } from "./classics/scheduler.ts";
+export { type Fork, type ForkFault, type ForkOutcome, forkIncident } from "./incidents/fork.ts";
 export { ConnectionModel, type ConnectionSettings, natsPlace } from "./models/jetstream/connection.ts";
 export { NatsModel, type NatsSettings } from "./models/jetstream/index.ts";
 export { ServerModel, type ServerSettings } from "./models/jetstream/server.ts";
