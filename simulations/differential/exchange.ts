@@ -21,7 +21,7 @@ export type Party = {
   pass(ms: number): Promise<void>;
 };
 
-const answerMs = 3_000;
+const answerMs = 20_000;
 
 /** How long a delivery too many is waited for. */
 const moreMs = 3;

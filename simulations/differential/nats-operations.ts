@@ -27,9 +27,16 @@ type Message = Omit<WireMessage, "reply" | "storedUnder">;
 /** Which of a version's abilities an episode may use. */
 export type Abilities = { readonly level: number; readonly servers: number };
 
-export function newEpisode(number: number, dice: Dice, { level, servers }: Abilities, withTtl: boolean): Episode {
+export function newEpisode(
+  number: number,
+  dice: Dice,
+  { level, servers }: Abilities,
+  withTtl: boolean,
+  isSlow: boolean,
+): Episode {
   const bucket = `d${number}`;
-  const isNew = dice.chance(0.75);
+  // Where the oldest goes first, a kill may cost more than what was under way; our buckets refuse what is new.
+  const isNew = isSlow || dice.chance(0.75);
   const isLimited = dice.chance(0.2);
   return {
     stream: `KV_${bucket}`,
@@ -48,7 +55,7 @@ export function newEpisode(number: number, dice: Dice, { level, servers }: Abili
       ...(isLimited && dice.chance(0.5) && { max_bytes: dice.whole(1_000, 6_000) }),
       ...(dice.chance(0.3) && { max_msg_size: 400 }),
       ...(level >= 2 && dice.chance(0.8) && { allow_atomic: true }),
-      ...(withTtl && { allow_msg_ttl: true, ...(dice.chance(0.7) && { subject_delete_marker_ttl: 60_000_000_000 }) }),
+      ...(withTtl && { allow_msg_ttl: true, ...(dice.chance(0.7) && { subject_delete_marker_ttl: 120_000_000_000 }) }),
     },
   };
 }
@@ -150,6 +157,12 @@ export function watchOperation(
   });
 }
 
+/** What will be gone a second later. */
+export function shortLived(episode: Episode, dice: Dice): Operation {
+  const fields: Fields = [["Nats-TTL", dice.pick(["1s", "1"])]];
+  return { name: "ttl", question: one({ subject: key(episode, dice), fields, data: value(dice) }) };
+}
+
 // ---- the kinds ----
 
 function one(message: Message): Question {
@@ -237,7 +250,7 @@ function tooLarge(episode: Episode, dice: Dice): Question {
 }
 
 function ttl(episode: Episode, dice: Dice): Question {
-  const time = dice.pick(["1s", "1", "never", "0", "100ms", "x", "1h", "2m"]);
+  const time = dice.pick(["60s", "90", "never", "0", "100ms", "x", "1h", "2m"]);
   return one({ subject: key(episode, dice), fields: [["Nats-TTL", time]], data: value(dice) });
 }
 

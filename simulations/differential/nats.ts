@@ -13,6 +13,7 @@ import {
   newEpisode,
   nextOperation,
   type Operation,
+  shortLived,
   watchOperation,
 } from "./nats-operations.ts";
 
@@ -58,7 +59,7 @@ export async function compareWithNats(
     const dice = table.at(`episode ${number}`);
     const isSlow = number % options.slowEvery === 0;
     const withTtl = options.abilities.level >= 1 && (isSlow || dice.chance(0.2));
-    const episode = newEpisode(number, dice, options.abilities, withTtl);
+    const episode = newEpisode(number, dice, options.abilities, withTtl, isSlow);
     const length = Math.min(episodeLength, options.operations - operations);
     const found = await runEpisode(real, model, { episode, number, dice, length, isSlow, options }, (name) => {
       operations++;
@@ -120,8 +121,9 @@ async function runEpisode(
     }
   }
   if (found === undefined && isSlow && episode.config.allow_msg_ttl === true) {
+    for (let count = 0; count < 5; count++) found ??= await both(shortLived(episode, dice));
     for (const party of [real, model]) await party.pass(3_500);
-    found = await both(look);
+    found ??= await both(look);
   }
   if (found !== undefined) {
     const look = plain("info", `STREAM.INFO.${episode.stream}`, { subjects_filter: ">" }).question;

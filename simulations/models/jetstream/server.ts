@@ -202,8 +202,7 @@ export class ServerModel {
   #start(): void {
     this.#isUp = true;
     this.#ports.note("nats is up");
-    for (const [name, { model }] of this.#streams)
-      model.restart(this.#ports.nowMs(), this.#ports.dice.at(`nats/${name}/restart`));
+    for (const [name, { model }] of this.#streams) model.restart(this.#ports.dice.at(`nats/${name}/restart`));
   }
 
   /** Without a leader, what was proposed is decided by whoever leads next. */

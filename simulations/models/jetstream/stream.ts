@@ -53,6 +53,7 @@ export class StreamModel {
   #messages = new Map<number, Stored>();
   readonly #bySubject = new Map<string, number[]>();
   readonly #ids = new Map<string, { readonly seq: number; readonly atMs: number }>();
+  #idsAreLost = false;
   #lastSeq = 0;
   #lastAtMs = 0;
   #lastId = "";
@@ -163,7 +164,7 @@ export class StreamModel {
     const count = this.#messages.size + (batch?.length ?? 0);
     const bytes = this.#bytes + sum(batch ?? []);
     if (max_msgs > 0 && count >= max_msgs && !isFull) return storeFailed("maximum messages exceeded");
-    const isTooMuch = batch === undefined ? bytes + size >= max_bytes : bytes + size > max_bytes;
+    const isTooMuch = this.#level === 0 ? bytes + size >= max_bytes : bytes + size > max_bytes;
     if (max_bytes > 0 && isTooMuch && !(isFull && storedBytes(oldest) >= size))
       return storeFailed("maximum bytes exceeded");
     return undefined;
@@ -417,7 +418,7 @@ export class StreamModel {
    * After a restart the table of ids is made anew from the messages that are still there (reference: fact 2), and what
    * was purged and not yet on the disk as such may be there again, below what came after it.
    */
-  restart(nowMs: number, dice: Dice): void {
+  restart(dice: Dice): void {
     const back = dice.chance(0.5) ? this.#purged : [];
     this.#purged = [];
     for (const old of back) {
@@ -425,17 +426,22 @@ export class StreamModel {
       const count = this.#bySubject.get(old.subject)?.length ?? 0;
       if (old.seq < this.#lastSeq && !this.#messages.has(old.seq) && (most <= 0 || count < most)) this.#insert(old);
     }
+    this.#idsAreLost = true;
+    this.#lastId = fieldOf(this.#messages.get(this.#lastSeq)?.fields ?? [], names.messageId) ?? "";
+  }
+
+  /** Made anew when it is first asked: what was overwritten between the restart and then is forgotten, too. */
+  #remakeIds(): void {
     this.#ids.clear();
-    this.#lastId = "";
     for (const { seq, atMs, fields } of this.#messages.values()) {
       const id = fieldOf(fields, names.messageId);
       if (id !== undefined && id !== "") this.#ids.set(id, { seq, atMs });
-      if (seq === this.#lastSeq) this.#lastId = id ?? "";
     }
-    this.#forgetIds(nowMs);
+    this.#idsAreLost = false;
   }
 
   #forgetIds(nowMs: number): void {
+    if (this.#idsAreLost) this.#remakeIds();
     const windowMs = this.settings.duplicate_window / 1e6;
     for (const [id, { atMs }] of this.#ids) {
       if (nowMs - atMs < windowMs) return;
