@@ -22,7 +22,7 @@ export type RequestFault =
   | "duplicate"
   | "slow-reply";
 
-/** What can happen to one delivery of a watch. */
+/** What can happen to one delivery of a watch. `slow`: and to all that comes behind it on the same connection. */
 export type DeliveryFault = "lose" | "slow";
 
 export type ConnectionSettings = {
