@@ -3,6 +3,7 @@
  * when a turn of the world begins and removed when it ends, so whatever runs the simulation never sees it. User code
  * that asks `Date` gets the clock of the node it runs on.
  */
+import type { Violation } from "../checkers/violation.ts";
 import type { World } from "../world/world.ts";
 
 /** Code inside a simulated run reached for the real world. The stack is the culprit's. */
@@ -51,6 +52,28 @@ export async function guard(world: World, { tripwire = false } = {}): Promise<vo
       if (tripped !== undefined) throw tripped;
     };
   });
+}
+
+export type RejectionWatch = {
+  /** When the run is over: the promises that were rejected and that nobody waited for, as violations. */
+  end(): Promise<readonly Violation[]>;
+};
+
+export function watchRejections(): RejectionWatch {
+  const rejections: unknown[] = [];
+  const onRejection = (reason: unknown): void => void rejections.push(reason);
+  process.on("unhandledRejection", onRejection);
+  return {
+    end: async () => {
+      // Told of only when a turn of the event loop ends.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      process.off("unhandledRejection", onRejection);
+      return rejections.map((reason) => ({
+        rule: "unhandled-rejection",
+        detail: reason instanceof Error ? (reason.stack ?? reason.message) : String(reason),
+      }));
+    },
+  };
 }
 
 function replacementsFor(world: World): readonly Replaced[] {

@@ -3,6 +3,7 @@
  * client, services outside. Troubles first, then everything heals and must come to rest, then whatever was still under
  * way arrives; at the end `rules.ts` judges. Start reading at `runCluster`.
  */
+import type { AnyActorLogic } from "xstate";
 import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
@@ -19,7 +20,7 @@ import type { DrawnAt } from "../world/drawing.ts";
 import type { NodePorts } from "../world/node.ts";
 import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
-import { guard } from "./ambient.ts";
+import { guard, type RejectionWatch, watchRejections } from "./ambient.ts";
 import { inflict } from "./inflict.ts";
 import { judgeCluster } from "./rules.ts";
 import { needOf } from "./story.ts";
@@ -62,7 +63,7 @@ export type Cluster = {
 
 export type Hands = {
   /** Of the first client; `client(n)` for others. */
-  actor(type: string, id: string): ActorHandle<never>;
+  actor(type: string, id: string): ActorHandle<AnyActorLogic>;
   client(number: number): Client;
   sleep(ms: number): Promise<void>;
   readonly dice: Dice;
@@ -114,7 +115,7 @@ export type End = {
 
 export type EndState = {
   readonly value: unknown;
-  readonly context: never;
+  readonly context: Readonly<Record<string, unknown>>;
   readonly status: string;
   readonly output?: unknown;
 };
@@ -136,8 +137,6 @@ export async function runCluster(
   plan: Plan,
   looking: Looking & { tripwire?: boolean } = {},
 ): Promise<Ran> {
-  const nodes = nodeNamesOf(cluster.nodes ?? 3);
-  const steps = plan.steps as unknown as readonly CallStep[];
   const world = createWorld({
     seed: plan.seed,
     fullTrace: looking.trace === true,
@@ -147,6 +146,23 @@ export async function runCluster(
     leases: { partitions: cluster.partitions ?? 4, ttlMs: 3_000 },
   });
   await guard(world, { tripwire: looking.tripwire === true });
+  const watched = watchRejections();
+  try {
+    return await inWorld(world, cluster, plan, looking, watched);
+  } finally {
+    await watched.end();
+  }
+}
+
+async function inWorld(
+  world: World,
+  cluster: Cluster,
+  plan: Plan,
+  looking: Looking,
+  watched: RejectionWatch,
+): Promise<Ran> {
+  const nodes = nodeNamesOf(cluster.nodes ?? 3);
+  const steps = plan.steps as unknown as readonly CallStep[];
   const drawn: DrawnAt[] = [];
   if (looking.picture === true) world.draw((one) => drawn.push(one));
   const services = servicesOf(world, cluster.services ?? {});
@@ -197,7 +213,9 @@ export async function runCluster(
     end,
     invariants: cluster.invariants ?? {},
   });
-  const found = [...violations, ...judged.violations].filter(({ rule }) => !(cluster.except ?? []).includes(rule));
+  const found = [...violations, ...(await watched.end()), ...judged.violations].filter(
+    ({ rule }) => !(cluster.except ?? []).includes(rule),
+  );
   return {
     violations: found,
     traceHash: world.trace.hash,
@@ -301,7 +319,7 @@ class Work {
       for (const { key } of this.#world.store.peekAll()) {
         if (key.startsWith("_")) continue;
         const dot = key.indexOf(".");
-        const handle = this.#client(1).actor(key.slice(0, dot), key.slice(dot + 1)) as ActorHandle<never>;
+        const handle = this.#client(1).actor(key.slice(0, dot), key.slice(dot + 1)) as ActorHandle<AnyActorLogic>;
         // A state that cannot be revived is none; why, the rules find by themselves.
         const state = await handle.state().catch(() => undefined);
         if (state !== undefined) states.set(key, state as unknown as EndState);
@@ -323,7 +341,7 @@ class Work {
     const { workload } = this.#cluster;
     if (workload !== undefined) {
       await workload({
-        actor: (type, id) => this.#client(1).actor(type, id) as ActorHandle<never>,
+        actor: (type, id) => this.#client(1).actor(type, id) as ActorHandle<AnyActorLogic>,
         client: (number) => this.#client(number),
         sleep: (ms) => world.sleep(ms),
         dice: world.dice("workload"),
@@ -360,7 +378,7 @@ class Work {
     const handle = this.#client(step.client ?? 1).actor(
       step.to.slice(0, slash),
       step.to.slice(slash + 1),
-    ) as ActorHandle<never>;
+    ) as ActorHandle<AnyActorLogic>;
     try {
       const { revision, duplicate } = await request(handle, step);
       Object.assign(result, { outcome: "acknowledged", revision, duplicate });
@@ -421,7 +439,10 @@ class Work {
   }
 }
 
-function request(handle: ActorHandle<never>, { create, send, delete: ends, key }: CallStep): Promise<SendResult> {
+function request(
+  handle: ActorHandle<AnyActorLogic>,
+  { create, send, delete: ends, key }: CallStep,
+): Promise<SendResult> {
   const options = key === undefined ? {} : { key };
   if (ends === true) return handle.delete(options);
   if (send === undefined) return handle.create(create as never, options);

@@ -44,6 +44,7 @@ export const plainWords: Readonly<Record<string, string>> = {
   parked: "an actor was set aside: an event of its own made the machine throw, or an effect failed for good",
   alarm: "a node reported a failure inside the runtime",
   "workload-failed": "the workload itself threw",
+  "unhandled-rejection": "a promise was rejected and nobody waited for it: a real process would have ended there",
   sequence: "an actor's revisions have a gap",
   "token-fell": "an owner with an older token wrote over a newer one",
   "time-went-back": "a document is older than the one it replaced",

@@ -95,3 +95,18 @@ describe("an effect that is not idempotent", () => {
     });
   });
 });
+
+test("a rejection that nobody waits for is found", async () => {
+  const text = await reportOf({
+    actors: { counter },
+    workload: {
+      drive: async ({ actor }) => {
+        await actor("counter", "a").create();
+        void Promise.reject(new Error("forgotten"));
+      },
+    },
+    faults: [],
+  });
+  assert.match(text, /unhandled-rejection/);
+  assert.match(text, /forgotten/);
+});

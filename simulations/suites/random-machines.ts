@@ -1,6 +1,7 @@
 /** Machines, actors and workloads by chance, as `simulations/protocol` takes them; judged by all that it knows. */
 import { type Command, nodeNames, runCase } from "../protocol/case.ts";
 import type { Doing, MachineSpec, StateSpec, TransitionSpec } from "../protocol/machines.ts";
+import { watchRejections } from "../run/ambient.ts";
 import { commitsOf, whatWasMet } from "../run/rules.ts";
 import { readLog } from "../run/story.ts";
 import type { Looking, Plan, Ran, Step } from "../run/suite.ts";
@@ -45,7 +46,10 @@ export async function runRandom({ seed, faults, steps, setup }: Plan, looking: L
     rates: { store: {}, request: {}, publish: {} },
   };
   const onDrawn = looking.picture === true ? (one: DrawnAt) => drawn.push(one) : undefined;
-  const { world, violations, healedMs } = await runCase(given, looking.trace === true, onDrawn);
+  const watched = watchRejections();
+  const outcome = await runCase(given, looking.trace === true, onDrawn).finally(() => watched.end());
+  const { world, healedMs } = outcome;
+  const violations = [...(await watched.end()), ...outcome.violations];
   const story = readLog(world);
   return {
     violations,
