@@ -97,6 +97,8 @@ export class Host {
   /** Identity of this host's life; with a running number, of its commits. */
   readonly #life: string;
   #commits = 1;
+  #isListing = false;
+  #mustList = false;
   #state: "new" | "running" | "draining" | "stopped" = "new";
   #failure: HoldfastError | undefined;
   #draining: Promise<void> | undefined;
@@ -166,8 +168,7 @@ export class Host {
     );
     this.#stops.push(this.#ports.bus.serve((request) => this.#serve(request)));
     this.#armSweep();
-    await this.#listPending();
-    this.#recoverDue();
+    await this.#listAgain();
   }
 
   /** Takes no new requests, and waits until nothing runs here any more, at most this long. */
@@ -386,6 +387,8 @@ export class Host {
     for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
     // Once for all partitions that change hands at the same time.
     this.#wakeBy(this.#ports.clock.now());
+    // What the owner before left must not wait for our watch, which may lag.
+    if (change.kind === "granted") void this.#listAgain();
   }
 
   /** Nothing is stopped: what runs comes to its end, and the next owner finds it recorded. */
@@ -405,6 +408,19 @@ export class Host {
   }
 
   // ---- the index of pending work ----
+
+  /** Whoever asks while a listing is under way gets another one behind it: that one may have passed an entry by. */
+  async #listAgain(): Promise<void> {
+    this.#mustList = true;
+    if (this.#isListing) return;
+    this.#isListing = true;
+    while (this.#mustList) {
+      this.#mustList = false;
+      await this.#listPending();
+    }
+    this.#isListing = false;
+    this.#recoverDue();
+  }
 
   async #listPending(): Promise<void> {
     let after: string | undefined;
