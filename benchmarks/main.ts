@@ -9,7 +9,9 @@ import { benchEmbedded, type EmbeddedFigures } from "./embedded.ts";
 import { benchJetStream, type JetStreamRow } from "./jetstream.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPostgres } from "./postgres.ts";
+import { benchBullMq, benchSchedule, type LatenessRow } from "./schedule.ts";
 import { benchSimulator } from "./simulator.ts";
+
 import { benchRecovery, benchStart } from "./start.ts";
 import { benchStep } from "./step.ts";
 import { benchTakeover } from "./takeover.ts";
@@ -21,8 +23,8 @@ const { values, positionals } = parseArgs({
 });
 const subjects = positionals.length > 0 ? positionals : ["embedded", "jetstream"];
 for (const subject of subjects)
-  if (!["embedded", "jetstream", "simulator"].includes(subject))
-    throw new Error(`no bench ${subject}: embedded, jetstream or simulator`);
+  if (!["embedded", "jetstream", "simulator", "schedule"].includes(subject))
+    throw new Error(`no bench ${subject}: embedded, jetstream, simulator or schedule`);
 const quick = values.quick ?? false;
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 
@@ -32,6 +34,7 @@ const results: Record<string, unknown> = { node: process.version };
 if (subjects.includes("embedded")) await onOneMachine();
 if (subjects.includes("jetstream")) await onJetStream();
 if (subjects.includes("simulator")) await inTheSimulator();
+if (subjects.includes("schedule")) await onASchedule();
 if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`);
 
 async function onOneMachine(): Promise<void> {
@@ -80,6 +83,33 @@ async function onOneMachine(): Promise<void> {
       `from opening the store (aim: 1,000), ${recovery.openMs.toFixed(0)} ms of it to be ready`,
   );
   Object.assign(results, { embedded, step: stepped, telemetry, memory: memoryFigures, start, recovery });
+}
+
+async function onASchedule(): Promise<void> {
+  say("jobs that run every second, one node, embedded store: from the slot to the first line of the handler");
+  say(
+    `${"".padEnd(26)}${"jobs".padStart(6)}${"runs/s".padStart(9)}${"not run".padStart(9)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}${"max ms".padStart(9)}`,
+  );
+  const seconds = quick ? 5 : 20;
+  const rows: LatenessRow[] = [];
+  const add = (row: LatenessRow | undefined) => {
+    if (row === undefined) {
+      say("BullMQ: not measured: no redis-server on PATH");
+      return;
+    }
+    rows.push(row);
+    const { what, jobs, perSecond, missed, p50Ms, p99Ms, maxMs } = row;
+    say(
+      `${what.padEnd(26)}${count(jobs).padStart(6)}${count(perSecond).padStart(9)}${count(missed).padStart(9)}${ms(p50Ms).padStart(9)}${ms(p99Ms).padStart(9)}${ms(maxMs).padStart(9)}`,
+    );
+  };
+  for (const jobs of [100, 1_000, 5_000]) {
+    add(await benchSchedule(jobs, 1_000, seconds));
+    add(await benchSchedule(jobs, 0, seconds));
+    add(await benchBullMq(jobs, seconds));
+  }
+  say("aim: p99 of 20 ms at 1,000 jobs, spread over the second");
+  Object.assign(results, { schedule: rows });
 }
 
 async function onJetStream(): Promise<void> {

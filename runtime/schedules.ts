@@ -41,7 +41,7 @@ type JobMachine = ReturnType<typeof scheduledJobMachine>;
 export const jobType = "job";
 
 /** A job's log has its own bound; its keys are needed only while a tick may be repeated: J1 refuses what is older. */
-const jobLimits = { keys: 64, keyWindowMs: 5_000 } as const;
+const jobLimits = { keys: 64, keyWindowMs: 2_000 } as const;
 
 export type SchedulesPorts = {
   readonly host: TickedHost & { define(type: string, definition: ActorDefinition): void };

@@ -35,9 +35,8 @@ export type RunResult = {
   readonly error?: string;
 };
 
-export type LogEntry = { readonly tick: string; readonly slot: string; readonly outcome: RunOutcome } & Partial<
-  Omit<RunResult, "outcome">
->;
+/** `tick` names the run, and so its slot. */
+export type LogEntry = { readonly tick: string; readonly outcome: RunOutcome } & Partial<Omit<RunResult, "outcome">>;
 
 /** Slots that were not begun, by reason. */
 export type Missed = {
@@ -329,7 +328,7 @@ function terminate(draft: Draft, tickId: string): void {
     running: running.filter((one) => one !== run),
     counts: { ...counts, terminated: counts.terminated + 1 },
   });
-  note(draft, { tick: tickId, slot: iso(run.slot), outcome: "terminated" });
+  note(draft, { tick: tickId, outcome: "terminated" });
   draft.orders.push({ kind: "stop", tickId });
 }
 
@@ -354,7 +353,7 @@ function onEnded(draft: Draft, slots: Slots, tickId: string, result: RunResult):
     running: running.filter((one) => one !== run),
     counts: { ...counts, [outcome]: counts[outcome] + 1 },
   });
-  note(draft, { tick: tickId, slot: iso(run.slot), ...result, outcome });
+  note(draft, { tick: tickId, ...result, outcome });
   beginWhatWaits(draft, slots);
 }
 
@@ -422,8 +421,4 @@ function skip(counts: Counts, reason: keyof Skipped, n: number): Counts {
 
 function change(draft: Draft, some: Partial<Job>): void {
   draft.job = { ...draft.job, ...some };
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -59,7 +59,7 @@ export type ScheduleOptions = {
   readonly overlap?: Overlap;
   /** Work that takes longer is aborted. Default five minutes. */
   readonly timeout?: Duration;
-  /** Runs that the document's log keeps. Default 8. */
+  /** Runs that the document's log keeps. Default 5. */
   readonly log?: number;
 };
 
@@ -104,7 +104,7 @@ export function scheduleOf(job: string, options: ScheduleOptions, readCron?: Rea
     graceMs: lengthOf("grace", options.grace, 1_000, problems),
     overlap: options.overlap ?? "skip",
     timeoutMs: lengthOf("timeout", options.timeout, 300_000, problems),
-    log: options.log ?? 8,
+    log: options.log ?? 5,
   };
   problems.push(...problemsOf(schedule));
   if (problems.length === 0 && slotsOf(schedule, readCron).first(schedule.fromMs ?? 0) === undefined)

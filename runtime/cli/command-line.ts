@@ -2,7 +2,11 @@
  * The command line without its process: arguments in, text and an exit code out. 0 done, 1 refused or failed, 2 called
  * in a wrong way. With `--json` the output is one JSON value, and an error is one JSON value on the error output.
  */
+
 import { existsSync } from "node:fs";
+
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { parseArgs } from "node:util";
 import { SystemClock } from "../adapters/system-clock.ts";
 import { codeOf } from "../control/errors.ts";
@@ -24,7 +28,9 @@ import { get } from "./get.ts";
 import { graph } from "./graph.ts";
 import { history } from "./history.ts";
 import { info } from "./info.ts";
+import { jobs } from "./jobs.ts";
 import { leases } from "./leases.ts";
+
 import { ls } from "./ls.ts";
 import { linkTo, type NatsLink, natsOptions, natsTarget } from "./nats-target.ts";
 import { nodes } from "./nodes.ts";
@@ -41,6 +47,8 @@ export type Terminal = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Default: the system's. */
   readonly clock?: Clock;
+  /** Between two showings of a watched list; false: no more. Default: a second, for ever. */
+  readonly again?: () => Promise<boolean>;
 };
 
 const commands: Readonly<Record<string, Command>> = {
@@ -50,6 +58,7 @@ const commands: Readonly<Record<string, Command>> = {
   send,
   create,
   parked,
+  jobs,
   resume,
   graph,
   replay,
@@ -74,7 +83,8 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
   }
 }
 
-async function run(argv: readonly string[], { env, clock = new SystemClock() }: Terminal): Promise<Shown> {
+async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> {
+  const { env, clock = new SystemClock() } = terminal;
   const { values, positionals } = parsed(argv);
   const [name, ...args] = positionals;
   if (name === undefined && values.help !== true) throw new UsageError(`it needs a command\n\n${overview()}`);
@@ -87,10 +97,23 @@ async function run(argv: readonly string[], { env, clock = new SystemClock() }: 
   }
   const options = values as Call["options"];
   const closing: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  };
   const nats = async () => {
     const link = await linkTo(natsTarget(options), env, clock);
     closing.push(() => link.close());
     return link;
+  };
+  const watch = async (show: () => Promise<Shown>) => {
+    const again = terminal.again ?? (() => sleep(1_000, true));
+    do {
+      const { json, text } = await show();
+      // Home, and whatever stood there is cleared.
+      terminal.out(values.json === true ? `${JSON.stringify(json)}\n` : `\u001b[H\u001b[2J${text}`);
+      // Whoever hosts it may change in between.
+      await closeAll();
+    } while (await again());
   };
   try {
     const place = placeOf(values, env);
@@ -99,11 +122,11 @@ async function run(argv: readonly string[], { env, clock = new SystemClock() }: 
       closing.push(() => opened.close());
       return opened;
     };
-    return await command.run({ args, options, directory: place.directory, session, nats, clock });
+    return await command.run({ args, options, directory: place.directory, session, nats, clock, watch });
   } catch (error) {
     throw error instanceof UsageError ? inCommand(command, error.message) : error;
   } finally {
-    for (const close of closing.reverse()) await close();
+    await closeAll();
   }
 }
 

@@ -33,6 +33,7 @@ export const options = {
   from: { type: "string" },
   fork: { type: "string" },
   fault: { type: "string" },
+  watch: { type: "boolean" },
 } as const;
 
 export type OptionName = keyof typeof options;
@@ -68,6 +69,7 @@ export type OptionValues = {
   readonly from?: string;
   readonly fork?: string;
   readonly fault?: string;
+  readonly watch?: boolean;
 };
 
 export type Call = {
@@ -83,6 +85,8 @@ export type Call = {
   /** A connection to NATS, for commands that are about nothing else. Closed by the caller of `run`. */
   readonly nats: () => Promise<NatsLink>;
   readonly clock: Clock;
+  /** Shows it, and again every second, until the terminal wants no more. */
+  readonly watch: (show: () => Promise<Shown>) => Promise<void>;
 };
 
 /** One answer in both forms: `json` for `--json`, `text` for people, with `notes` beside it. */

@@ -5,12 +5,13 @@ import { actorKey, checkType, parkedPrefix, parseActorKey } from "../keys.ts";
 import { type ActorSummary, scanActors } from "../listing.ts";
 import type { ActorStore, StoredEntry } from "../ports/store.ts";
 import { ControlError } from "./errors.ts";
+import { jobRows } from "./job-rows.ts";
 import type { ActorRow, ParkedRow, StoredText, Verbs } from "./verbs.ts";
 
 /** Documents that one list reads before it answers with what it has: well under a second of work. */
 const maxRead = 5_000;
 
-export type ReadingVerbs = Pick<Verbs, "ls" | "get" | "history" | "parked" | "backup">;
+export type ReadingVerbs = Pick<Verbs, "ls" | "get" | "history" | "parked" | "jobs" | "backup">;
 
 /** `parkedRecords`: all of them, by their actors' keys. */
 export function readingVerbs(store: ActorStore, parkedRecords: () => Promise<readonly ParkedRecord[]>): ReadingVerbs {
@@ -41,6 +42,8 @@ export function readingVerbs(store: ActorStore, parkedRecords: () => Promise<rea
       const rows = (await parkedRecords()).map(parkedRowOf);
       return rows.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
     },
+
+    jobs: () => jobRows(store),
 
     async backup({ directory }) {
       if (!canBackUp(store))

@@ -33,6 +33,7 @@ const unusedVerbs: Verbs = {
   get: unused,
   history: unused,
   parked: unused,
+  jobs: unused,
   info: unused,
   backup: unused,
   send: unused,

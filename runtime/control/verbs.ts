@@ -9,6 +9,7 @@ import type { ParkedRecord } from "../host/parking.ts";
 import type { ActorName } from "../keys.ts";
 import type { StoreInfo } from "../ports/store.ts";
 import { ControlError } from "./errors.ts";
+import type { JobRow } from "./job-rows.ts";
 
 export type ListQuestion = {
   readonly type?: string;
@@ -95,6 +96,7 @@ export type Verbs = {
   /** Oldest first. */
   history(question: ActorName & { readonly limit?: number }): Promise<readonly StoredText[]>;
   parked(question: object): Promise<readonly ParkedRow[]>;
+  jobs(question: object): Promise<readonly JobRow[]>;
   info(question: object): Promise<InfoAnswer>;
   /** An absolute path: the host may work in another directory than the one who asks. */
   backup(question: { readonly directory: string }): Promise<{ readonly directory: string }>;
@@ -142,6 +144,7 @@ const shapes: Readonly<Record<VerbName, Shape>> = {
   get: { needs: actor, takes: {} },
   history: { needs: actor, takes: { limit: isLimit } },
   parked: { needs: {}, takes: {} },
+  jobs: { needs: {}, takes: {} },
   info: { needs: {}, takes: {} },
   backup: { needs: { directory: isText }, takes: {} },
   send: { needs: { ...actor, event: isAnything }, takes: { key: isText } },

@@ -256,10 +256,10 @@ function historyOf(
     // One commit may end a run and begin others, which end in later ones.
     const log = job.log.map(({ tick }) => tick);
     const fresh = freshIn(logged, log);
-    for (const { tick, outcome, slot } of job.log.slice(log.length - fresh)) {
+    for (const { tick, outcome } of job.log.slice(log.length - fresh)) {
       ended.push({ tickId: tick, outcome });
       // Begun and displaced in one commit: it never ran.
-      if (outcome === "terminated" && !known.has(tick)) begun.push({ tickId: tick, slot: Date.parse(slot) });
+      if (outcome === "terminated" && !known.has(tick)) begun.push({ tickId: tick, slot: Number(tick.split("/")[1]) });
     }
     for (const { tickId, slot } of job.running) if (!known.has(tickId)) begun.push({ tickId, slot });
     known = new Set([...job.running.map(({ tickId }) => tickId)]);

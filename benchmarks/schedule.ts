@@ -1,0 +1,143 @@
+/**
+ * Jobs that run every second on one node: how late their work begins, and how many a second are kept up; beside them
+ * BullMQ's job schedulers on a Redis of their own, where there is one. Lateness is from the slot, jitter included, to the
+ * first line of the handler; both sides are judged by the same rule on the same clock.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { offsetMs, scheduleOf } from "../coordinator/schedule/index.ts";
+import { embedded } from "../runtime/adapters/embedded/index.ts";
+import { consoleLogger, createRuntime } from "../runtime/index.ts";
+
+export type LatenessRow = {
+  readonly what: string;
+  readonly jobs: number;
+  /** Runs that were begun, by second; and of those slots that were due, how many had no run at all. */
+  readonly perSecond: number;
+  readonly missed: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+};
+
+type Measured = { readonly latenessMs: number[]; readonly due: number };
+
+/** All jobs at the same instant (`spreadMs` 0), or each at its own within the second. */
+export async function benchSchedule(jobs: number, spreadMs: number, seconds: number): Promise<LatenessRow> {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
+  const runtime = await createRuntime({ actors: {}, store: embedded(directory), logger: consoleLogger("error") });
+  const latenessMs: number[] = [];
+  const schedule = scheduleOf("job", { every: "1s", jitter: spreadMs });
+  let fromMs = Number.POSITIVE_INFINITY;
+  let untilMs = Number.POSITIVE_INFINITY;
+  try {
+    await Promise.all(
+      Array.from({ length: jobs }, (_, index) => {
+        const name = `job-${index}`;
+        const phaseMs = offsetMs(name, schedule);
+        return runtime.schedule(name, { every: "1s", jitter: spreadMs }, ({ slot }) => {
+          if (slot < fromMs || slot >= untilMs) return;
+          latenessMs.push(Date.now() - slot - phaseMs);
+        });
+      }),
+    );
+    // The first seconds compile and create.
+    fromMs = Math.ceil(Date.now() / 1_000) * 1_000 + 3_000;
+    untilMs = fromMs + seconds * 1_000;
+    await sleep(untilMs + 2_000 - Date.now());
+    const what = spreadMs === 0 ? "all at the full second" : "spread over the second";
+    return rowOf(what, jobs, seconds, { latenessMs, due: jobs * seconds });
+  } finally {
+    await runtime.stop({ drainMs: 0 });
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function rowOf(what: string, jobs: number, seconds: number, { latenessMs, due }: Measured): LatenessRow {
+  const sorted = [...latenessMs].sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return {
+    what,
+    jobs,
+    perSecond: latenessMs.length / seconds,
+    missed: due - latenessMs.length,
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    maxMs: at(1),
+  };
+}
+
+/** BullMQ: one job scheduler per job, every second, one worker with room for all of them. Undefined without redis-server. */
+export async function benchBullMq(jobs: number, seconds: number): Promise<LatenessRow | undefined> {
+  const redis = await startRedis();
+  if (redis === undefined) return undefined;
+  const { Queue, Worker } = await import("bullmq");
+  const connection = { host: "127.0.0.1", port: redis.port, maxRetriesPerRequest: null };
+  const queue = new Queue("bench", {
+    connection,
+    defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
+  });
+  const latenessMs: number[] = [];
+  let fromMs = Number.POSITIVE_INFINITY;
+  let untilMs = Number.POSITIVE_INFINITY;
+  const worker = new Worker(
+    "bench",
+    async (job) => {
+      // The moment for which it was planned.
+      const { prevMillis = Number.NaN, repeat } = job.opts as {
+        prevMillis?: number;
+        repeat?: { offset?: number | null };
+      };
+      const slot = prevMillis + (repeat?.offset ?? 0);
+      if (slot >= fromMs && slot < untilMs) latenessMs.push(Date.now() - slot);
+    },
+    { connection, concurrency: 1_000 },
+  );
+  worker.on("error", () => undefined);
+  try {
+    for (let index = 0; index < jobs; index += 50) {
+      const some = Array.from({ length: Math.min(50, jobs - index) }, (_, one) => `job-${index + one}`);
+      await Promise.all(some.map((name) => queue.upsertJobScheduler(name, { every: 1_000 }, { name })));
+    }
+    fromMs = Math.ceil(Date.now() / 1_000) * 1_000 + 3_000;
+    untilMs = fromMs + seconds * 1_000;
+    await sleep(untilMs + 2_000 - Date.now());
+    return rowOf("BullMQ job schedulers", jobs, seconds, { latenessMs, due: jobs * seconds });
+  } finally {
+    await worker.close(true);
+    await queue.close();
+    redis.stop();
+  }
+}
+
+async function startRedis(): Promise<{ readonly port: number; readonly stop: () => void } | undefined> {
+  const port = await freePort();
+  const server: ChildProcess = spawn(
+    "redis-server",
+    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"],
+    { cwd: mkdtempSync(join(tmpdir(), "holdfast-bench-redis-")), stdio: ["ignore", "pipe", "ignore"] },
+  );
+  const isReady = await new Promise<boolean>((resolve) => {
+    server.once("error", () => resolve(false));
+    server.once("exit", () => resolve(false));
+    server.stdout?.on("data", (chunk: Buffer) => {
+      if (chunk.toString().includes("Ready to accept connections")) resolve(true);
+    });
+  });
+  return isReady ? { port, stop: () => server.kill() } : undefined;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
