@@ -43,7 +43,10 @@ export type JobPorts = {
 
 type Ended = { readonly actorId: string; readonly output?: RunResult; readonly error?: unknown };
 
-/** States: idle, working, paused (which ends nothing that runs), over (no slot comes any more). */
+/**
+ * States: scheduled, paused (which ends nothing that runs), over (no slot comes any more). Whether work runs is said by the
+ * context alone: a state of its own would be entered and left for every slot.
+ */
 export function scheduledJobMachine(ports: JobPorts) {
   return setup({
     types: {
@@ -81,14 +84,13 @@ export function scheduledJobMachine(ports: JobPorts) {
     },
     guards: {
       isPaused: ({ context }) => context.paused,
-      isWorking: ({ context }) => !context.paused && context.running.length > 0,
-      isIdle: ({ context }) => !context.paused && context.running.length === 0 && context.next !== null,
-      isOver: ({ context }) => !context.paused && context.running.length === 0 && context.next === null,
+      isOver: ({ context }) => !context.paused && context.next === null && context.running.length === 0,
+      isScheduled: ({ context }) => !context.paused && (context.next !== null || context.running.length > 0),
     },
   }).createMachine({
     id: "job",
     context: ({ input: { name, schedule, nowMs } }) => newJob(name, schedule, ports.slotsOf(schedule), nowMs),
-    initial: "idle",
+    initial: "scheduled",
     on: {
       OWNED: { actions: "advance" },
       TICK: { actions: "advance" },
@@ -100,32 +102,22 @@ export function scheduledJobMachine(ports: JobPorts) {
       "xstate.error.actor.*": { actions: "advance" },
     } as Record<JobEvent["type"], { actions: "advance" }>,
     states: {
-      idle: {
+      scheduled: {
         always: [
           { guard: "isPaused", target: "paused" },
-          { guard: "isWorking", target: "working" },
-          { guard: "isOver", target: "over" },
-        ],
-      },
-      working: {
-        always: [
-          { guard: "isPaused", target: "paused" },
-          { guard: "isIdle", target: "idle" },
           { guard: "isOver", target: "over" },
         ],
       },
       paused: {
         always: [
-          { guard: "isWorking", target: "working" },
-          { guard: "isIdle", target: "idle" },
+          { guard: "isScheduled", target: "scheduled" },
           { guard: "isOver", target: "over" },
         ],
       },
       over: {
         always: [
           { guard: "isPaused", target: "paused" },
-          { guard: "isWorking", target: "working" },
-          { guard: "isIdle", target: "idle" },
+          { guard: "isScheduled", target: "scheduled" },
         ],
       },
     },

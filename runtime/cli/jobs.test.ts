@@ -50,7 +50,7 @@ test("jobs are listed with what has become of their slots, by a host and without
     assert.equal(code, 0);
     assert.match(out, /^JOB +STATE +NEXT +LAST/);
     assert.match(out, /^report +paused +20\d\d-.*Z/m);
-    assert.match(out, /^settle +(idle|working) +20\d\d-/m);
+    assert.match(out, /^settle +scheduled +20\d\d-/m);
     let shown = 0;
     const watched = await holdfast(["jobs", "--watch", "--json"], async () => ++shown < 3);
     const lines = watched.out
