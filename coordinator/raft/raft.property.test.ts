@@ -244,6 +244,7 @@ test(
       { numRuns, seed, path: process.env.RAFT_PATH ?? "", endOnFailure: process.env.RAFT_SHRINK === undefined },
     );
     console.info(JSON.stringify(total));
+    if (process.env.RAFT_PATH !== undefined) return;
     // That the schedules reach what they are meant to try.
     expect(total.leaders).toBeGreaterThan(numRuns);
     expect(total.committed).toBeGreaterThan(numRuns);
