@@ -1,4 +1,3 @@
-import { jetstream } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -63,21 +62,34 @@ for (const binary of natsVersions) {
       expect((await kv.get("foreign"))?.string()).toBe("text");
     });
 
-    test("a server that does not answer: unknown, and the same again settles it", async () => {
-      await bucket();
-      const hasty = new Kvm(jetstream(connection, { timeout: 200 }));
-      const register = new KvRegister(await hasty.open(`fenced-${buckets}`), clock, { timeoutMs: 200 });
+    /** The bucket, with what becomes of its next writes; then all is well. */
+    const troubled = (kv: KV, fates: ("unsent" | "unheard")[]): KV =>
+      new Proxy(kv, {
+        get: (target, name) => {
+          if (name !== "put") return (target[name as keyof KV] as (...values: unknown[]) => unknown).bind(target);
+          return async (...values: Parameters<KV["put"]>) => {
+            const fate = fates.shift();
+            const revision = fate === "unsent" ? 0 : await target.put(...values);
+            if (fate !== undefined) throw new Error("no answer in time");
+            return revision;
+          };
+        },
+      });
+
+    test("an answer that is lost: the same again settles it; none at all: unknown, and safe to repeat", async () => {
+      const kv = await bucket();
       const write = { key: "k", claim: claim(1), value: "v", effect: "e" };
-      expect((await new KvRegister(await kvm.open(`fenced-${buckets}`), clock).write(write)).kind).toBe("applied");
-      server.pause();
-      const guard = new Guard(register);
-      await expect(guard.write("k", claim(2), "w", "f")).rejects.toMatchObject({ code: "FenceUnknown" });
-      server.resume();
-      const patient = new KvRegister(await kvm.open(`fenced-${buckets}`), clock);
-      expect(["applied", "repeated"]).toContain(
-        (await patient.write({ ...write, claim: claim(2), value: "w", effect: "f" })).kind,
-      );
-      expect(await patient.read("k")).toEqual({ claim: claim(2), value: "w", effect: "f" });
+      const once = new KvRegister(troubled(kv, ["unsent", "unheard"]), clock);
+      expect(await once.write(write)).toEqual({ kind: "repeated" });
+      expect(await new KvRegister(kv, clock).read("k")).toEqual({ claim: claim(1), value: "v", effect: "e" });
+      const forever = (fate: "unsent" | "unheard") => Array.from({ length: 10_000 }, () => fate);
+      const next = { ...write, claim: claim(2), value: "w", effect: "f" };
+      const deaf = new Guard(new KvRegister(troubled(kv, forever("unsent")), clock, { timeoutMs: 100 }));
+      await expect(deaf.write("k", claim(2), "w", "f")).rejects.toMatchObject({ code: "FenceUnknown" });
+      expect(await new KvRegister(kv, clock).write(next)).toEqual({ kind: "applied" });
+      const unheard = new KvRegister(troubled(kv, forever("unheard")), clock, { timeoutMs: 100 });
+      expect(await unheard.write({ ...next, effect: "g" })).toMatchObject({ kind: "unknown" });
+      expect(await new KvRegister(kv, clock).write({ ...next, effect: "g" })).toEqual({ kind: "repeated" });
     });
   });
 }

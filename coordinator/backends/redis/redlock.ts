@@ -203,6 +203,7 @@ function keep(lock: UnfencedLock, ttlMs: number, clock: Clock): { readonly signa
   const arm = () => {
     if (isStopped) return;
     lapse?.();
+    next?.();
     lapse = clock.after(Math.max(0, lock.validUntilMs - clock.monotonic()), lose);
     next = clock.after(renewEveryMs(ttlMs), () => void lock.extend().then(arm));
   };

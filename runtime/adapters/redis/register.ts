@@ -19,7 +19,8 @@ import { type RedisLink, type RedisReply, type RedisScript, redisScript } from "
 
 /**
  * Lua that acts under a fence: `effect` runs only for a claim that passes, in the same step. The script gets the key of the
- * fence as KEYS[1] and yours after it; the claim as ARGV[1] to ARGV[3] and yours after it. Must be safe to repeat.
+ * fence as KEYS[1] and yours after it; the claim as ARGV[1] to ARGV[3] and yours after it. Must be safe to repeat, and must
+ * not answer with a list that begins with "fenced".
  */
 export function fencedScript(effect: string): RedisScript {
   return redisScript(`local newest = redis.call('HMGET', KEYS[1], 'epoch', 'index', 'holder')
