@@ -10,7 +10,7 @@ import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
 import type { Rates, Trouble } from "../protocol/case.ts";
 import { type JobSpec, runSchedule, type ScheduleCase } from "./case.ts";
 
-const runs = Number(process.env.HOLDFAST_RUNS ?? 25);
+const runs = Number(process.env.HOLDFAST_RUNS ?? 20);
 const seed = Number(process.env.HOLDFAST_SEED ?? 20_260_101);
 
 const job: fc.Arbitrary<JobSpec> = fc.record({
