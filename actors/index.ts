@@ -1,4 +1,11 @@
 /** Ready machines, and builders of machines. Plain XState: nothing here that a user could not write. */
+export {
+  type JobEvent,
+  type JobPorts,
+  type JobSetUp,
+  scheduledJobMachine,
+  type WorkArgs,
+} from "./scheduled-job/machine.ts";
 export { type AuthorContext, type AuthorEvent, type AuthorInput, authorMachine } from "./submission/author.ts";
 export type { Verdict } from "./submission/bundle/index.ts";
 export {
