@@ -97,6 +97,7 @@ export class Host {
   /** Identity of this host's life; with a running number, of its commits. */
   readonly #life: string;
   #commits = 1;
+  #relist: Cancel | undefined;
   #isListing = false;
   #mustList = false;
   #state: "new" | "running" | "draining" | "stopped" = "new";
@@ -387,8 +388,17 @@ export class Host {
     for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
     // Once for all partitions that change hands at the same time.
     this.#wakeBy(this.#ports.clock.now());
-    // What the owner before left must not wait for our watch, which may lag.
-    if (change.kind === "granted") void this.#listAgain();
+    // What the owner before left must not wait for our watch, which may lag. Partitions come one after the other: one
+    // listing for many of them.
+    if (change.kind !== "granted") return;
+    this.#relist ??= this.#ports.clock.after(
+      relistMs,
+      () => {
+        this.#relist = undefined;
+        void this.#listAgain();
+      },
+      { background: true },
+    );
   }
 
   /** Nothing is stopped: what runs comes to its end, and the next owner finds it recorded. */
@@ -634,6 +644,7 @@ export class Host {
     this.#messenger.stop();
     this.#wake?.();
     this.#sweep?.();
+    this.#relist?.();
     for (const cell of this.#cells.values()) cell.close();
     this.#cells.clear();
   }
@@ -641,6 +652,9 @@ export class Host {
 
 /** How often a partition that is to leave is looked at. */
 const leavingMs = 20;
+
+/** How long a grant waits for others, until the index is listed for all of them. */
+const relistMs = 250;
 
 /** Definitions under their type names, with no document bound above what the store takes. */
 function bounded(
