@@ -58,6 +58,10 @@ export class StreamModel {
   #lastAtMs = 0;
   #lastId = "";
   #bytes = 0;
+  /** Nothing expires before. */
+  #nextExpiryMs = Number.POSITIVE_INFINITY;
+  /** Of all that was ever stored: what is put back lies below it, and must find its place. */
+  #highestSeq = 0;
   /** What purges and rollups removed since the last sync: a killed server may have it again. */
   #purged: Stored[] = [];
   /** How each change since the last sync is taken back, oldest first. */
@@ -123,6 +127,8 @@ export class StreamModel {
     const lastSequence = numberIn(fieldOf(fields, names.lastSequence));
     if (lastSequence !== undefined && lastSequence !== this.#lastSeq) return apiErrors.wrongLastSequence(this.#lastSeq);
     const lastId = fieldOf(fields, names.lastMessageId);
+    // Who asks for the last id, where none is known, makes the server look for all of them.
+    if (lastId !== undefined && this.#lastId === "" && this.#idsAreLost) this.#remakeIds();
     if (lastId !== undefined && lastId !== this.#lastId) return apiErrors.wrongLastMessageId(this.#lastId);
     const expected = numberIn(fieldOf(fields, names.lastOfSubject));
     if (expected === undefined) return undefined;
@@ -268,6 +274,7 @@ export class StreamModel {
   /** What has outlived its time goes, and leaves a marker where the stream is told to leave one. */
   expire(nowMs: number): Stored[] {
     const markers: Stored[] = [];
+    if (nowMs < this.#nextExpiryMs) return markers;
     const due = [...this.#messages.values()].filter(({ expiresMs }) => expiresMs !== undefined && expiresMs <= nowMs);
     for (const old of due) {
       const wasLast = this.#bySubject.get(old.subject)?.at(-1) === old.seq;
@@ -281,15 +288,10 @@ export class StreamModel {
       ];
       markers.push(this.append({ subject: old.subject, fields, data: new Uint8Array(0) }, nowMs));
     }
-    return markers;
-  }
-
-  /** The next moment at which something expires. */
-  get nextExpiryMs(): number | undefined {
-    let next: number | undefined;
+    this.#nextExpiryMs = Number.POSITIVE_INFINITY;
     for (const { expiresMs } of this.#messages.values())
-      if (expiresMs !== undefined && (next === undefined || expiresMs < next)) next = expiresMs;
-    return next;
+      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs ?? Number.POSITIVE_INFINITY);
+    return markers;
   }
 
   #drop(gone: readonly Stored[]): void {
@@ -300,7 +302,7 @@ export class StreamModel {
   }
 
   #insert(stored: Stored): void {
-    const isLast = stored.seq > (this.#highest() ?? 0);
+    const isLast = stored.seq > this.#highestSeq;
     this.#messages.set(stored.seq, stored);
     if (!isLast) this.#messages = new Map([...this.#messages].sort(([a], [b]) => a - b));
     const ofSubject = this.#bySubject.get(stored.subject);
@@ -310,13 +312,8 @@ export class StreamModel {
       ofSubject.sort((a, b) => a - b);
     }
     this.#bytes += storedBytes(stored);
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, stored.expiresMs ?? Number.POSITIVE_INFINITY);
     this.#highestSeq = Math.max(this.#highestSeq, stored.seq);
-  }
-
-  #highestSeq = 0;
-
-  #highest(): number | undefined {
-    return this.#messages.size === 0 ? undefined : this.#highestSeq;
   }
 
   #remove(stored: Stored): void {
@@ -427,7 +424,7 @@ export class StreamModel {
       if (old.seq < this.#lastSeq && !this.#messages.has(old.seq) && (most <= 0 || count < most)) this.#insert(old);
     }
     this.#idsAreLost = true;
-    this.#lastId = fieldOf(this.#messages.get(this.#lastSeq)?.fields ?? [], names.messageId) ?? "";
+    this.#lastId = "";
   }
 
   /** Made anew when it is first asked: what was overwritten between the restart and then is forgotten, too. */
@@ -436,6 +433,7 @@ export class StreamModel {
     for (const { seq, atMs, fields } of this.#messages.values()) {
       const id = fieldOf(fields, names.messageId);
       if (id !== undefined && id !== "") this.#ids.set(id, { seq, atMs });
+      if (seq === this.#lastSeq) this.#lastId = id ?? "";
     }
     this.#idsAreLost = false;
   }
