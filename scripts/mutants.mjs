@@ -110,7 +110,7 @@ async function judgeByUnits(folder) {
   const { output, seconds } = await run(
     folder,
     [...unitTests, "--bail", "1"],
-    { NATS_SERVER: "none", CI: "" },
+    { NATS_SERVER: "none", CI: "false" },
     unitsMs,
   );
   const caught = / FAIL /.test(output) || /Failed Suites/.test(output);
