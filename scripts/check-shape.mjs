@@ -105,7 +105,6 @@ const xstate = {
 const withoutAmbient = {
   layers: ["core", "port", "driver"],
   files: ["simulations/world/**", "simulations/checkers/**", "simulations/models/**"],
-  files: ["simulations/world/**", "simulations/checkers/**", "simulations/models/jetstream/**"],
 };
 /** What a single file there may use all the same. */
 const excepted = {
