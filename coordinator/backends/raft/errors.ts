@@ -1,4 +1,4 @@
-/** Why the folder of a member's log cannot be used: one class per meaning, each with one thing to do. */
+/** What can be wrong with where a member runs: one class per meaning, each with one thing to do. */
 
 /** Another process, or this one, runs on the folder. */
 export class LogInUse extends Error {
@@ -34,5 +34,17 @@ export class LogNoFolder extends Error {
   constructor(directory: string, options?: ErrorOptions) {
     super(`${directory} is no folder, and none can be made there: choose another path`, options);
     this.directory = directory;
+  }
+}
+
+/** Members would talk over a network without knowing each other. */
+export class PeersInsecure extends Error {
+  override readonly name = "PeersInsecure";
+  readonly code = "PeersInsecure";
+
+  constructor(host: string) {
+    super(
+      `${host} is not this machine, and without TLS whoever reaches a member owns the cluster: give \`tls\` with the cluster's authority and this member's certificate and key`,
+    );
   }
 }

@@ -452,8 +452,7 @@ export class Member {
     switch (frame.kind) {
       case "raft":
         if (frame.message.from !== from || frame.message.to !== this.#options.peers.self) return;
-        this.#core?.step(frame.message);
-        return this.#pump();
+        return this.#stepThenPump(frame.message);
       case "ask":
         if (!this.#leads || this.#batch.requests.length + this.#batch.renewals.length >= maxWaiting) return;
         this.#batch.requests.push(...frame.requests);
@@ -464,6 +463,15 @@ export class Member {
       case "repaired":
         return this.#onRepaired(frame.snapshot);
     }
+  }
+
+  #stepThenPump(m: Message): void {
+    try {
+      this.#core?.step(m);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#pump();
   }
 
   #tell(to: MemberId, frame: Frame): void {
