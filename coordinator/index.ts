@@ -17,6 +17,10 @@ export {
 } from "./guards/http.ts";
 export { MemoryFence } from "./guards/memory-fence.ts";
 export { type SqlDialect, SqlGuard, type SqlGuardOptions, type SqlRun } from "./guards/sql.ts";
+
+export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
+export { LogInUse, LogNoFolder, LogReadOnly, PeersInsecure } from "./backends/raft/errors.ts";
+export type { Address, PeerCertificates } from "./backends/raft/tcp-peers.ts";
 export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
 export { adoptBackend, attachBackend, type EpochPorts } from "./lease/epoch.ts";
 export {
@@ -29,6 +33,8 @@ export {
 } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
 export { assign, type Member } from "./placement/assign.ts";
+export { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew } from "./log/errors.ts";
+export { assign } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";
 export type {
   AcquireOutcome,
@@ -45,3 +51,4 @@ export type {
 export function kvRegister(kv: KV, options?: { readonly timeoutMs?: number }): FencedRegister {
   return new KvRegister(kv, new SystemClock(), options);
 }
+export { type RaftLeasesOptions, type RaftMember, raftLeases } from "./raft-leases.ts";

@@ -33,7 +33,7 @@ const layers = [
   ],
   // Puts store, bus and leases together, which do not know each other.
   ["entry", ["runtime/adapters/jetstream/index.ts", "runtime/adapters/redis/index.ts", "runtime/telemetry/**"]],
-  ["entry", ["coordinator/index.ts", "coordinator/jetstream-leases.ts", "simulations/**", "benchmarks/**"]],
+  ["entry", ["coordinator/index.ts", "coordinator/*-leases.ts", "simulations/**", "benchmarks/**"]],
   [
     "driver",
     ["runtime/host/**", "runtime/client/**", "runtime/client.ts", "runtime/entrance.ts", "runtime/listing.ts"],
