@@ -72,6 +72,7 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
     const member = await Member.open({ cluster, voters, disk, peers, clock, random, logger });
     closing.push(() => member.close());
     const service = new RaftLeases({ member, clock, random });
+    closing.push(() => member.handOver());
     closing.push(() => service.close());
     // The table itself says how often somebody recovered the cluster by hand.
     const epoch = async () => member.table.epoch;

@@ -48,6 +48,22 @@ describe.concurrent("leases on three members over TCP, with logs in folders", ()
     }
   });
 
+  test("have another leader before the one that stops is gone", { timeout: 60_000 }, async () => {
+    const cluster = await TcpCluster.start();
+    try {
+      const first = await cluster.leader();
+      const session = await first.leases.openSession({ node: "n", ttlMs: 60_000 });
+      await session.acquire("k");
+      const { member } = first;
+      await member.handOver();
+      expect(member.status().role).toBe("follower");
+      await until(() => [...cluster.running.values()].some((one) => one.member.status().role === "leader"));
+      expect(await session.acquire("k")).toMatchObject({ kind: "granted" });
+    } finally {
+      await cluster.stop();
+    }
+  });
+
   test("survive a damaged log: its member takes no part until the others have repaired it", {
     timeout: 60_000,
   }, async () => {

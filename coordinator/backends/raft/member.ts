@@ -86,6 +86,7 @@ export class Member {
   readonly #listeners = new Set<() => void>();
   readonly #stopReceiving: () => void;
   #ticking: Cancel | undefined;
+  #onHandedOver: () => void = () => {};
   #failure: unknown;
   #isClosed = false;
 
@@ -165,10 +166,24 @@ export class Member {
     return new Promise((resolve) => this.#expect(key, { kind: "renewal", renewal, resolve, untilMs, sentMs: 0 }));
   }
 
-  /** Moves leadership to another member, so that stopping this one leaves no gap. No effect unless this one leads. */
-  transferLeadership(to: MemberId): void {
-    this.#core?.transferLeader(to);
-    this.#pump();
+  /**
+   * Moves leadership, if this member has it, to the one that is furthest: then stopping this one leaves no gap. Resolves
+   * when it is done, or after the shortest election time-out.
+   */
+  async handOver(): Promise<void> {
+    if (!this.#leads || !this.#isRunning()) return;
+    const { clock, tickMs, peers } = this.#options;
+    const others = [...this.#core!.status().progress].filter(
+      ([id, { isLearner, recentActive }]) => id !== peers.self && !isLearner && recentActive,
+    );
+    const [best] = others.sort(([, a], [, b]) => b.match - a.match);
+    if (best === undefined) return;
+    this.#core!.transferLeader(best[0]);
+    await new Promise<void>((resolve) => {
+      this.#onHandedOver = resolve;
+      clock.after(tickMs * electionTicks, resolve);
+      this.#pump();
+    });
   }
 
   async close(): Promise<void> {
@@ -317,6 +332,7 @@ export class Member {
     const isNew = leader !== this.#leader;
     this.#leads = leads;
     this.#leader = leader;
+    if (!leads) this.#onHandedOver();
     if (isNew && leader !== 0) for (const pending of this.#pending.values()) this.#sendAsked(pending);
   }
 
@@ -388,6 +404,7 @@ export class Member {
 
   #sendAsked(pending: Pending): void {
     pending.sentMs = this.#options.clock.monotonic();
+    if (this.#batch.requests.length + this.#batch.renewals.length >= maxWaiting) return;
     if (pending.kind === "request") this.#batch.requests.push(pending.request);
     else this.#batch.renewals.push(pending.renewal);
     this.#flushSoon();

@@ -64,6 +64,7 @@ export class TcpCluster {
       leases: new RaftLeases({ member, clock, random }),
       stop: async () => {
         this.running.delete(id);
+        await member.handOver();
         await member.close();
         await peers.close();
         await disk.close();
