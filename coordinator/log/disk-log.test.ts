@@ -104,6 +104,22 @@ describe("a vote", () => {
   });
 });
 
+test("a snapshot that comes right behind a vote leaves the vote as it is", async () => {
+  const disk = strictDisk();
+  const log = await open(disk);
+  const metadata = { index: 9, term: 2, confState: emptyConfState };
+  const following = { ...entry(10, 2) };
+  await Promise.all([
+    log.append([], state(7, 3)),
+    log.install({ data: new Uint8Array(), metadata }),
+    log.append([following], undefined),
+  ]);
+  disk.restart();
+  const again = await open(disk);
+  expect(again.storage.initialState().hardState).toEqual(state(7, 3, 9));
+  expect(again.storage.entries(10, 11, 1e9)).toEqual([following]);
+});
+
 describe("a tail that was acknowledged to nobody", () => {
   test("may be torn anywhere, and is cut", async () => {
     let torn = 0;

@@ -110,9 +110,9 @@ export class DiskLog {
 
   /**
    * A snapshot from another member in place of the whole log; repairs a damaged one if it covers what that needs. On the
-   * disk when it resolves.
+   * disk when it resolves. Without a hard state, that of the appends before it stays.
    */
-  install(snapshot: Snapshot, hardState: HardState): Promise<void> {
+  install(snapshot: Snapshot, hardState?: HardState): Promise<void> {
     const needed = this.#damage?.neededIndex ?? 0;
     if (snapshot.metadata.index < needed) return Promise.reject(new LogIsDamaged(snapshot.metadata.index, needed));
     return this.#exclusive(async () => {
@@ -121,7 +121,8 @@ export class DiskLog {
       await this.#step(() =>
         this.#segments.roll({ afterIndex: index, isNewLog: true, above: this.#acknowledgedSegment }),
       );
-      this.#hardState = { ...hardState, commit: Math.max(hardState.commit, index) };
+      const state = hardState ?? this.#hardState;
+      this.#hardState = { ...state, commit: Math.max(state.commit, index) };
       this.#memory.applySnapshot(snapshot);
       await this.#step(() => this.#writeState(index));
       this.#memory.setHardState(this.#hardState);

@@ -1,4 +1,4 @@
-import { describe, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { SystemRandom } from "../../../runtime/adapters/system-random.ts";
 import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
 import { diskContract } from "../../ports/disk.contract.ts";
@@ -69,7 +69,54 @@ describe("leases on one member in memory", () => {
     };
   };
   test.each(leaseContract)("$name", ({ run }) => run(open));
+
+  test("a session may be opened after any time in which nobody asked for anything", async () => {
+    const { a, pass, close } = await open();
+    for (const minutes of [0, 2, 10]) {
+      await pass(minutes * 60_000);
+      const session = await a.openSession({ node: "a", ttlMs: 3_000 });
+      expect(await session.acquire("k")).toMatchObject({ kind: "granted" });
+      await session.close();
+    }
+    await close();
+  });
 });
+
+test("while nobody leads, lease time stands still, and nobody's lease is over for that (C3)", async () => {
+  const clock = new ManualClock();
+  const network = new MemoryNetwork(clock);
+  const members = await threeMembers(clock, network);
+  await clock.advance(3_000);
+  const [one] = members as [Member];
+  const opening = new RaftLeases({ member: one, clock, random }).openSession({ node: "n", ttlMs: 5_000 });
+  await clock.advance(100);
+  const session = await opening;
+  const acquiring = session.acquire("k");
+  await clock.advance(100);
+  expect(await acquiring).toMatchObject({ kind: "granted" });
+  const believedUntilMs = session.validUntilMs;
+  for (const id of [1, 2, 3]) network.isolate(id);
+  await clock.advance(600_000);
+  expect(session.isValid, "it does not believe in it any longer").toBe(false);
+  expect(clock.monotonic()).toBeGreaterThan(believedUntilMs);
+  network.heal();
+  await clock.advance(3_000);
+  expect(members.filter((member) => member.status().role === "leader").length).toBe(1);
+  expect(one.table.leases.get("k")?.session, "ten minutes without a leader do not count").toBe(session.id);
+  await clock.advance(5_000);
+  expect(one.table.leases.size).toBe(0);
+  await Promise.all(members.map((member) => member.close()));
+});
+
+function threeMembers(clock: ManualClock, network: MemoryNetwork): Promise<Member[]> {
+  return Promise.all(
+    [1, 2, 3].map((id) => {
+      const peers = network.peersOf(id);
+      const disk = new MemoryDisk();
+      return Member.open({ cluster: "c", voters: [1, 2, 3], disk, peers, clock, random, logger: silent });
+    }),
+  );
+}
 
 for (const [what, cutOff] of [
   ["the leader is cut off", (leader: MemberId) => leader],
@@ -79,19 +126,7 @@ for (const [what, cutOff] of [
     const open = async (): Promise<LeasesUnderTest> => {
       const clock = new ManualClock();
       const network = new MemoryNetwork(clock);
-      const members = await Promise.all(
-        [1, 2, 3].map((id) =>
-          Member.open({
-            cluster: "c",
-            voters: [1, 2, 3],
-            disk: new MemoryDisk(),
-            peers: network.peersOf(id),
-            clock,
-            random,
-            logger: silent,
-          }),
-        ),
-      );
+      const members = await threeMembers(clock, network);
       let leader: MemberId | undefined;
       while (leader === undefined) {
         await clock.advance(100);

@@ -82,6 +82,8 @@ export class Member {
   #isFlushing = false;
   #isPumping = false;
   #isCompacting = false;
+  #isInstalling = false;
+  #nextRepairMs = Number.NEGATIVE_INFINITY;
   readonly #pending = new Map<string, Pending>();
   readonly #listeners = new Set<() => void>();
   readonly #stopReceiving: () => void;
@@ -244,10 +246,11 @@ export class Member {
     const hardState =
       m.term === 0 && m.vote === 0 && m.commit === 0 ? undefined : { term: m.term, vote: m.vote, commit: m.commit };
     const { snapshot } = m;
+    // The log does what it is asked in order: entries that follow a snapshot are behind it.
     const written =
       snapshot === undefined
         ? this.#log.append(m.entries, hardState)
-        : this.#log.install(snapshot, hardState ?? this.#log.storage.initialState().hardState);
+        : Promise.all([this.#log.install(snapshot, hardState), this.#log.append(m.entries, undefined)]);
     written.then(
       () => {
         if (!this.#isRunning()) return;
@@ -447,11 +450,7 @@ export class Member {
         pending.resolve(undefined);
       } else if (now - pending.sentMs >= this.#options.tickMs * electionTicks) this.#sendAsked(pending);
     }
-    if (this.#core === undefined) {
-      const neededIndex = this.#log.damage?.neededIndex ?? 0;
-      for (const id of this.#options.voters ?? []) this.#tell(id, { kind: "repair", neededIndex });
-      return;
-    }
+    if (this.#core === undefined) return this.#askForRepair(now);
     this.#core.tick();
     if (this.#leads) this.#flushSoon();
     this.#pump();
@@ -497,6 +496,14 @@ export class Member {
 
   // ---- repair (M4) ----
 
+  #askForRepair(nowMs: number): void {
+    if (this.#isInstalling || nowMs < this.#nextRepairMs) return;
+    // An answer may be large: time enough to arrive before the next is asked for.
+    this.#nextRepairMs = nowMs + this.#options.tickMs * electionTicks;
+    const neededIndex = this.#log.damage?.neededIndex ?? 0;
+    for (const id of this.#options.voters ?? []) this.#tell(id, { kind: "repair", neededIndex });
+  }
+
   /** What is applied is committed, so it may be given to anybody. It must cover all that the other ever acknowledged. */
   #helpRepair(to: MemberId, neededIndex: number): void {
     const term = this.#log.storage.term(this.#applied);
@@ -507,14 +514,14 @@ export class Member {
 
   #onRepaired(snapshot: Snapshot): void {
     const { damage, storage } = this.#log;
-    if (this.#core !== undefined || this.#isCompacting || snapshot.metadata.index < (damage?.neededIndex ?? 0)) return;
-    this.#isCompacting = true;
+    if (this.#core !== undefined || this.#isInstalling || snapshot.metadata.index < (damage?.neededIndex ?? 0)) return;
+    this.#isInstalling = true;
     const { hardState } = storage.initialState();
     const { term } = snapshot.metadata;
     this.#log
       .install(snapshot, term > hardState.term ? { ...hardState, term, vote: 0 } : hardState)
       .then(() => {
-        this.#isCompacting = false;
+        this.#isInstalling = false;
         if (!this.#isRunning()) return;
         this.#options.logger.warn("this member's log is repaired", { index: snapshot.metadata.index });
         this.#start();
