@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { SystemRandom } from "../../../runtime/adapters/system-random.ts";
 import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
+import { validUntilMs } from "../../lease/validity.ts";
 import { diskContract } from "../../ports/disk.contract.ts";
 import { type LeasesUnderTest, leaseContract } from "../../ports/lease-service.contract.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
@@ -105,6 +106,32 @@ test("while nobody leads, lease time stands still, and nobody's lease is over fo
   expect(one.table.leases.get("k")?.session, "ten minutes without a leader do not count").toBe(session.id);
   await clock.advance(5_000);
   expect(one.table.leases.size).toBe(0);
+  await Promise.all(members.map((member) => member.close()));
+});
+
+test("a session believes from before its renewal was sent, however late the answer comes (C4)", async () => {
+  const clock = new ManualClock();
+  const network = new MemoryNetwork(clock);
+  const members = await threeMembers(clock, network);
+  await clock.advance(3_000);
+  const follower = members.find((member) => member.status().role === "follower")!;
+  // Every frame takes 100 ms, and an answer four of them.
+  network.longestDelayMs = 199;
+  const ttlMs = 3_000;
+  const sentMs = clock.monotonic();
+  const opening = new RaftLeases({ member: follower, clock, random }).openSession({ node: "n", ttlMs });
+  await clock.advance(900);
+  const session = await opening;
+  expect(session.validUntilMs).toBe(validUntilMs(sentMs, ttlMs));
+  // Renewed a third of its time after the answer.
+  for (let turn = 0; turn < 5; turn++) {
+    const before = session.validUntilMs;
+    while (session.validUntilMs === before) await clock.advance(10);
+    expect(session.validUntilMs - validUntilMs(clock.monotonic(), ttlMs), "the answer took its time").toBeLessThan(
+      -200,
+    );
+    expect(session.validUntilMs).toBeGreaterThan(before);
+  }
   await Promise.all(members.map((member) => member.close()));
 });
 
