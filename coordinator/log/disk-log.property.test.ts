@@ -8,7 +8,7 @@ import { LogFailed, LogIsDamaged } from "./errors.ts";
 import { FaultyDisk, PowerLost } from "./faulty-disk.fixture.ts";
 
 const seed = Number(process.env.SEED ?? 20_260_101);
-const runs = Number(process.env.RUNS ?? 250);
+const runs = Number(process.env.RUNS ?? 150);
 const identity = { cluster: "c", member: 1 };
 const confState = { ...emptyConfState, voters: [1, 2, 3] };
 
