@@ -125,17 +125,17 @@ class World {
     while (!isOver()) {
       const session = await leases.openSession({ node: `${id}`, ttlMs }).catch(() => undefined);
       while (session?.isValid && !isOver()) {
-        const key = this.#roll() < 0.5 ? "k" : "l";
+        const key = this.#roll() < 0.8 ? "k" : "l";
         const outcome = await session.acquire(key);
         if (outcome.kind === "granted") {
           this.#believes(session, key, outcome.index);
           // Sometimes beyond its time, if nobody renews it.
-          await this.#pass(this.#roll() * (this.#roll() < 0.4 ? 3 * ttlMs : 300));
+          await this.#pass(this.#roll() * (this.#roll() < 0.6 ? 4 * ttlMs : 300));
           // What one gives back one does not believe in any more, whatever becomes of the request.
           this.believed.get(key)?.delete(session);
           await session.release(key);
         }
-        await this.#pass(20 + this.#roll() * 200);
+        await this.#pass(20 + this.#roll() * 60);
       }
       await this.#pass(100);
     }
@@ -180,7 +180,7 @@ test(`one believer per key, growing tokens, and agreement once healed (seed ${se
       const before = world.grants;
       // Ten election time-outs, and the time to live of whoever held the keys.
       await world.clock.advance(10 * 20 * tickMs + 2 * ttlMs);
-      expect(world.grants - before, "it grants again").toBeGreaterThan(5);
+      expect(world.grants - before, "it grants again").toBeGreaterThan(2);
       world.end();
       await world.clock.advance(5_000);
       expect(world.broken).toEqual([]);
@@ -191,7 +191,7 @@ test(`one believer per key, growing tokens, and agreement once healed (seed ${se
     }),
     { seed, numRuns: runs },
   );
-  expect(grants).toBeGreaterThan(runs * 30);
+  expect(grants).toBeGreaterThan(runs * 10);
 });
 
 async function inject(world: World, now: Fault): Promise<void> {
