@@ -189,7 +189,8 @@ test(`one believer per key, growing tokens, and agreement once healed (seed ${se
       grants += world.grants;
       await Promise.all([...world.members.values()].map((one) => one.close()));
     }),
-    { seed, numRuns: runs },
+    // Shrinking takes minutes; the seed is enough to find it again.
+    { seed, numRuns: runs, endOnFailure: true },
   );
   expect(grants).toBeGreaterThan(runs * 10);
 });
