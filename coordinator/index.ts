@@ -6,6 +6,8 @@ import { KvRegister } from "./guards/kv-register.ts";
 
 export type { Claim, FencedRegister } from "../runtime/ports/fenced-register.ts";
 export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
+export { LogInUse, LogNoFolder, LogReadOnly } from "./backends/raft/errors.ts";
+export { type MemberAddress, memberName, PeersInvalidOption, type PeerTls } from "./backends/raft/tcp-peers.ts";
 export { type Fence, Guard } from "./guards/guard.ts";
 export {
   fencedFetch,
@@ -17,10 +19,6 @@ export {
 } from "./guards/http.ts";
 export { MemoryFence } from "./guards/memory-fence.ts";
 export { type SqlDialect, SqlGuard, type SqlGuardOptions, type SqlRun } from "./guards/sql.ts";
-
-export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
-export { LogInUse, LogNoFolder, LogReadOnly, PeersInsecure } from "./backends/raft/errors.ts";
-export type { Address, PeerCertificates } from "./backends/raft/tcp-peers.ts";
 export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
 export { adoptBackend, attachBackend, type EpochPorts } from "./lease/epoch.ts";
 export {
@@ -32,9 +30,8 @@ export {
   LeaseNotAcquired,
 } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
-export { assign, type Member } from "./placement/assign.ts";
 export { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew } from "./log/errors.ts";
-export { assign } from "./placement/assign.ts";
+export { assign, type Member } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";
 export type {
   AcquireOutcome,

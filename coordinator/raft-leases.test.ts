@@ -44,7 +44,7 @@ describe("a service's own leases without any server", () => {
     ["a time to live of nothing", { ttlMs: 0 }, /must be from 500 ms/],
     ["no id", { self: 0 }, /whole numbers from 1/],
     ["an odd id", { members: { 1.5: here(1) } }, /whole numbers from 1/],
-    ["a cluster without a name", { cluster: "" }, /1 to 100 visible/],
+    ["a cluster without a name", { cluster: "" }, /must be 1 to 32 lower-case letters/],
     [
       "a member that is not in the list",
       { self: 4, members: { 1: here(1), 2: here(2), 3: here(3) } },
@@ -61,7 +61,7 @@ describe("a service's own leases without any server", () => {
     const directory = mkdtempSync(join(tmpdir(), "holdfast-leases-"));
     closing.push(async () => rmSync(directory, { recursive: true, force: true }));
     const members = { 1: here(0), 2: { host: "10.0.0.2", port: 1 }, 3: { host: "10.0.0.3", port: 1 } };
-    await expect(raftLeases({ directory, members })).rejects.toMatchObject({ code: "PeersInsecure" });
+    await expect(raftLeases({ directory, members })).rejects.toMatchObject({ code: "PeersInvalidOption" });
     // Nothing is left open: the folder may be used again.
     await open({ directory });
   });

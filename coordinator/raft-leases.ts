@@ -8,7 +8,7 @@ import { Files } from "./backends/raft/files.ts";
 import { RaftLeases } from "./backends/raft/leases.ts";
 import { Member } from "./backends/raft/member.ts";
 import { MemoryDisk } from "./backends/raft/memory-disk.ts";
-import { type Address, type PeerCertificates, TcpPeers } from "./backends/raft/tcp-peers.ts";
+import { clusterProblem, type MemberAddress, type PeerTls, TcpPeers } from "./backends/raft/tcp-peers.ts";
 import { LeaseInvalidOption } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
 import { ttlProblem } from "./lease/validity.ts";
@@ -22,9 +22,9 @@ export type RaftLeasesOptions = {
   readonly directory?: string;
   /** Which member this is, and where all of them are, this one too, by their ids. Default: one member alone. */
   readonly self?: number;
-  readonly members?: Readonly<Record<number, Address>>;
+  readonly members?: Readonly<Record<number, MemberAddress>>;
   /** Required unless all members are on this machine. */
-  readonly tls?: PeerCertificates;
+  readonly tls?: PeerTls;
   /** How this process appears among the holders. Default: the host's name and the process number. */
   readonly node?: string;
   /** How soon others may take over from a process that fell silent, in milliseconds. Default: 3,000. */
@@ -42,7 +42,7 @@ export type RaftMember = {
 
 /**
  * Rejects with LeaseInvalidOption, with the errors of a log's folder (LogInUse, LogReadOnly, LogNoFolder, LogOfAnother,
- * HardStateLost, DiskFullError) and with PeersInsecure; nothing is left open then.
+ * HardStateLost, DiskFullError) and with PeersInvalidOption; nothing is left open then.
  */
 export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftMember> {
   const { cluster = "holdfast", self = 1, members = {}, ttlMs = 3_000 } = options;
@@ -60,16 +60,20 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
     if (disk instanceof Files) closing.push(() => disk.close());
     const places = new Map(Object.entries(members).map(([id, address]) => [Number(id), address]));
     const listen = places.get(self);
+    let opened: Member | undefined;
     let peers: Peers = { self, send() {}, receive: () => () => {} };
     if (listen !== undefined) {
       const others = new Map([...places].filter(([id]) => id !== self));
       const { tls } = options;
-      const tcp = await TcpPeers.open({ cluster, self, listen, others, clock, logger, ...(tls && { tls }) });
+      // One that knows no epoch yet may join; one that knows an older one may not.
+      const epoch = () => opened?.table.epoch ?? 0;
+      const tcp = await TcpPeers.start({ cluster, epoch, self, listen, members: others, tls, clock, logger });
       closing.push(() => tcp.close());
       peers = tcp;
     }
     const voters = listen === undefined ? [self] : [...places.keys()];
     const member = await Member.open({ cluster, voters, disk, peers, clock, random, logger });
+    opened = member;
     closing.push(() => member.close());
     const service = new RaftLeases({ member, clock, random });
     closing.push(() => member.handOver());
@@ -89,8 +93,8 @@ function wrongIn({ cluster = "holdfast", self = 1, members = {}, directory, ttlM
   const ids = Object.keys(members).map(Number);
   const ttl = ttlProblem(ttlMs);
   if (ttl !== undefined) return `\`ttlMs\`: ${ttl}`;
-  if (typeof cluster !== "string" || !/^[\x21-\x7e]{1,100}$/.test(cluster))
-    return "`cluster` must be 1 to 100 visible characters of ASCII";
+  const name = clusterProblem(cluster);
+  if (name !== undefined) return name;
   if (![self, ...ids].every((id) => Number.isSafeInteger(id) && id > 0))
     return "ids of members are whole numbers from 1";
   if (ids.length === 0) return undefined;

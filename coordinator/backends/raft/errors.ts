@@ -36,15 +36,3 @@ export class LogNoFolder extends Error {
     this.directory = directory;
   }
 }
-
-/** Members would talk over a network without knowing each other. */
-export class PeersInsecure extends Error {
-  override readonly name = "PeersInsecure";
-  readonly code = "PeersInsecure";
-
-  constructor(host: string) {
-    super(
-      `${host} is not this machine, and without TLS whoever reaches a member owns the cluster: give \`tls\` with the cluster's authority and this member's certificate and key`,
-    );
-  }
-}

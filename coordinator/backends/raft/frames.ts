@@ -1,68 +1,86 @@
-/** Frames in a stream of bytes: four bytes of length, then as many. */
+/** Frames on a byte stream: four bytes of length, most significant first, then so many bytes. */
 
-/** Longer than the reader takes: the stream cannot be read on. */
-export class FrameTooLong extends Error {
-  override readonly name = "FrameTooLong";
+/** A frame that no peer of ours would send; the connection it came on is of no more use. */
+export class FrameTooLarge extends Error {
+  override readonly name = "FrameTooLarge";
+  readonly sizeBytes: number;
 
-  constructor(bytes: number, limitBytes: number) {
-    super(`it announced a frame of ${bytes} bytes; the limit is ${limitBytes}`);
+  constructor(sizeBytes: number, maxBytes: number) {
+    super(`a frame of ${sizeBytes} bytes; at most ${maxBytes} are taken`);
+    this.sizeBytes = sizeBytes;
   }
 }
 
-export function frameOf(content: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(4 + content.length);
-  new DataView(bytes.buffer).setUint32(0, content.length);
-  bytes.set(content, 4);
-  return bytes;
+export function frameOf(payload: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(4 + payload.length);
+  new DataView(frame.buffer).setUint32(0, payload.length);
+  frame.set(payload, 4);
+  return frame;
 }
 
-/** Holds no more than one frame's bytes and the chunk that completes it, whatever is announced. */
+/** Puts frames together from whatever pieces arrive. Never holds more than one frame of `maxBytes` and the last piece. */
 export class FrameReader {
-  maxFrameBytes: number;
-  #chunks: Uint8Array[] = [];
-  #heldBytes = 0;
+  readonly #maxBytes: number;
+  #pieces: Uint8Array[] = [];
+  #bytes = 0;
 
-  constructor(maxFrameBytes: number) {
-    this.maxFrameBytes = maxFrameBytes;
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
-  /** The frames that are complete now, one by one, so that the limit may be changed between two. Throws FrameTooLong. */
-  *take(chunk: Uint8Array): Generator<Uint8Array, void> {
-    // A Buffer's own `slice` makes no copy, which whoever keeps a part of a frame relies on.
-    this.#chunks.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
-    this.#heldBytes += chunk.length;
-    for (let frame = this.#next(); frame !== undefined; frame = this.#next()) yield frame;
-  }
-
-  #next(): Uint8Array | undefined {
-    if (this.#heldBytes < 4) return undefined;
-    const head = this.#peek(4);
-    const length = new DataView(head.buffer, head.byteOffset).getUint32(0);
-    if (length > this.maxFrameBytes) throw new FrameTooLong(length, this.maxFrameBytes);
-    if (this.#heldBytes < 4 + length) return undefined;
-    const bytes = this.#peek(4 + length);
-    this.#drop(4 + length);
-    return bytes.subarray(4);
-  }
-
-  /** The first bytes in one piece, which are then held as such. */
-  #peek(length: number): Uint8Array {
-    const [first] = this.#chunks;
-    if (first!.length >= length) return first!.subarray(0, length);
-    const joined = new Uint8Array(this.#heldBytes);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      joined.set(chunk, at);
-      at += chunk.length;
+  /** The frames that are complete now, in order. Throws `FrameTooLarge` as soon as a length says so. */
+  push(piece: Uint8Array): Uint8Array[] {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    const frames: Uint8Array[] = [];
+    while (this.#bytes >= 4) {
+      const head = this.#peek(4);
+      const length = new DataView(head.buffer, head.byteOffset, 4).getUint32(0);
+      if (length > this.#maxBytes) throw new FrameTooLarge(length, this.#maxBytes);
+      if (this.#bytes < 4 + length) break;
+      this.#take(4);
+      frames.push(this.#take(length));
     }
-    this.#chunks = [joined];
-    return joined.subarray(0, length);
+    return frames;
   }
 
-  #drop(length: number): void {
-    const rest = this.#chunks[0]!.subarray(length);
-    this.#heldBytes -= length;
-    if (rest.length > 0) this.#chunks[0] = rest;
-    else this.#chunks.shift();
+  /** The first frame alone, and what came after it: for streams whose first frame has another bound than the rest. */
+  pushFirst(piece: Uint8Array): { readonly frame: Uint8Array; readonly rest: Uint8Array } | undefined {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    if (this.#bytes < 4) return undefined;
+    const head = this.#peek(4);
+    const length = new DataView(head.buffer, head.byteOffset, 4).getUint32(0);
+    if (length > this.#maxBytes) throw new FrameTooLarge(length, this.#maxBytes);
+    if (this.#bytes < 4 + length) return undefined;
+    this.#take(4);
+    const frame = this.#take(length);
+    return { frame, rest: this.#take(this.#bytes) };
+  }
+
+  #peek(count: number): Uint8Array {
+    const [first] = this.#pieces as [Uint8Array];
+    return first.length >= count ? first : this.#joined();
+  }
+
+  #take(count: number): Uint8Array {
+    const all = (this.#pieces[0]?.length ?? 0) >= count ? (this.#pieces[0] ?? new Uint8Array()) : this.#joined();
+    const taken = all.slice(0, count);
+    const rest = all.subarray(count);
+    if (rest.length > 0) this.#pieces[0] = rest;
+    else this.#pieces.shift();
+    this.#bytes -= count;
+    return taken;
+  }
+
+  #joined(): Uint8Array {
+    const joined = new Uint8Array(this.#bytes);
+    let at = 0;
+    for (const piece of this.#pieces) {
+      joined.set(piece, at);
+      at += piece.length;
+    }
+    this.#pieces = this.#bytes > 0 ? [joined] : [];
+    return joined;
   }
 }

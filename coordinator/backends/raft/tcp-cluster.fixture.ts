@@ -46,7 +46,15 @@ export class TcpCluster {
     const disk = await Files.open(this.folderOf(id));
     const others = new Map([...this.#places].filter(([other]) => other !== id));
     const listen = { host: "127.0.0.1", port: 0 };
-    const peers = await TcpPeers.open({ cluster: "test", self: id, listen, others, clock, logger: silent });
+    const peers = await TcpPeers.start({
+      cluster: "test",
+      epoch: () => 1,
+      self: id,
+      listen,
+      members: others,
+      clock,
+      logger: silent,
+    });
     this.#places.get(id)!.port = peers.port;
     const member = await Member.open({
       cluster: "test",

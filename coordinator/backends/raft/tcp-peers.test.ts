@@ -1,265 +1,280 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** Real sockets on loopback: frames arrive, strangers are refused, slow peers are shed, what breaks is dialled again. */
+import assert from "node:assert/strict";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connect as connectTls } from "node:tls";
+import { afterEach, describe, expect, test } from "vitest";
 import { SystemClock } from "../../../runtime/adapters/system-clock.ts";
-import type { MemberId } from "../../ports/peers.ts";
-import { PeersInsecure } from "./errors.ts";
-import { FrameReader, FrameTooLong, frameOf } from "./frames.ts";
-import { type Address, type PeerCertificates, TcpPeers, type TcpPeersOptions } from "./tcp-peers.ts";
+import { Authority } from "./certificates.fixture.ts";
+import { FrameReader, frameOf } from "./frames.ts";
+import {
+  type MemberAddress,
+  memberName,
+  PeersInvalidOption,
+  type PeerTls,
+  TcpPeers,
+  type TcpPeersOptions,
+} from "./tcp-peers.ts";
 
-const clock = new SystemClock();
-const closing: (() => Promise<unknown>)[] = [];
+const loopback = { host: "127.0.0.1", port: 0 };
+const open = new Set<{ close(): unknown }>();
+const logs: string[] = [];
+const log = (message: string) => void logs.push(message);
+const logger = { debug: log, info: log, warn: log, error: log };
+
 afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
+  for (const one of open) await one.close();
+  open.clear();
+  logs.length = 0;
 });
 
-const warnings: { text: string; problem: unknown }[] = [];
-const logger = {
-  debug() {},
-  info() {},
-  warn: (text: string, fields?: object) =>
-    void warnings.push({ text, problem: (fields as { problem?: unknown })?.problem }),
-  error() {},
-};
-const local = (port = 0) => ({ host: "127.0.0.1", port });
-/** Nobody listens there. */
-const nowhere = local();
-
-async function open(
-  self: MemberId,
-  others: readonly (readonly [MemberId, Address])[],
-  more: Partial<TcpPeersOptions> = {},
-) {
-  const options = { cluster: "c", self, listen: local(), others: new Map(others), clock, logger, ...more };
-  const peers = await TcpPeers.open(options);
-  closing.push(() => peers.close());
+async function start(self: number, options: Partial<TcpPeersOptions> = {}): Promise<TcpPeers> {
+  const peers = await TcpPeers.start({
+    self,
+    cluster: "shop",
+    epoch: () => 1,
+    listen: loopback,
+    members: new Map(),
+    clock: new SystemClock(),
+    logger,
+    ...options,
+  });
+  open.add(peers);
   return peers;
 }
 
-/** Two members that know each other. A place has its port once somebody listens there. */
-async function pair(tlsA?: PeerCertificates, tlsB?: PeerCertificates) {
-  const [placeA, placeB] = [local(), local()];
-  const a = await open(1, [[2, placeB]], tlsA && { tls: tlsA });
-  placeA.port = a.port;
-  const b = await open(2, [[1, placeA]], tlsB && { tls: tlsB });
-  placeB.port = b.port;
-  return { a, b, placeA, placeB };
+const at = (port: number): MemberAddress => ({ host: "127.0.0.1", port });
+
+/** Two that know each other. */
+async function pair(a: Partial<TcpPeersOptions> = {}, b: Partial<TcpPeersOptions> = {}): Promise<[TcpPeers, TcpPeers]> {
+  const first = await start(1, a);
+  const second = await start(2, { members: new Map([[1, at(first.port)]]), ...b });
+  first.setMembers(new Map([[2, at(second.port)]]));
+  return [first, second];
 }
 
-/** Sends until a frame has come through: those before the connection is up are dropped, as the port says. */
-async function arrives(from: TcpPeers, to: TcpPeers, content: Uint8Array): Promise<[MemberId, Uint8Array]> {
-  return new Promise((resolve) => {
-    const again = setInterval(() => from.send(to.self, content), 10);
-    const stop = to.receive((sender, frame) => {
-      clearInterval(again);
-      stop();
-      resolve([sender, frame]);
-    });
-  });
+async function until(holds: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!holds()) {
+    assert.ok(performance.now() < deadline, `in vain: ${what}; ${logs.join("; ")}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
-async function warned(pattern: RegExp): Promise<void> {
-  await expect
-    .poll(() => warnings.map(({ problem }) => String(problem)).join("\n"), { timeout: 5_000 })
-    .toMatch(pattern);
+const connected = (...peers: readonly TcpPeers[]) =>
+  until(() => peers.every((one) => one.connected.length === 1), "they find each other");
+
+function received(peers: TcpPeers): string[] {
+  const texts: string[] = [];
+  peers.receive((from, frame) => texts.push(`${from}: ${new TextDecoder().decode(frame)}`));
+  return texts;
 }
+
+const bytes = (text: string) => new TextEncoder().encode(text);
 
 describe("frames", () => {
-  test("are found however the stream is cut", () => {
-    const contents = [new Uint8Array(), new Uint8Array([1]), new Uint8Array(300).fill(7)];
-    const stream = Buffer.concat(contents.map(frameOf));
-    for (let size = 1; size < stream.length; size += 3) {
-      const reader = new FrameReader(1_000);
-      const found: Uint8Array[] = [];
-      for (let at = 0; at < stream.length; at += size)
-        for (const frame of reader.take(stream.subarray(at, at + size))) found.push(frame.slice());
-      expect(found.map((frame) => [...frame])).toEqual(contents.map((content) => [...content]));
-    }
+  test("arrive whole and in order, in both directions", async () => {
+    const [a, b] = await pair();
+    const [atA, atB] = [received(a), received(b)];
+    await connected(a, b);
+    const long = "x".repeat(300_000);
+    for (const text of ["one", "", long]) a.send(2, bytes(text));
+    b.send(1, bytes("back"));
+    await until(() => atB.length === 3 && atA.length === 1, "all have arrived");
+    expect(atB).toEqual(["1: one", "1: ", `1: ${long}`]);
+    expect(atA).toEqual(["2: back"]);
   });
 
-  test("of more than the limit are refused at their announcement", () => {
-    const reader = new FrameReader(1_000);
-    expect(() => [...reader.take(new Uint8Array([0x40, 0, 0, 0]))]).toThrow(FrameTooLong);
-    expect([...new FrameReader(3).take(frameOf(new Uint8Array(3)))].length).toBe(1);
-    expect(() => [...new FrameReader(3).take(frameOf(new Uint8Array(4)))]).toThrow(
-      /a frame of 4 bytes; the limit is 3/,
-    );
+  test("to one who is not there are dropped and counted, and it is found when it comes", async () => {
+    const a = await start(1);
+    const reserved = await start(3);
+    const { port } = reserved;
+    await reserved.close();
+    open.delete(reserved);
+    a.setMembers(new Map([[2, at(port)]]));
+    a.send(2, bytes("lost"));
+    a.send(9, bytes("nobody"));
+    expect(a.counts.dropped).toBe(2);
+    const b = await start(2, { listen: at(port), members: new Map([[1, at(a.port)]]) });
+    const atB = received(b);
+    await connected(a, b);
+    a.send(2, bytes("found"));
+    await until(() => atB.length > 0, "it arrives");
+    expect(atB).toEqual(["1: found"]);
+  });
+
+  test("beyond the bound are not sent at all", async () => {
+    const a = await start(1, { limits: { frameBytes: 100 } });
+    expect(() => a.send(2, new Uint8Array(101))).toThrow("a frame of 101 bytes; at most 100");
   });
 });
 
-describe("members", () => {
-  test("hear each other, small and large, and again after one was away", async () => {
-    const { a, b, placeA, placeB } = await pair();
-    expect(await arrives(a, b, new Uint8Array([7]))).toEqual([1, new Uint8Array([7])]);
-    const large = new Uint8Array(3_000_000).fill(5);
-    const [sender, frame] = await arrives(b, a, large);
-    expect([sender, Buffer.compare(frame, large)]).toEqual([2, 0]);
-    await b.close();
-    a.send(2, new Uint8Array([1]));
-    const again = await open(2, [[1, placeA]]);
-    placeB.port = again.port;
-    expect((await arrives(a, again, new Uint8Array([8])))[1]).toEqual(new Uint8Array([8]));
-  });
-
-  test("drop and count what they cannot send", async () => {
-    const a = await open(1, [[2, nowhere]], { maxFrameBytes: 10 });
-    a.send(2, new Uint8Array(1));
-    a.send(2, new Uint8Array(11));
-    a.send(9, new Uint8Array(1));
-    expect(a.dropped).toBe(3);
-  });
-
-  const strangers: readonly [string, object, RegExp][] = [
-    ["of another cluster", { cluster: "d" }, /belongs to cluster "d", and this is "c"/],
-    ["who means another member", { to: 3 }, /wants member 3, and this is 1/],
-    ["who is no member", { from: 9 }, /says that it is member 9, which is none/],
-    ["who claims to be this one", { from: 1 }, /says that it is member 1, which is none/],
-    ["of another release", { holdfast: 2 }, /of another release/],
-  ];
-  test.each(strangers)("refuse one %s, and say why", async (_, wrong, problem) => {
-    warnings.length = 0;
-    const a = await open(1, [[2, nowhere]]);
-    const hello = { holdfast: 1, cluster: "c", from: 2, to: 1, ...wrong };
-    const socket = await dial(a.port, frameOf(new TextEncoder().encode(JSON.stringify(hello))));
-    await ended(socket);
-    await warned(problem);
-  });
-
-  const garbage: readonly [string, Uint8Array, RegExp][] = [
-    ["noise", new Uint8Array(2_000).fill(0xee), /a frame of 4008636142 bytes/],
-    ["a frame of 1 GB", new Uint8Array([0x40, 0, 0, 0]), /a frame of 1073741824 bytes; the limit is 1024/],
-    ["HTTP", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"), /a frame of/],
-    ["no JSON", frameOf(new Uint8Array([1, 2, 3])), /does not speak as members do/],
-    ["nothing of ours", frameOf(new TextEncoder().encode("null")), /of another release/],
-  ];
-  test.each(garbage)("refuse one who says %s", async (_, bytes, problem) => {
-    warnings.length = 0;
-    const a = await open(1, [[2, nowhere]]);
-    await ended(await dial(a.port, bytes));
-    await warned(problem);
-  });
-
-  test("take no frame that is too long or half from one who was let in, and go on with others", async () => {
-    const a = await open(1, [[2, nowhere]], { maxFrameBytes: 100 });
-    const heard: Uint8Array[] = [];
-    a.receive((_, frame) => heard.push(frame));
-    const hello = frameOf(new TextEncoder().encode(JSON.stringify({ holdfast: 1, cluster: "c", from: 2, to: 1 })));
-    const half = await dial(a.port, Buffer.concat([hello, frameOf(new Uint8Array(50)).subarray(0, 20)]));
-    half.end();
-    await ended(half);
-    await ended(await dial(a.port, Buffer.concat([hello, new Uint8Array([0, 0, 0, 101])])));
-    expect(heard).toEqual([]);
-    const b = await open(2, [[1, local(a.port)]]);
-    expect((await arrives(b, a, new Uint8Array([1])))[0]).toBe(2);
-  });
-
-  test("do not wait for one who reads nothing: its queue is bounded, and the rest is dropped", async () => {
-    const lazy: Server = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.once("data", () => {
-        socket.pause();
-        socket.write(frameOf(new Uint8Array([1])));
-      });
-      closing.push(async () => socket.destroy());
+test("a peer that does not read is shed, and its queue is bounded meanwhile", async () => {
+  const sockets: Socket[] = [];
+  const deaf: Server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => {});
+    socket.once("data", () => {
+      socket.pause();
+      socket.write(frameOf(bytes("welcome")));
     });
-    await new Promise<void>((resolve) => lazy.listen(0, "127.0.0.1", resolve));
-    closing.push(async () => lazy.close());
-    const a = await open(1, [[2, local((lazy.address() as { port: number }).port)]], { maxQueueBytes: 1_000_000 });
-    const frame = new Uint8Array(100_000);
-    await expect
-      .poll(() => {
-        const before = a.dropped;
-        for (let count = 0; count < 200; count++) a.send(2, frame);
-        return a.dropped - before;
-      })
-      .toBeGreaterThan(150);
-    const sizes = process.memoryUsage().arrayBuffers;
-    for (let count = 0; count < 10_000; count++) a.send(2, frame);
-    expect(process.memoryUsage().arrayBuffers - sizes, "nothing piles up").toBeLessThan(50_000_000);
   });
+  await new Promise<void>((resolve) => deaf.listen(0, "127.0.0.1", resolve));
+  const a = await start(1, { limits: { queueBytes: 1_000_000, stallMs: 100 } });
+  a.setMembers(new Map([[2, at((deaf.address() as { port: number }).port)]]));
+  await connected(a);
+  const frame = new Uint8Array(100_000);
+  for (let sent = 0; sent < 300; sent++) a.send(2, frame);
+  expect(a.counts.dropped).toBeGreaterThan(0);
+  await until(() => logs.some((line) => /took nothing for 100 ms/.test(line)), "it is shed");
+  await until(() => sockets.length > 1, "it is dialled again");
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => deaf.close(resolve));
 });
 
-describe("off the loopback", () => {
-  test.each(["0.0.0.0", "10.1.2.3", "example.org", "::", "128.0.0.1"])("%s needs TLS", async (host) => {
-    const others = new Map([[2, { host, port: 1 }]]);
-    const options = { cluster: "c", self: 1, listen: local(), others, clock, logger };
-    await expect(TcpPeers.open(options)).rejects.toThrow(PeersInsecure);
-    const listening = { ...options, others: new Map([[2, local(1)]]), listen: { host, port: 0 } };
-    await expect(TcpPeers.open(listening)).rejects.toThrow(/whoever reaches a member owns the cluster/);
-  });
-});
-
-describe("with TLS", () => {
-  let folder: string;
-  let ours: PeerCertificates;
-  let theirs: PeerCertificates;
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), "holdfast-tls-"));
-    ours = authority(join(folder, "ours"));
-    theirs = authority(join(folder, "theirs"));
-  });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-  test("members with certificates of one authority hear each other", async () => {
-    const { a, b } = await pair(ours, ours);
-    expect((await arrives(a, b, new Uint8Array([7])))[0]).toBe(1);
-    expect((await arrives(b, a, new Uint8Array([8])))[0]).toBe(2);
+describe("refused, with the reason", () => {
+  test.each([
+    {
+      it: "a member of another cluster",
+      of: { cluster: "other", epoch: () => 2 },
+      says: "it is of cluster other, this is shop",
+    },
+    { it: "one of an older epoch", of: { epoch: () => 1 }, says: "its epoch 1 is over" },
+    { it: "one that nobody knows", of: { self: 7, epoch: () => 0 }, says: "member 7 does not belong to this cluster" },
+  ])("$it", async ({ of, says }) => {
+    const a = await start(1, { epoch: () => 2 });
+    a.setMembers(new Map([[2, at(a.port)]]));
+    const stranger = await start(2, { ...of, members: new Map([[1, at(a.port)]]) });
+    await until(() => logs.some((line) => line.startsWith("no connection to member 1: refused: ")), "it is told why");
+    expect(logs.filter((line) => line.includes(says)).map((line) => line.split(": ")[0])).toEqual(
+      expect.arrayContaining(["a connection was refused", "no connection to member 1"]),
+    );
+    expect(stranger.connected).toEqual([]);
   });
 
   test.each([
-    ["of another authority", () => theirs],
-    ["in plain text", () => undefined],
-  ])("a peer %s is refused, and sends nothing to anybody", async (_, certificates) => {
-    warnings.length = 0;
-    const { a, b } = await pair(ours, certificates());
-    const heard: MemberId[] = [];
-    a.receive((from) => heard.push(from));
-    b.receive((from) => heard.push(from));
-    await warned(/./);
-    b.send(1, new Uint8Array([1]));
-    a.send(2, new Uint8Array([1]));
-    expect(heard).toEqual([]);
-    expect([a.dropped, b.dropped]).toEqual([1, 1]);
+    {
+      it: "a first frame of 1 GB",
+      sent: Buffer.from([0x40, 0, 0, 0, 1]),
+      says: "a frame of 1073741824 bytes; at most 1024",
+    },
+    {
+      it: "a member under this one's own id",
+      sent: frameOf(bytes('{"holdfast":1,"cluster":"shop","epoch":1,"from":1,"to":1}')),
+      says: "it calls itself 1, as this member does: ids are used once",
+    },
+    {
+      it: "a member that looks for another",
+      sent: frameOf(bytes('{"holdfast":1,"cluster":"shop","epoch":1,"from":2,"to":5}')),
+      says: "it looks for member 5, this is 1",
+    },
+    { it: "garbage", sent: frameOf(bytes("GET / HTTP/1.1")), says: "it does not speak as a member does" },
+    { it: "text that is no frame", sent: Buffer.from("GET / HTTP/1.1\r\n\r\n"), says: "a frame of 1195725856 bytes" },
+  ])("$it", async ({ sent, says }) => {
+    const a = await start(1);
+    const socket = connect(a.port, "127.0.0.1");
+    socket.on("error", () => {});
+    const over = new Promise((resolve) => socket.resume().once("close", resolve));
+    socket.write(sent);
+    await over;
+    expect(logs.join()).toContain(says);
+  });
+
+  test("half a frame, after the time for saying who one is", async () => {
+    const a = await start(1, { limits: { handshakeMs: 50 } });
+    const socket = connect(a.port, "127.0.0.1");
+    socket.on("error", () => {});
+    const over = new Promise((resolve) => socket.resume().once("close", resolve));
+    socket.write(frameOf(bytes("{}")).subarray(0, 3));
+    await over;
+    expect(logs.join()).toContain("it did not say who it is in time");
+  });
+
+  test("a member that says too much at once is cut off", async () => {
+    const [a, b] = await pair({ limits: { frameBytes: 1_000 } });
+    await connected(a, b);
+    b.send(1, new Uint8Array(2_000));
+    await until(() => logs.some((line) => line.includes("a frame of 2000 bytes; at most 1000")), "it is cut off");
   });
 });
 
-function dial(port: number, bytes: Uint8Array): Promise<Socket> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => {
-      socket.write(bytes);
-      resolve(socket);
-    });
-    socket.on("error", () => {});
-    closing.push(async () => socket.destroy());
+describe("over TLS", () => {
+  const authority = new Authority("the shop's authority");
+  const tlsOf = (id: number, by = authority): PeerTls => ({
+    ...by.certify(memberName(id, "shop")),
+    authority: authority.certificate,
   });
-}
 
-function ended(socket: Socket): Promise<unknown> {
-  socket.resume();
-  return new Promise((resolve) => socket.once("close", resolve));
-}
+  test("members with certificates of their own names meet", async () => {
+    const [a, b] = await pair({ tls: tlsOf(1) }, { tls: tlsOf(2) });
+    const atB = received(b);
+    await connected(a, b);
+    a.send(2, bytes("secret"));
+    await until(() => atB.length > 0, "it arrives");
+    expect(atB).toEqual(["1: secret"]);
+  });
 
-/** An authority and a certificate of it, good for an hour of testing. */
-function authority(path: string): PeerCertificates {
-  const openssl = (...words: string[]) => execFileSync("openssl", words, { stdio: "pipe" });
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
-  openssl(
-    "req",
-    "-x509",
-    ...curve,
-    "-keyout",
-    `${path}-ca.key`,
-    "-out",
-    `${path}-ca.pem`,
-    "-subj",
-    "/CN=test authority",
-  );
-  openssl("req", ...curve.slice(0, 5), "-keyout", `${path}.key`, "-out", `${path}.csr`, "-subj", "/CN=member");
-  const signing = ["-CA", `${path}-ca.pem`, "-CAkey", `${path}-ca.key`, "-CAcreateserial", "-days", "1"];
-  openssl("x509", "-req", "-in", `${path}.csr`, ...signing, "-out", `${path}.pem`);
-  const read = (end: string) => readFileSync(`${path}${end}`, "utf8");
-  return { ca: read("-ca.pem"), cert: read(".pem"), key: read(".key") };
-}
+  test("one with another member's certificate is refused", async () => {
+    const [a] = await pair({ tls: tlsOf(1) }, { tls: tlsOf(3) });
+    await until(() => logs.some((line) => line.includes("its certificate is not for member-2.shop")), "it is refused");
+    expect(a.connected).toEqual([]);
+  });
+
+  test("one whose certificate another authority signed is refused", async () => {
+    const [a, b] = await pair({ tls: tlsOf(1) }, { tls: tlsOf(2, new Authority("somebody else")) });
+    await until(() => a.counts.refused > 0, "it is refused");
+    expect([a.connected, b.connected]).toEqual([[], []]);
+  });
+
+  test("one without a certificate is refused, and so is plain TCP", async () => {
+    const a = await start(1, { tls: tlsOf(1) });
+    const bare = connectTls({
+      host: "127.0.0.1",
+      port: a.port,
+      ca: authority.certificate,
+      servername: memberName(1, "shop"),
+    });
+    bare.on("error", () => {});
+    const reader = new FrameReader(1_000);
+    let frames = 0;
+    bare.on("data", (piece) => {
+      frames += reader.push(piece).length;
+    });
+    bare.once("secureConnect", () =>
+      bare.write(frameOf(bytes('{"holdfast":1,"cluster":"shop","epoch":1,"from":2,"to":1}'))),
+    );
+    await new Promise((resolve) => bare.once("close", resolve));
+    const plain = connect(a.port, "127.0.0.1");
+    plain.on("error", () => {});
+    plain.write(frameOf(bytes('{"holdfast":1,"cluster":"shop","epoch":1,"from":2,"to":1}')));
+    await new Promise((resolve) => plain.once("close", resolve));
+    expect(frames).toBe(0);
+    await until(() => a.counts.refused >= 2, "both are refused");
+  });
+});
+
+describe("options", () => {
+  const options = {
+    self: 1,
+    cluster: "shop",
+    epoch: () => 1,
+    listen: loopback,
+    members: new Map(),
+    clock: new SystemClock(),
+    logger,
+  };
+  test.each([
+    [
+      { listen: { host: "0.0.0.0", port: 0 } },
+      /0\.0\.0\.0 is not loopback, and whoever can reach a member could own the cluster/,
+    ],
+    [{ members: new Map([[2, { host: "10.0.0.7", port: 1 }]]) }, /10\.0\.0\.7 is not loopback/],
+    [{ cluster: "My Shop" }, /`cluster` is "My Shop"/],
+    [{ self: 0 }, /member id 0/],
+    [{ members: new Map([[1.5, at(1)]]) }, /member id 1\.5/],
+    [{ listen: at(70_000) }, /port 70000/],
+  ])("%j are refused", async (wrong, says) => {
+    const error = await TcpPeers.start({ ...options, ...wrong }).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(PeersInvalidOption);
+    expect((error as Error).message).toMatch(says);
+  });
+});

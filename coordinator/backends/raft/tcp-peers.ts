@@ -1,259 +1,472 @@
 /**
- * The peers port over TCP: each member dials every other and sends on that connection alone. Frames have their length in
- * front. Off the loopback only TLS with certificates on both sides is taken, since whoever can send an append owns the
- * cluster. Nothing waits for a slow peer: what does not fit its queue is dropped and counted.
+ * Members of one cluster over TCP: each dials every other and sends on what it dialled, so that a connection has one
+ * direction. Whoever may send an append owns the cluster: off loopback both sides show a certificate that names the member and
+ * the cluster, and on every connection the first frame says who speaks, to whom, of which cluster and epoch. Start at `start`.
  */
-import { createServer, isIP, connect as netConnect, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect } from "node:tls";
+import { createServer, connect as dialPlain, isIP, type Server, type Socket } from "node:net";
+import { checkServerIdentity, createServer as createTlsServer, connect as dialTls, type TLSSocket } from "node:tls";
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
-import { PeersInsecure } from "./errors.ts";
 import { FrameReader, frameOf } from "./frames.ts";
 
-export type Address = { readonly host: string; readonly port: number };
+export type MemberAddress = { readonly host: string; readonly port: number };
 
-/** PEM texts. The authority is the cluster's own: whoever has a certificate of it is a member. */
-export type PeerCertificates = { readonly ca: string; readonly cert: string; readonly key: string };
+/** PEM texts. The certificate's names must have `memberName(…)` of its own member among them. */
+export type PeerTls = { readonly certificate: string; readonly key: string; readonly authority: string };
 
 export type TcpPeersOptions = {
-  readonly cluster: string;
   readonly self: MemberId;
-  /** Where to listen. Port 0: any free one. */
-  readonly listen: Address;
-  readonly others: ReadonlyMap<MemberId, Address>;
-  /** Required unless all addresses are of the loopback. */
-  readonly tls?: PeerCertificates;
+  /** 1 to 32 letters, digits and dashes, lower case: members of another cluster are refused. */
+  readonly cluster: string;
+  /** Grows whenever a cluster is recovered by hand: members of an older one are refused. 0: it knows of none yet. */
+  readonly epoch: () => number;
+  readonly listen: MemberAddress;
+  /** All others; may be changed by `setMembers`. */
+  readonly members: ReadonlyMap<MemberId, MemberAddress>;
+  /** Required unless every address is loopback. */
+  readonly tls?: PeerTls | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Of one frame, either way. Default: 64 MiB, which a snapshot of the largest table fits. */
-  readonly maxFrameBytes?: number;
-  /** Not yet taken by a peer's connection. Default: 64 MiB. */
-  readonly maxQueueBytes?: number;
+  readonly limits?: Partial<PeerLimits>;
 };
 
-type FullOptions = Required<Omit<TcpPeersOptions, "tls">> & Pick<TcpPeersOptions, "tls">;
+export type PeerLimits = {
+  /** Of one frame. Default: 64 MiB, which a snapshot of a large table fits. */
+  readonly frameBytes: number;
+  /** That wait for one peer; more is dropped and counted. Default: 64 MiB. */
+  readonly queueBytes: number;
+  /** A peer that takes nothing for so long while something waits is cut off. Default: 10,000. */
+  readonly stallMs: number;
+  /** From the connection to the end of the first frame. Default: 5,000. */
+  readonly handshakeMs: number;
+};
 
-/** What whoever dials says first. */
-type Hello = { readonly holdfast: 1; readonly cluster: string; readonly from: MemberId; readonly to: MemberId };
+export type PeerCounts = {
+  /** Frames that did not fit a queue, or had no connection to go on. */
+  readonly dropped: number;
+  /** Connections that were refused here, or broken off for what came on them. */
+  readonly refused: number;
+};
 
-const maxHelloBytes = 1_024;
-const helloWithinMs = 5_000;
-const stuckAfterMs = 10_000;
-const firstPauseMs = 50;
-const longestPauseMs = 2_000;
+/** What is wrong with the options, and what to do. */
+export class PeersInvalidOption extends Error {
+  override readonly name = "PeersInvalidOption";
+  readonly code = "PeersInvalidOption";
+}
+
+type Hello = {
+  readonly holdfast: 1;
+  readonly cluster: string;
+  readonly epoch: number;
+  readonly from: number;
+  readonly to: number;
+};
+
+const defaults: PeerLimits = {
+  frameBytes: 64 * 1_048_576,
+  queueBytes: 64 * 1_048_576,
+  stallMs: 10_000,
+  handshakeMs: 5_000,
+};
+const helloBytes = 1_024;
+const redialFirstMs = 50;
+const redialMaxMs = 2_000;
+/** Of those who have not said who they are. */
+const strangersAtATime = 64;
 
 export class TcpPeers implements Peers {
   readonly self: MemberId;
-  readonly #options: FullOptions;
+  readonly #options: TcpPeersOptions;
+  readonly #limits: PeerLimits;
   readonly #server: Server;
-  readonly #accepted = new Set<Socket>();
   readonly #lines = new Map<MemberId, Line>();
-  readonly #handlers = new Set<(from: MemberId, frame: Uint8Array) => void>();
+  readonly #inbound = new Map<MemberId, Socket>();
+  readonly #strangers = new Set<Socket>();
+  #handler: ((from: MemberId, frame: Uint8Array) => void) | undefined;
   #dropped = 0;
+  #refused = 0;
   #isClosed = false;
 
-  /** Listens when it resolves. Rejects with PeersInsecure, or as listening does. */
-  static async open(options: TcpPeersOptions): Promise<TcpPeers> {
-    const addresses = [options.listen, ...options.others.values()];
-    const outside = addresses.find(({ host }) => !isLoopback(host));
-    if (options.tls === undefined && outside !== undefined) throw new PeersInsecure(outside.host);
+  /** Listens when it resolves. Rejects with `PeersInvalidOption`, or the system's error when it cannot listen. */
+  static async start(options: TcpPeersOptions): Promise<TcpPeers> {
+    const problem = problemOf(options);
+    if (problem !== undefined) throw new PeersInvalidOption(problem);
     const peers = new TcpPeers(options);
+    const { host, port } = options.listen;
     await new Promise<void>((resolve, reject) => {
       peers.#server.once("error", reject);
-      peers.#server.listen(options.listen.port, options.listen.host, resolve);
+      peers.#server.listen(port, host, resolve);
     });
-    peers.#server.on("error", (error) => options.logger.error("the listener for members has failed", { error }));
-    for (const line of peers.#lines.values()) line.dial();
+    peers.#server.on("error", (error) => options.logger.error("the listener for peers failed", { error }));
+    peers.setMembers(options.members);
     return peers;
   }
 
   private constructor(options: TcpPeersOptions) {
-    const mebi = 1024 * 1024;
-    this.#options = { maxFrameBytes: 64 * mebi, maxQueueBytes: 64 * mebi, ...options };
     this.self = options.self;
+    this.#options = options;
+    this.#limits = { ...defaults, ...options.limits };
     const { tls } = options;
     this.#server =
       tls === undefined
         ? createServer((socket) => this.#accept(socket))
-        : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, (socket) =>
-            this.#accept(socket),
+        : createTlsServer(
+            {
+              cert: tls.certificate,
+              key: tls.key,
+              ca: tls.authority,
+              requestCert: true,
+              rejectUnauthorized: true,
+              minVersion: "TLSv1.3",
+              handshakeTimeout: this.#limits.handshakeMs,
+            },
+            (socket) => this.#accept(socket),
           );
-    // Who has no certificate of ours never gets as far as `#accept`.
-    this.#server.on("tlsClientError", (error: Error) =>
-      options.logger.warn("a connection to this member was refused", { problem: error.message }),
-    );
-    for (const [id, address] of options.others) {
-      const hello: Hello = { holdfast: 1, cluster: options.cluster, from: options.self, to: id };
-      this.#lines.set(id, new Line(this.#options, address, hello, () => this.#dropped++));
-    }
+    this.#server.on("tlsClientError", (error) => this.#refuse(undefined, `its TLS failed: ${error.message}`));
+    this.#server.on("connection", (socket: Socket) => {
+      // Before any handshake: a flood of connections costs a bounded number of sockets.
+      if (this.#strangers.size >= strangersAtATime) return socket.destroy();
+      this.#strangers.add(socket);
+      socket.on("error", () => socket.destroy());
+      socket.once("close", () => this.#strangers.delete(socket));
+      const late = this.#options.clock.after(
+        this.#limits.handshakeMs,
+        () => {
+          if (!this.#strangers.has(socket)) return;
+          this.#refuse(undefined, "it did not say who it is in time");
+          socket.destroy();
+        },
+        { background: true },
+      );
+      socket.once("close", late);
+      return undefined;
+    });
   }
 
-  /** Where others reach this member. */
+  /** Of the listener, as the system chose it. */
   get port(): number {
-    const address = this.#server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
+    return (this.#server.address() as { port: number }).port;
   }
 
-  /** Frames that found no room in a queue, or no connection. */
-  get dropped(): number {
-    return this.#dropped;
+  get counts(): PeerCounts {
+    return { dropped: this.#dropped, refused: this.#refused };
+  }
+
+  /** Members to whom a connection stands. */
+  get connected(): MemberId[] {
+    return [...this.#lines].filter(([, line]) => line.isOpen).map(([id]) => id);
+  }
+
+  /** Those who were members and are not any more are cut off. Throws `PeersInvalidOption`. */
+  setMembers(members: ReadonlyMap<MemberId, MemberAddress>): void {
+    const problem = problemOf({ ...this.#options, members });
+    if (problem !== undefined) throw new PeersInvalidOption(problem);
+    for (const [id, line] of this.#lines) {
+      const address = members.get(id);
+      if (address !== undefined && sameAddress(address, line.address)) continue;
+      line.close();
+      this.#lines.delete(id);
+      this.#inbound.get(id)?.destroy();
+    }
+    for (const [id, address] of members)
+      if (id !== this.self && !this.#lines.has(id)) this.#lines.set(id, this.#line(id, address));
   }
 
   send(to: MemberId, frame: Uint8Array): void {
-    const line = this.#lines.get(to);
-    if (line === undefined || frame.length > this.#options.maxFrameBytes) this.#dropped++;
-    else line.send(frame);
+    if (frame.length > this.#limits.frameBytes)
+      throw new RangeError(`a frame of ${frame.length} bytes; at most ${this.#limits.frameBytes} can be sent`);
+    if (this.#lines.get(to)?.send(frameOf(frame)) !== true) this.#dropped++;
   }
 
   receive(handler: (from: MemberId, frame: Uint8Array) => void): () => void {
-    this.#handlers.add(handler);
-    return () => this.#handlers.delete(handler);
+    if (this.#handler !== undefined) throw new Error("frames are received already");
+    this.#handler = handler;
+    return () => {
+      this.#handler = undefined;
+    };
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const line of this.#lines.values()) line.close();
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#accepted) socket.destroy();
-    await closed;
+    for (const socket of [...this.#inbound.values(), ...this.#strangers]) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
   }
+
+  // ---- those who dial us ----
 
   #accept(socket: Socket): void {
-    this.#accepted.add(socket);
-    const { clock, logger, maxFrameBytes } = this.#options;
-    const from = socket.remoteAddress;
-    let hello: Hello | undefined;
-    const refuse = (problem: string) => {
-      logger.warn("a connection to this member was refused", { from, problem });
-      socket.destroy();
-    };
-    const reader = new FrameReader(maxHelloBytes);
-    const late = clock.after(helloWithinMs, () => hello === undefined && refuse("it did not say who it is"), {
-      background: true,
-    });
+    if (this.#isClosed) return void socket.destroy();
+    socket.on("error", () => socket.destroy());
     socket.setNoDelay(true);
-    socket.on("error", () => {});
-    socket.on("close", () => {
-      late();
-      this.#accepted.delete(socket);
-    });
-    socket.on("data", (bytes: Uint8Array) => {
+    socket.setKeepAlive(true, 10_000);
+    let reader = new FrameReader(helloBytes);
+    let from: MemberId | undefined;
+    socket.on("data", (piece: Uint8Array) => {
       try {
-        for (const frame of reader.take(bytes)) {
-          if (hello === undefined) {
-            hello = this.#welcome(frame);
-            reader.maxFrameBytes = maxFrameBytes;
-            // One byte back, so that whoever dials knows it is in.
-            socket.write(frameOf(new Uint8Array([1])));
-          } else for (const handler of [...this.#handlers]) handler(hello.from, frame);
+        let rest: Uint8Array = piece;
+        if (from === undefined) {
+          const hello = reader.pushFirst(piece);
+          if (hello === undefined) return;
+          from = this.#greeted(socket, hello.frame);
+          if (from === undefined) return;
+          reader = new FrameReader(this.#limits.frameBytes);
+          rest = hello.rest;
         }
+        for (const frame of reader.push(rest)) this.#handler?.(from, frame);
       } catch (error) {
-        refuse(error instanceof Error ? error.message : String(error));
+        this.#refuse(socket, (error as Error).message);
       }
+    });
+    socket.once("close", () => {
+      if (from !== undefined && this.#inbound.get(from) === socket) this.#inbound.delete(from);
     });
   }
 
-  #welcome(frame: Uint8Array): Hello {
-    let hello: Partial<Hello>;
-    try {
-      hello = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(frame)) as Partial<Hello>;
-    } catch (cause) {
-      throw new Error("it does not speak as members do", { cause });
+  #greeted(socket: Socket, bytes: Uint8Array): MemberId | undefined {
+    const hello = helloOf(bytes);
+    const reason = hello === undefined ? "it does not speak as a member does" : this.#reasonAgainst(socket, hello);
+    if (hello === undefined || reason !== undefined) {
+      this.#refuse(socket, reason ?? "");
+      return undefined;
     }
-    const { cluster } = this.#options;
-    if (hello?.holdfast !== 1) throw new Error("it is of another release, which this one does not know");
-    if (hello.cluster !== cluster)
-      throw new Error(`it belongs to cluster "${hello.cluster}", and this is "${cluster}"`);
-    if (hello.to !== this.self) throw new Error(`it wants member ${hello.to}, and this is ${this.self}`);
-    if (hello.from === undefined || !this.#lines.has(hello.from))
-      throw new Error(`it says that it is member ${hello.from}, which is none of this cluster`);
-    return hello as Hello;
+    for (const one of this.#strangers) if (isSameLine(one, socket)) this.#strangers.delete(one);
+    // A member that dials anew has lost its last connection, whether we have noticed or not.
+    this.#inbound.get(hello.from)?.destroy();
+    this.#inbound.set(hello.from, socket);
+    socket.write(frameOf(new TextEncoder().encode("welcome")));
+    return hello.from;
+  }
+
+  #reasonAgainst(socket: Socket, hello: Hello): string | undefined {
+    const { cluster, tls } = this.#options;
+    const epoch = this.#options.epoch();
+    if (hello.cluster !== cluster) return `it is of cluster ${hello.cluster}, this is ${cluster}`;
+    if (hello.epoch > 0 && hello.epoch < epoch)
+      return `its epoch ${hello.epoch} is over: this cluster was recovered, and is at ${epoch}`;
+    if (hello.to !== this.self) return `it looks for member ${hello.to}, this is ${this.self}`;
+    if (hello.from === this.self) return `it calls itself ${this.self}, as this member does: ids are used once`;
+    if (!this.#lines.has(hello.from)) return `member ${hello.from} does not belong to this cluster`;
+    if (tls === undefined) return undefined;
+    const name = memberName(hello.from, cluster);
+    const certificate = (socket as TLSSocket).getPeerCertificate();
+    return checkServerIdentity(name, certificate) === undefined ? undefined : `its certificate is not for ${name}`;
+  }
+
+  #refuse(socket: Socket | undefined, reason: string): void {
+    this.#refused++;
+    const from = socket?.remoteAddress === undefined ? {} : { from: `${socket.remoteAddress}:${socket.remotePort}` };
+    this.#options.logger.warn(`a connection was refused: ${reason}`, from);
+    if (socket === undefined) return;
+    // Told, so that whoever set it up wrongly reads it in its own log; then nothing more is read from it.
+    socket.removeAllListeners("data");
+    socket.resume();
+    socket.end(frameOf(new TextEncoder().encode(`refused: ${reason}`.slice(0, 500))), () => socket.destroy());
+  }
+
+  // ---- those whom we dial ----
+
+  #line(id: MemberId, address: MemberAddress): Line {
+    const { cluster, tls, clock, logger } = this.#options;
+    const name = memberName(id, cluster);
+    const secure =
+      tls === undefined
+        ? undefined
+        : { cert: tls.certificate, key: tls.key, ca: tls.authority, servername: name, minVersion: "TLSv1.3" as const };
+    const hello = (): Hello => ({ holdfast: 1, cluster, epoch: this.#options.epoch(), from: this.self, to: id });
+    return new Line({
+      address,
+      dial: () => (secure === undefined ? dialPlain(address) : dialTls({ ...address, ...secure })),
+      readyEvent: secure === undefined ? "connect" : "secureConnect",
+      hello: () => frameOf(new TextEncoder().encode(JSON.stringify(hello()))),
+      limits: this.#limits,
+      clock,
+      trouble: (what) =>
+        logger.warn(`no connection to member ${id}: ${what}`, { address: `${address.host}:${address.port}` }),
+    });
   }
 }
 
-/** The connection on which one other member is sent to. Made again, after a pause, whenever it is lost. */
+type LineEnv = {
+  readonly address: MemberAddress;
+  readonly dial: () => Socket;
+  readonly readyEvent: "connect" | "secureConnect";
+  readonly hello: () => Uint8Array;
+  readonly limits: PeerLimits;
+  readonly clock: Clock;
+  readonly trouble: (what: string) => void;
+};
+
+/** The way to one peer: dialled, greeted, dialled again when it breaks. */
 class Line {
-  readonly #options: FullOptions;
-  readonly #address: Address;
-  readonly #hello: Hello;
-  readonly #onDropped: () => void;
+  readonly address: MemberAddress;
+  readonly #env: LineEnv;
   #socket: Socket | undefined;
-  #isUp = false;
-  #pauseMs = firstPauseMs;
-  #redial: Cancel | undefined;
-  #stuck: Cancel | undefined;
+  #isWelcome = false;
   #isClosed = false;
+  #redialMs = redialFirstMs;
+  #redial: Cancel | undefined;
+  #stall: Cancel | undefined;
+  #told = "";
 
-  constructor(options: FullOptions, address: Address, hello: Hello, onDropped: () => void) {
-    this.#options = options;
-    this.#address = address;
-    this.#hello = hello;
-    this.#onDropped = onDropped;
+  constructor(env: LineEnv) {
+    this.address = env.address;
+    this.#env = env;
+    this.#dial();
   }
 
-  dial(): void {
-    const { tls, clock } = this.#options;
-    const socket: Socket | TLSSocket =
-      tls === undefined
-        ? netConnect(this.#address)
-        : tlsConnect({ ...this.#address, ...tls, minVersion: "TLSv1.3", checkServerIdentity: () => undefined });
-    this.#socket = socket;
-    const reader = new FrameReader(16);
-    socket.setNoDelay(true);
-    socket.once(tls === undefined ? "connect" : "secureConnect", () =>
-      socket.write(frameOf(new TextEncoder().encode(JSON.stringify(this.#hello)))),
-    );
-    socket.on("data", (bytes: Uint8Array) => {
-      try {
-        // Nothing but the one welcome comes back on this connection.
-        for (const _ of reader.take(bytes)) {
-          this.#isUp = true;
-          this.#pauseMs = firstPauseMs;
-        }
-      } catch {
-        socket.destroy();
-      }
-    });
-    socket.on("drain", () => this.#unstick());
-    socket.on("error", (error) =>
-      this.#options.logger.debug("no connection to a member", { member: this.#hello.to, problem: error.message }),
-    );
-    socket.on("close", () => {
-      this.#isUp = false;
-      this.#unstick();
-      if (this.#isClosed) return;
-      this.#redial = clock.after(this.#pauseMs, () => this.dial(), { background: true });
-      this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
-    });
+  get isOpen(): boolean {
+    return this.#isWelcome;
   }
 
-  send(frame: Uint8Array): void {
+  /** False: it was dropped. */
+  send(frame: Uint8Array): boolean {
     const socket = this.#socket;
-    if (!this.#isUp || socket === undefined || socket.writableLength + frame.length > this.#options.maxQueueBytes)
-      return this.#onDropped();
-    if (!socket.write(frameOf(frame))) this.#stickSoon(socket);
+    if (socket === undefined || !this.#isWelcome) return false;
+    if (socket.writableLength + frame.length > this.#env.limits.queueBytes) return false;
+    if (!socket.write(frame)) this.#watchStall(socket);
+    return true;
   }
 
   close(): void {
     this.#isClosed = true;
     this.#redial?.();
-    this.#unstick();
+    this.#stall?.();
     this.#socket?.destroy();
   }
 
-  /** A peer that takes nothing for long is cut off; what waits for it is of no use by then. */
-  #stickSoon(socket: Socket): void {
-    this.#stuck ??= this.#options.clock.after(stuckAfterMs, () => socket.destroy(), { background: true });
+  #dial(): void {
+    const socket = this.#env.dial();
+    this.#socket = socket;
+    const reader = new FrameReader(helloBytes);
+    let failure = "the connection was closed";
+    const late = this.#env.clock.after(
+      this.#env.limits.handshakeMs,
+      () => {
+        failure = "no welcome in time";
+        if (!this.#isWelcome) socket.destroy();
+      },
+      { background: true },
+    );
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 10_000);
+    socket.once(this.#env.readyEvent, () => socket.write(this.#env.hello()));
+    socket.on("error", (error) => {
+      failure = error.message;
+      socket.destroy();
+    });
+    socket.on("data", (piece: Uint8Array) => {
+      try {
+        for (const frame of reader.push(piece)) {
+          const text = new TextDecoder().decode(frame);
+          if (text === "welcome") this.#welcome(late);
+          else failure = text;
+        }
+      } catch (error) {
+        failure = (error as Error).message;
+        socket.destroy();
+      }
+    });
+    // The other side never sends after its welcome: an end is the end.
+    socket.on("end", () => socket.destroy());
+    socket.once("close", () => {
+      late();
+      this.#lost(failure);
+    });
   }
 
-  #unstick(): void {
-    this.#stuck?.();
-    this.#stuck = undefined;
+  #welcome(late: Cancel): void {
+    late();
+    this.#isWelcome = true;
+    this.#redialMs = redialFirstMs;
+    this.#told = "";
+  }
+
+  #lost(why: string): void {
+    this.#socket = undefined;
+    this.#isWelcome = false;
+    this.#stall?.();
+    this.#stall = undefined;
+    if (this.#isClosed) return;
+    // Once for each reason, not for each attempt.
+    if (why !== this.#told) this.#env.trouble(why);
+    this.#told = why;
+    this.#redial = this.#env.clock.after(this.#redialMs, () => this.#dial(), { background: true });
+    this.#redialMs = Math.min(this.#redialMs * 2, redialMaxMs);
+  }
+
+  /** A peer that does not read is shed: what it missed it asks for when it is back. */
+  #watchStall(socket: Socket): void {
+    if (this.#stall !== undefined) return;
+    const cancel = this.#env.clock.after(
+      this.#env.limits.stallMs,
+      () => {
+        this.#stall = undefined;
+        this.#env.trouble(
+          `it took nothing for ${this.#env.limits.stallMs} ms; ${socket.writableLength} bytes are dropped`,
+        );
+        this.#told = "the connection was closed";
+        socket.destroy();
+      },
+      { background: true },
+    );
+    this.#stall = cancel;
+    socket.once("drain", () => {
+      cancel();
+      if (this.#stall === cancel) this.#stall = undefined;
+    });
   }
 }
 
+/** What a member's certificate must be for, as a DNS name among its alternative names. */
+export function memberName(id: MemberId, cluster: string): string {
+  return `member-${id}.${cluster}`;
+}
+
+/** A TLS socket stands on another, which was counted when it came. */
+function isSameLine(a: Socket, b: Socket): boolean {
+  return a.remotePort === b.remotePort && a.remoteAddress === b.remoteAddress;
+}
+
+function helloOf(bytes: Uint8Array): Hello | undefined {
+  try {
+    const hello = JSON.parse(new TextDecoder().decode(bytes)) as Hello;
+    const isWhole =
+      hello.holdfast === 1 &&
+      typeof hello.cluster === "string" &&
+      [hello.epoch, hello.from, hello.to].every((number) => Number.isSafeInteger(number));
+    return isWhole ? hello : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function problemOf({ self, cluster, listen, members, tls }: TcpPeersOptions): string | undefined {
+  const name = clusterProblem(cluster);
+  if (name !== undefined) return name;
+  for (const id of [self, ...members.keys()])
+    if (!Number.isSafeInteger(id) || id < 1) return `member id ${id}: it must be a whole number from 1 to 2^53 - 1`;
+  for (const { host, port } of [listen, ...members.values()])
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) return `port ${port} of ${host} is none`;
+  if (tls !== undefined) return undefined;
+  const open = [listen, ...members.values()].find(({ host }) => !isLoopback(host));
+  if (open === undefined) return undefined;
+  return `${open.host} is not loopback, and whoever can reach a member could own the cluster: give \`tls\`, or use 127.0.0.1`;
+}
+
+/** A cluster's name is a part of its members' names, so it must be what DNS takes. */
+export function clusterProblem(cluster: string): string | undefined {
+  if (typeof cluster === "string" && /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(cluster)) return undefined;
+  return `\`cluster\` is ${JSON.stringify(cluster)}; it must be 1 to 32 lower-case letters, digits and inner dashes`;
+}
+
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  if (host === "localhost" || host === "::1") return true;
+  return isIP(host) === 4 && host.startsWith("127.");
+}
+
+function sameAddress(a: MemberAddress, b: MemberAddress): boolean {
+  return a.host === b.host && a.port === b.port;
 }
