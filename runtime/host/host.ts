@@ -386,11 +386,16 @@ export class Host {
     const { partition } = change;
     if (change.kind === "leaving") return this.#leave(partition, change.done);
     for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
-    // Once for all partitions that change hands at the same time.
+    this.#lookForWork(change.kind === "granted");
+  }
+
+  /**
+   * Once for all partitions that change hands at the same time. What the owner before left must not wait for our watch,
+   * which may lag: it is listed, too.
+   */
+  #lookForWork(isGranted: boolean): void {
     this.#wakeBy(this.#ports.clock.now());
-    // What the owner before left must not wait for our watch, which may lag. Partitions come one after the other: one
-    // listing for many of them.
-    if (change.kind !== "granted") return;
+    if (!isGranted) return;
     this.#relist ??= this.#ports.clock.after(
       relistMs,
       () => {
