@@ -14,6 +14,7 @@ import type { Violation } from "../checkers/violation.ts";
 import { needOf, readLog, type Story } from "../run/story.ts";
 import type { World } from "../world/world.ts";
 import type { Context, Performed } from "./machines.ts";
+import { wrongTimers } from "./pending-timers.ts";
 import type { Attempt, WriteCall } from "./rig.ts";
 
 export type Run = {
@@ -39,6 +40,7 @@ export function judge(run: Run): readonly Violation[] {
   }
   return [
     ...story.violations,
+    ...judgeTimerCounts(story),
     ...judgeEvents(run, documents),
     ...judgeAnswers(run, story),
     ...judgeRepetitions(run),
@@ -48,6 +50,16 @@ export function judge(run: Run): readonly Violation[] {
     ...judgeRevisions(run, story),
     ...judgeRest(run, documents),
   ];
+}
+
+/** In every version of every document. */
+function judgeTimerCounts(story: Story): readonly Violation[] {
+  return [...story.versions].flatMap(([actor, versions]) =>
+    versions.flatMap(({ document }) => {
+      const wrong = document && wrongTimers(document);
+      return wrong === undefined ? [] : [{ rule: "timers-miscounted", detail: `${actor}: ${wrong}` }];
+    }),
+  );
 }
 
 function contextOf(document: Document): Context {

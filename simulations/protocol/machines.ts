@@ -51,6 +51,8 @@ export type Context = {
   readonly log: readonly string[];
   /** How many messages were sent, by receiver. */
   readonly sent: Readonly<Record<string, number>>;
+  /** How many timers of each id are set, as the machine itself counts: one more, one less. */
+  readonly pending: Readonly<Record<string, number>>;
   /** What moves without an event from outside takes one, so that every machine comes to rest. */
   readonly fuel: number;
   readonly count: number;
@@ -136,9 +138,15 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
       case "emit":
         return [emit({ type: "EMITTED" } as never)];
       case "timer":
-        return [raise({ type: "TICK", id: one.id } as never, { delay: one.delayMs, id: one.id })];
+        return [
+          raise({ type: "TICK", id: one.id } as never, { delay: one.delayMs, id: one.id }),
+          assign({ pending: ({ context }: { context: Context }) => counted(context, one.id, 1) }),
+        ];
       case "cancel":
-        return [cancel(one.id)];
+        return [
+          cancel(one.id),
+          assign({ pending: ({ context }: { context: Context }) => counted(context, one.id, -1) }),
+        ];
       case "send": {
         const to = actors[one.to % actors.length] as ActorNames[number];
         const receiver = `${to.type}.${to.id}`;
@@ -203,6 +211,8 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
           guard: ({ event }: { event: AnyEvent }) => event.type !== "N",
           actions: assign({
             log: ({ context, event }: { context: Context; event: AnyEvent }) => [...context.log, entryOf(event)],
+            pending: ({ context, event }: { context: Context; event: AnyEvent }) =>
+              event.type === "TICK" ? counted(context, String(event.id), -1) : context.pending,
           }),
         },
       },
@@ -216,7 +226,14 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
   }
   return createMachine({
     type: "parallel",
-    context: ({ input }: { input: { name: string } }) => ({ name: input.name, log: [], sent: {}, fuel: 5, count: 0 }),
+    context: ({ input }: { input: { name: string } }) => ({
+      name: input.name,
+      log: [],
+      sent: {},
+      pending: {},
+      fuel: 5,
+      count: 0,
+    }),
     states: regions,
   } as never).provide({
     actions: {
@@ -227,6 +244,11 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
       work: fromPromise((args: { input: { failures: number }; system: object }) => perform(args, args.input.failures)),
     },
   } as never);
+}
+
+/** A timer that is not set cannot be cancelled. */
+function counted({ pending }: Context, id: string, by: 1 | -1): Context["pending"] {
+  return { ...pending, [id]: Math.max(0, (pending[id] ?? 0) + by) };
 }
 
 function throwingGuard({ event }: { event: AnyEvent }): boolean {
