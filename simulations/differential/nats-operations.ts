@@ -106,6 +106,8 @@ export function nextOperation(
   for (const [weight, name, make] of kinds) {
     roll -= weight;
     if (roll > 0 || (staysPurged && (make === streamPurge || make === rollup))) continue;
+    // Messages sent in one turn race with each other on replicas that know no batches.
+    if (make === batch && abilities.level < 2 && abilities.servers > 1) continue;
     return { name, question: make(episode, dice, known, abilities, staysPurged) };
   }
   return nextOperation(episode, dice, known, abilities, staysPurged);
