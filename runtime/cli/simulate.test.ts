@@ -96,6 +96,19 @@ describe("holdfast simulate", () => {
     }
   });
 
+  for (const [tale, ending] of [
+    ["redlock", "FENCED"],
+    ["classics", "ran the job: once"],
+  ] as const) {
+    test(`tells ${tale}`, async () => {
+      const { code, out } = await simulate(tale);
+      assert.equal(code, 0, out);
+      assert.match(out, new RegExp(`=> .*${ending}`));
+      const { out: json } = await simulate(tale, "--json");
+      assert.equal((JSON.parse(json) as { asTold: boolean }).asTold, true);
+    });
+  }
+
   for (const [what, args] of [
     ["a suite that there is not", ["nonsense"]],
     ["seeds that are none", ["upgrades", "--seeds", "many"]],

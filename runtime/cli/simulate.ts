@@ -18,7 +18,8 @@ default) is a suite or the options of simulate(); or a scenario (*.scenario) tha
   --save file            write the first failure as a scenario, which stays as a test
   --failures n           go on after failing seeds until there are n (default 1)
   --coverage             which states of the machines met which faults
-A seed that breaks a rule is shrunk first. Exit code 1 then.`,
+A seed that breaks a rule is shrunk first. Exit code 1 then.
+\`simulate redlock\` and \`simulate classics\` tell how other designs break, and how this one holds on the same steps.`,
 
   async run({ args, options }) {
     const [subject, ...rest] = args;
