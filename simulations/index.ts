@@ -61,6 +61,7 @@ export type {
 export { drawDiagram } from "./run/diagram.ts";
 export { type Explored, type ExploreOptions, explore, type Failure } from "./run/explore.ts";
 export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
+export type { Always, Moment } from "./run/moments.ts";
 export type { Picture } from "./run/picture.ts";
 export { tellCoverage, tellFailure, tellTotals } from "./run/report.ts";
 export { inPlainWords } from "./run/rules.ts";

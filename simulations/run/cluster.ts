@@ -10,9 +10,11 @@ import { connect } from "../../runtime/connect.ts";
 import { type ActorDefinition, definitionsOf } from "../../runtime/definition.ts";
 import type { Document } from "../../runtime/document.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
+import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
 import { pendingPrefix } from "../../runtime/keys.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { KeyedReply } from "../checkers/replies.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { bootHosts, rigSettings } from "../protocol/rig.ts";
 import type { Dice } from "../world/dice.ts";
@@ -21,7 +23,9 @@ import type { NodePorts } from "../world/node.ts";
 import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { guard, type RejectionWatch, watchRejections } from "./ambient.ts";
+import { keyOfRequest, replyOf } from "./answers.ts";
 import { inflict } from "./inflict.ts";
+import type { Always } from "./moments.ts";
 import { judgeCluster } from "./rules.ts";
 import { needOf } from "./story.ts";
 import type { Looking, Plan, Ran } from "./suite.ts";
@@ -56,7 +60,10 @@ export type Cluster = {
   readonly requestTimeoutMs?: number;
   /** In place of steps: drives the clients itself. */
   readonly workload?: Workload;
+  /** What must hold when everything has come to rest. */
   readonly invariants?: Invariants;
+  /** What must hold after every commit. */
+  readonly always?: Always;
   /** Rules that do not hold here, by name, because this workload breaks them on purpose. */
   readonly except?: readonly string[];
 };
@@ -198,7 +205,8 @@ async function inWorld(
         detail: `${run.isDone ? "clients are done" : "clients still wait"}; ${rest.whatIsLeft()}`,
       });
   }
-  const states = cluster.invariants === undefined ? new Map() : await run.states();
+  const seen = await run.states();
+  const states = seen.get("c1") ?? new Map<string, EndState>();
   const end: End = {
     state: (type, id) => states.get(`${type}.${id}`),
     actors: [...states.keys()],
@@ -212,6 +220,17 @@ async function inWorld(
     failure: run.failure,
     end,
     invariants: cluster.invariants ?? {},
+    always: cluster.always ?? {},
+    types: typesFor(cluster, "c1"),
+    replies: run.replies,
+    healedMs,
+    sights: [...seen].flatMap(([node, ofNode]) =>
+      [...ofNode].map(([actor, { value, context, status }]) => ({
+        node,
+        actor,
+        value: JSON.stringify([value, context, status]),
+      })),
+    ),
   });
   const found = [...violations, ...(await watched.end()), ...judged.violations].filter(
     ({ rule }) => !(cluster.except ?? []).includes(rule),
@@ -283,6 +302,7 @@ const passing = new Set(["OutcomeUnknown", "Moved", "Overloaded", "StoreFull", "
 /** The clients of a run, and what became of each step. */
 class Work {
   readonly results: StepResult[];
+  readonly replies: KeyedReply[] = [];
   readonly clientNames: readonly string[];
   isDone = false;
   /** What the workload itself threw. */
@@ -312,27 +332,28 @@ class Work {
     );
   }
 
-  /** Every actor's state, read by the first client. */
-  async states(): Promise<Map<string, EndState>> {
-    const states = new Map<string, EndState>();
-    const read = async (): Promise<void> => {
-      for (const { key } of this.#world.store.peekAll()) {
-        if (key.startsWith("_")) continue;
+  /** Every actor's state as each client reads it. */
+  async states(): Promise<ReadonlyMap<string, ReadonlyMap<string, EndState>>> {
+    const keys = this.#world.store.peekAll().flatMap(({ key }) => (key.startsWith("_") ? [] : [key]));
+    const read = async (client: Client): Promise<Map<string, EndState>> => {
+      const states = new Map<string, EndState>();
+      for (const key of keys) {
         const dot = key.indexOf(".");
-        const handle = this.#client(1).actor(key.slice(0, dot), key.slice(dot + 1)) as ActorHandle<AnyActorLogic>;
+        const handle = client.actor(key.slice(0, dot), key.slice(dot + 1)) as ActorHandle<AnyActorLogic>;
         // A state that cannot be revived is none; why, the rules find by themselves.
         const state = await handle.state().catch(() => undefined);
         if (state !== undefined) states.set(key, state as unknown as EndState);
       }
+      return states;
     };
-    let isRead = false;
-    this.#world.after(0, "states are read", () => {
-      void read().then(() => {
-        isRead = true;
+    const seen = new Map<string, ReadonlyMap<string, EndState>>();
+    this.#clients.forEach((client, index) => {
+      this.#world.after(0, "states are read", () => {
+        void read(client).then((states) => seen.set(clientNamesOf(index + 1)[index] as string, states));
       });
     });
-    await this.#world.runUntil(() => isRead);
-    return states;
+    await this.#world.runUntil(() => seen.size === this.#clients.length);
+    return seen;
   }
 
   async #run(): Promise<void> {
@@ -399,10 +420,8 @@ class Work {
 
   async #open(name: string): Promise<Client> {
     const { store, bus, clock, random, logger } = this.#world.node(name).ports;
-    const { actors } = this.#cluster;
-    const described = typeof actors === "function" ? actors(outsideProcess(name)) : actors;
     return connect({
-      actors: described,
+      actors: typesFor(this.#cluster, name),
       store: {
         open: async () => {
           throw new Error("clients of a simulation host nothing");
@@ -421,16 +440,18 @@ class Work {
     }) as Promise<Client>;
   }
 
-  /** Notes under which key the present step of a client travels. */
+  /** Notes under which key the present step of a client travels, and each reply. */
   #listening(name: string, bus: Bus): Bus {
     return {
-      request: (request, timeoutMs) => {
-        const { key } = JSON.parse(request.body) as {
-          key?: { kind: string; key?: string; client?: string; number?: number };
-        };
-        if (key !== undefined)
-          this.#current.get(name)?.keys.add(key.kind === "caller" ? String(key.key) : `${key.client}.${key.number}`);
-        return bus.request(request, timeoutMs);
+      request: async (request, timeoutMs) => {
+        const body = JSON.parse(request.body) as RequestBody;
+        const key = keyOfRequest(body);
+        if (key !== undefined) this.#current.get(name)?.keys.add(key);
+        const reply = await bus.request(request, timeoutMs);
+        const answer = reply.kind === "reply" ? readRequestAnswer(reply.body) : undefined;
+        const heard = answer && replyOf(body, answer);
+        if (heard !== undefined) this.replies.push(heard);
+        return reply;
       },
       serve: (handler) => bus.serve(handler),
       publish: (topic, body, id, trace) => bus.publish(topic, body, id, trace),
@@ -448,6 +469,11 @@ function request(
   if (send === undefined) return handle.create(create as never, options);
   if (create !== undefined) return handle.createAndSend(create as never, send as never, options);
   return handle.send(send as never, options);
+}
+
+/** The machines as a client knows them. */
+function typesFor({ actors }: Cluster, client: string): ActorTypes {
+  return typeof actors === "function" ? actors(outsideProcess(client)) : actors;
 }
 
 /** For a client, which knows the machines and runs nothing of them. */

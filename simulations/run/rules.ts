@@ -2,15 +2,20 @@
  * What must hold of any machines on any cluster, judged from the store's log and from what callers were told, and each
  * rule in plain words. One rule per function. Start reading at `judgeCluster`.
  */
-import type { Cause, Document } from "../../runtime/document.ts";
+import type { Document } from "../../runtime/document.ts";
 import { parkedPrefix } from "../../runtime/keys.ts";
+import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { KeyedReply } from "../checkers/replies.ts";
 import { checkRevisions, type Operation } from "../checkers/revisions.ts";
 import { checkTimers } from "../checkers/timers.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 import type { World } from "../world/world.ts";
+import { isEnded, judgeConvergence, judgeLinearizability, judgeReplies, keyOf } from "./answers.ts";
 import type { End, Invariants, StepResult } from "./cluster.ts";
 import { type Fault, lastsMs } from "./fault.ts";
+import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
+import { type Always, judgeAlways } from "./moments.ts";
 import { readLog, type Story } from "./story.ts";
 import type { Plan } from "./suite.ts";
 
@@ -21,6 +26,13 @@ export type ClusterRun = {
   readonly failure: unknown;
   readonly end: End;
   readonly invariants: Invariants;
+  readonly always: Always;
+  /** As a client knows them: for states of the past. */
+  readonly types: ActorTypes;
+  readonly replies: readonly KeyedReply[];
+  readonly healedMs: number;
+  /** What each client saw of each actor in the end. */
+  readonly sights: readonly { readonly node: string; readonly actor: string; readonly value: string }[];
 };
 
 export type Judged = {
@@ -52,6 +64,18 @@ export const plainWords: Readonly<Record<string, string>> = {
   "index-too-late": "the index of pending work knew of work later than it was due: a crash there would have lost it",
   "real-time-order": "a caller was answered with a revision that another had been told of before",
   lost: "what was acknowledged is not there",
+  "not-linearizable": "no order of all that was asked of an actor explains every answer: each alone may look right",
+  "replies-differ": "one key was told two different commits",
+  "new-twice": "one key was called new more than once",
+  "key-reused-unnoticed": "one key was acknowledged for two different events",
+  "key-refused-wrongly": "a key was refused as used for something else, and it was not",
+  "receipt-of-another-commit": "a caller was told of a commit that did not apply its key",
+  "never-answered": "a caller got no answer, though every fault had ended",
+  "answered-too-late": "a caller was answered long after every fault had ended",
+  "never-converged": "when all had come to rest, two clients saw different states of one actor",
+  "token-shared": "two nodes wrote to one actor under one token",
+  "parked-without-reason": "an actor was set aside and nothing says why",
+  "parked-and-changed": "an actor that was set aside was changed all the same",
 };
 
 /** The rule of a violation in plain words. */
@@ -64,6 +88,7 @@ export function judgeCluster(run: ClusterRun): Judged {
   return {
     violations: [
       ...judgeWorkload(run),
+      ...judgeAlways(run.always, run.types, run.world.store.log),
       ...judgeInvariants(run),
       ...judgeRetries(run, story),
       ...withinClocks(run.plan.faults, story.violations),
@@ -73,7 +98,12 @@ export function judgeCluster(run: ClusterRun): Judged {
       ...judgeResults(story),
       ...judgeTimers(run, story),
       ...judgeOrder(run, story),
+      ...judgeLinearizability(run.results, story),
+      ...judgeReplies(run.replies, story),
+      ...judgeConvergence(run.results, run.healedMs, run.sights),
+      ...judgeTokens(run.world.store.log),
       ...judgeParking(run),
+      ...judgeParkedActors(run.world.store.log),
       ...judgeLogs(run),
     ],
     met: whatWasMet(run.plan.faults, story),
@@ -124,11 +154,6 @@ function judgeRetries({ results }: ClusterRun, story: Story): readonly Violation
   });
 }
 
-function keyOf(cause: Cause): string | undefined {
-  const key = cause["@key"] ?? cause.key;
-  return typeof key === "string" ? key : undefined;
-}
-
 function judgeKeys(story: Story): readonly Violation[] {
   const violations: Violation[] = [];
   for (const [actor, versions] of story.versions) {
@@ -163,8 +188,6 @@ function judgeMessages(story: Story): readonly Violation[] {
   const sent = new Map<string, Map<number, string>>();
   const dead = new Map<string, Set<number>>();
   const applied = new Map<string, string[]>();
-  const isEnded = (actor: string) =>
-    story.versions.get(actor)?.some(({ document }) => document === undefined || document.status === "deleted") === true;
   for (const [actor, versions] of story.versions) {
     for (const { document } of versions) {
       for (const item of document?.outbox ?? []) {
@@ -187,7 +210,7 @@ function judgeMessages(story: Story): readonly Violation[] {
   const violations: Violation[] = [];
   for (const pair of new Set([...sent.keys(), ...applied.keys()])) {
     const [sender = "", receiver = ""] = pair.split(" > ");
-    if (isEnded(sender) || isEnded(receiver)) continue;
+    if (isEnded(story, sender) || isEnded(story, receiver)) continue;
     const expected = [...(sent.get(pair) ?? [])]
       .filter(([n]) => dead.get(pair)?.has(n) !== true)
       .sort(([a], [b]) => a - b)
@@ -249,11 +272,9 @@ export function withinClocks(faults: readonly Fault[], violations: readonly Viol
 }
 
 function judgeOrder({ results }: ClusterRun, story: Story): readonly Violation[] {
-  const isEnded = (actor: string) =>
-    story.versions.get(actor)?.some(({ document }) => document === undefined || document.status === "deleted") === true;
   const operations: Operation[] = results.flatMap(({ step, outcome, revision, duplicate, callMs, returnMs }) => {
     const key = step.to.replace("/", ".");
-    if (outcome !== "acknowledged" || revision === undefined || isEnded(key)) return [];
+    if (outcome !== "acknowledged" || revision === undefined || isEnded(story, key)) return [];
     const isRepetition = duplicate === true;
     return [{ call: callMs, return: returnMs, key, kind: "write", outcome: "ok", revision, isRepetition }];
   });

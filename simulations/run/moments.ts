@@ -1,0 +1,74 @@
+/**
+ * What must hold after every single commit, not only at the end: the store's log is gone through once more, and each
+ * rule is asked after each change with the actors as they stood then. Effects and answers play no part in it.
+ */
+import { definitionsOf } from "../../runtime/definition.ts";
+import { type Document, readDocument } from "../../runtime/document.ts";
+import { restoreTree } from "../../runtime/migration.ts";
+import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { Violation } from "../checkers/violation.ts";
+import type { AppliedChange } from "../world/store-data.ts";
+import type { EndState } from "./cluster.ts";
+
+/** All actors right after one commit. */
+export type Moment = {
+  /** The revived XState snapshot; undefined: there was no such actor yet, or no longer. */
+  state(type: string, id: string): EndState | undefined;
+  readonly actors: readonly string[];
+  /** Virtual time. */
+  readonly atMs: number;
+};
+
+/** By what must hold at every moment, in plain words. False, a text that says what is wrong, or a throw: it does not. */
+export type Always = Readonly<Record<string, (moment: Moment) => unknown>>;
+
+export function judgeAlways(always: Always, types: ActorTypes, log: readonly AppliedChange[]): readonly Violation[] {
+  const left = new Map(Object.entries(always));
+  if (left.size === 0) return [];
+  const definitions = definitionsOf(types);
+  const documents = new Map<string, Document>();
+  const states = new Map<string, EndState | undefined>();
+  const stateOf = (key: string): EndState | undefined => {
+    if (states.has(key)) return states.get(key);
+    const state = revive(documents.get(key), definitions);
+    states.set(key, state);
+    return state;
+  };
+  const violations: Violation[] = [];
+  for (const { key, value, atMs } of log) {
+    if (key.startsWith("_")) continue;
+    states.delete(key);
+    if (value === undefined) documents.delete(key);
+    else documents.set(key, readDocument(value));
+    const moment: Moment = {
+      state: (type, id) => stateOf(`${type}.${id}`),
+      actors: [...documents.keys()],
+      atMs,
+    };
+    for (const [rule, holds] of left) {
+      const trouble = ask(holds, moment);
+      if (trouble === undefined) continue;
+      left.delete(rule);
+      const revision = documents.get(key)?.seq;
+      violations.push({ rule, detail: `${trouble}, from ${Math.round(atMs)} ms, revision ${revision} of ${key}` });
+    }
+  }
+  return violations;
+}
+
+function ask(holds: (moment: Moment) => unknown, moment: Moment): string | undefined {
+  try {
+    const answer = holds(moment);
+    if (answer === false) return "it does not hold";
+    return typeof answer === "string" ? answer : undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function revive(document: Document | undefined, definitions: ReturnType<typeof definitionsOf>): EndState | undefined {
+  const definition = document === undefined ? undefined : definitions[document.type];
+  if (document === undefined || definition === undefined || document.status === "deleted") return undefined;
+  const { tree } = restoreTree(document, definition, { onOutside: () => {}, rootId: document.id });
+  return tree.snapshot as unknown as EndState;
+}
