@@ -32,7 +32,7 @@ export type Run = {
 };
 
 export function judge(run: Run): readonly Violation[] {
-  const story = readLog(run.world);
+  const story = readLog(run.world.store.log, Math.round(run.world.wallMs - run.world.nowMs));
   const documents = new Map<string, Document>();
   for (const [actor, versions] of story.versions) {
     const last = versions.at(-1);

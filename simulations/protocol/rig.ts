@@ -18,7 +18,7 @@ import type {
 } from "../../runtime/ports/store.ts";
 import { Sequences } from "../../runtime/sequences.ts";
 import type { Key } from "../../runtime/window.ts";
-import type { NodePorts } from "../world/node.ts";
+import type { NodePorts, SimulatedNode } from "../world/node.ts";
 import type { World } from "../world/world.ts";
 
 /** Short times, so that a run is short; long enough for the delays of the world. */
@@ -50,17 +50,20 @@ export function bootHosts(
   writes: WriteCall[],
   define: Definitions,
   settings = rigSettings,
+  groundOf: (node: SimulatedNode) => Promise<Pick<NodePorts, "store" | "leases" | "bus">> = async ({ ports }) => ports,
 ): ReadonlyMap<string, Host> {
   const hosts = new Map<string, Host>();
   for (const name of nodes) {
     const node = world.node(name);
     node.boot(async (ports) => {
       const { incarnation } = node;
-      const { clock, random, leases, bus, logger } = ports;
-      const store = noting(ports.store, `${name}.${incarnation}`, writes);
-      const host = new Host({ store, clock, random, leases, bus, logger }, define(ports), settings);
-      hosts.set(name, host);
+      const { clock, random, logger } = ports;
+      const defined = define(ports);
       try {
+        const { store: ground, leases, bus } = await groundOf(node);
+        const store = noting(ground, `${name}.${incarnation}`, writes);
+        const host = new Host({ store, clock, random, leases, bus, logger }, defined, settings);
+        hosts.set(name, host);
         await host.start();
       } catch (error) {
         // A process that cannot start ends, and whoever watches it starts it again.
@@ -89,6 +92,7 @@ function noting(store: ActorStore, owner: string, writes: WriteCall[]): ActorSto
     list: (options: ListOptions) => store.list(options),
     history: (key: string) => store.history(key),
     watch: (prefix: string, onChange: (change: StoreChange) => void) => store.watch(prefix, onChange),
+    ...(store.onLoss !== undefined && { onLoss: store.onLoss.bind(store) }),
     close: () => store.close(),
   };
 }

@@ -24,6 +24,7 @@ import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { guard, type RejectionWatch, watchRejections } from "./ambient.ts";
 import { keyOfRequest, replyOf } from "./answers.ts";
+import { type Ground, groundOf } from "./ground.ts";
 import { inflict } from "./inflict.ts";
 import type { Always } from "./moments.ts";
 import { judgeCluster } from "./rules.ts";
@@ -54,6 +55,8 @@ export type Cluster = {
   readonly nodes?: number;
   /** Default 4. */
   readonly partitions?: number;
+  /** What the hosts stand on. Default: the world's own store, leases and bus. */
+  readonly ground?: (world: World) => Ground;
   readonly clients?: number;
   readonly settings?: Partial<HostSettings>;
   /** How long one request of a client is tried before it is given up as unknown. Default 2 s. */
@@ -173,20 +176,26 @@ async function inWorld(
   const drawn: DrawnAt[] = [];
   if (looking.picture === true) world.draw((one) => drawn.push(one));
   const services = servicesOf(world, cluster.services ?? {});
-  inflict(plan.faults, { world, nodes, services: services.models });
+  const ground = (cluster.ground ?? groundOf)(world);
+  inflict(plan.faults, { world, nodes, services: services.models, ground });
   world.after(0, "the cluster starts", () => {
-    bootHosts(world, nodes, [], (ports) => definitionsFor(cluster, processOf(world, ports, nodes, services.models)), {
-      ...rigSettings,
-      ...cluster.settings,
-    });
+    bootHosts(
+      world,
+      nodes,
+      [],
+      (ports) => definitionsFor(cluster, processOf(world, ports, nodes, services.models)),
+      { ...rigSettings, ...cluster.settings },
+      ground.host,
+    );
   });
-  const run = new Work(world, cluster, steps);
+  const run = new Work(world, ground, cluster, steps);
   world.after(1, "the clients start", () => run.start());
 
   await world.run({ until: () => run.isDone, forMs: troubleMs });
   const lastMs = Math.max(0, ...plan.faults.map(({ at }) => at));
   if (world.nowMs < lastMs) await world.run({ forMs: Math.min(troubleMs, lastMs + 1_000) - world.nowMs });
   world.heal();
+  ground.heal();
   const healedMs = world.nowMs;
   for (const name of nodes) {
     const node = world.node(name);
@@ -194,7 +203,7 @@ async function inWorld(
     if (node.state === "crashed") node.restart();
   }
   const violations: Violation[] = [];
-  const rest = new Rest(world);
+  const rest = new Rest(world, ground);
   for (const pauseMs of [0, lateMs + 5_000]) {
     if (violations.length > 0) break;
     if (pauseMs > 0) await world.run({ forMs: pauseMs });
@@ -215,6 +224,7 @@ async function inWorld(
   };
   const judged = judgeCluster({
     world,
+    ground,
     plan,
     results: run.results,
     failure: run.failure,
@@ -308,12 +318,14 @@ class Work {
   /** What the workload itself threw. */
   failure: unknown;
   readonly #world: World;
+  readonly #ground: Ground;
   readonly #cluster: Cluster;
   readonly #clients: Client[] = [];
   readonly #current = new Map<string, StepResult>();
 
-  constructor(world: World, cluster: Cluster, steps: readonly CallStep[]) {
+  constructor(world: World, ground: Ground, cluster: Cluster, steps: readonly CallStep[]) {
     this.#world = world;
+    this.#ground = ground;
     this.#cluster = cluster;
     this.results = steps.map((step) => ({ step, outcome: "unfinished", callMs: 0, returnMs: 0, keys: new Set() }));
     const count = Math.max(cluster.clients ?? 1, ...steps.map(({ client = 1 }) => client));
@@ -334,7 +346,7 @@ class Work {
 
   /** Every actor's state as each client reads it. */
   async states(): Promise<ReadonlyMap<string, ReadonlyMap<string, EndState>>> {
-    const keys = this.#world.store.peekAll().flatMap(({ key }) => (key.startsWith("_") ? [] : [key]));
+    const keys = this.#ground.peekAll().flatMap(({ key }) => (key.startsWith("_") ? [] : [key]));
     const read = async (client: Client): Promise<Map<string, EndState>> => {
       const states = new Map<string, EndState>();
       for (const key of keys) {
@@ -419,19 +431,19 @@ class Work {
   }
 
   async #open(name: string): Promise<Client> {
-    const { store, bus, clock, random, logger } = this.#world.node(name).ports;
+    const node = this.#world.node(name);
+    const { clock, random, logger } = node.ports;
     return connect({
       actors: typesFor(this.#cluster, name),
       store: {
         open: async () => {
           throw new Error("clients of a simulation host nothing");
         },
-        connect: async () => ({
-          store,
-          bus: this.#listening(name, bus),
-          partitions: this.#world.leases.partitions,
-          close: async () => {},
-        }),
+        connect: async () => {
+          const { store, bus } = await this.#ground.client(node);
+          const { partitions } = this.#ground;
+          return { store, bus: this.#listening(name, bus), partitions, close: async () => {} };
+        },
       },
       clock,
       random,
@@ -487,22 +499,23 @@ function outsideProcess(name: string): Process {
 /** Whether nothing is left to do now: no effect, no message, no timer that is overdue, no entry without a need. */
 class Rest {
   readonly #world: World;
+  readonly #ground: Ground;
   #looked = -1;
   #isFree = false;
   #nextMs = Number.POSITIVE_INFINITY;
 
-  constructor(world: World) {
+  constructor(world: World, ground: Ground) {
     this.#world = world;
+    this.#ground = ground;
   }
 
   isReached(): boolean {
-    const { store, wallMs } = this.#world;
-    if (store.log.length !== this.#looked) this.#look();
-    return this.#isFree && this.#nextMs > wallMs;
+    if (this.#ground.log.length !== this.#looked) this.#look();
+    return this.#isFree && this.#nextMs > this.#world.wallMs;
   }
 
   whatIsLeft(): string {
-    return this.#world.store
+    return this.#ground
       .peekAll()
       .map(({ key, value }) => {
         if (key.startsWith("_")) return `${key} ${value}`;
@@ -513,12 +526,11 @@ class Rest {
   }
 
   #look(): void {
-    const { store } = this.#world;
-    this.#looked = store.log.length;
+    this.#looked = this.#ground.log.length;
     this.#isFree = true;
     this.#nextMs = Number.POSITIVE_INFINITY;
     const needing = new Set<string>();
-    const all = store.peekAll();
+    const all = this.#ground.peekAll();
     for (const { key, value } of all) {
       if (key.startsWith("_")) continue;
       const document = JSON.parse(value) as Document;

@@ -3,11 +3,14 @@
  * arguments. A schedule is a JSON array of them, so it can be shrunk, printed, and kept in a file. What each kind does
  * is in `inflict.ts`.
  */
+import type { DeliveryFault, RequestFault as WireFault } from "../models/jetstream/connection.ts";
 import type { PublishFault, RequestFault } from "../world/bus-model.ts";
 import type { DiskFault } from "../world/disk-model.ts";
 import type { LinkQuality } from "../world/links.ts";
 import type { ServiceFault } from "../world/service-model.ts";
 import type { ReadFault, WatchFault, WriteFault } from "../world/store-faults.ts";
+
+export type NatsFault = "restart" | "power" | "leader" | WireFault | DeliveryFault;
 
 /** Arguments by kind. Nodes are named; `store`, `leases` and services are places that links lead to as well. */
 export type FaultArguments = {
@@ -63,6 +66,8 @@ export type FaultArguments = {
   };
   /** The coordinator gives a partition to another node; the old owner may never hear of it. */
   readonly takeover: { readonly partition: number; readonly node: string; readonly told: boolean };
+  /** Of a run on the model of NATS: its servers, what clients ask of them, and what they deliver. */
+  readonly nats: { readonly fault: NatsFault; readonly rate: number; readonly forMs: number };
   readonly disk: {
     readonly node: string;
     readonly fault: DiskFault;

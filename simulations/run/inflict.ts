@@ -4,12 +4,14 @@ import type { SimulatedNode } from "../world/node.ts";
 import type { ServiceModel } from "../world/service-model.ts";
 import type { World } from "../world/world.ts";
 import type { Fault } from "./fault.ts";
+import type { Ground } from "./ground.ts";
 
 export type Targets = {
   readonly world: World;
   /** The nodes that faults may name. */
   readonly nodes: readonly string[];
   readonly services?: Readonly<Record<string, ServiceModel<never, unknown>>>;
+  readonly ground?: Ground;
 };
 
 /** The schedule names something that is not there, or says nothing that a simulation could do. */
@@ -37,7 +39,7 @@ function check(fault: Fault, { nodes, services }: Targets): void {
     throw new FaultScheduleError(`there is no service ${fault.args.service}: ${JSON.stringify(fault)}`);
 }
 
-function begin(fault: Fault, { world, services }: Targets): void {
+function begin(fault: Fault, { world, services, ground }: Targets): void {
   const { links, store, bus, leases } = world;
   const later = (delayMs: number, run: () => void) => world.after(delayMs, `fault ${fault.kind} ends`, run);
   switch (fault.kind) {
@@ -127,6 +129,9 @@ function begin(fault: Fault, { world, services }: Targets): void {
       break;
     case "disk":
       raise(world.node(fault.args.node).disk.faults, fault.args, later);
+      break;
+    case "nats":
+      ground?.inflict(fault);
       break;
     case "takeover": {
       const { partition, node, told } = fault.args;

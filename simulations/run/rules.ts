@@ -14,6 +14,7 @@ import type { World } from "../world/world.ts";
 import { isEnded, judgeConvergence, judgeLinearizability, judgeReplies, keyOf } from "./answers.ts";
 import type { End, Invariants, StepResult } from "./cluster.ts";
 import { type Fault, lastsMs } from "./fault.ts";
+import type { Ground } from "./ground.ts";
 import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
 import { type Always, judgeAlways } from "./moments.ts";
 import { readLog, type Story } from "./story.ts";
@@ -21,6 +22,7 @@ import type { Plan } from "./suite.ts";
 
 export type ClusterRun = {
   readonly world: World;
+  readonly ground: Ground;
   readonly plan: Plan;
   readonly results: readonly StepResult[];
   readonly failure: unknown;
@@ -84,11 +86,11 @@ export function inPlainWords({ rule }: Violation): string {
 }
 
 export function judgeCluster(run: ClusterRun): Judged {
-  const story = readLog(run.world);
+  const story = readLog(run.ground.log, Math.round(run.world.wallMs - run.world.nowMs));
   return {
     violations: [
       ...judgeWorkload(run),
-      ...judgeAlways(run.always, run.types, run.world.store.log),
+      ...judgeAlways(run.always, run.types, run.ground.log),
       ...judgeInvariants(run),
       ...judgeRetries(run, story),
       ...withinClocks(run.plan.faults, story.violations),
@@ -101,9 +103,9 @@ export function judgeCluster(run: ClusterRun): Judged {
       ...judgeLinearizability(run.results, story),
       ...judgeReplies(run.replies, story),
       ...judgeConvergence(run.results, run.healedMs, run.sights),
-      ...judgeTokens(run.world.store.log),
+      ...judgeTokens(run.ground.log),
       ...judgeParking(run),
-      ...judgeParkedActors(run.world.store.log),
+      ...judgeParkedActors(run.ground.log),
       ...judgeLogs(run),
     ],
     met: whatWasMet(run.plan.faults, story),
@@ -281,8 +283,9 @@ function judgeOrder({ results }: ClusterRun, story: Story): readonly Violation[]
   return checkRevisions({ operations });
 }
 
-function judgeParking({ world }: ClusterRun): readonly Violation[] {
-  return world.store.peekAll(parkedPrefix).map(({ key, value }) => ({ rule: "parked", detail: `${key} ${value}` }));
+function judgeParking({ ground }: ClusterRun): readonly Violation[] {
+  const parked = ground.peekAll().filter(({ key }) => key.startsWith(parkedPrefix));
+  return parked.map(({ key, value }) => ({ rule: "parked", detail: `${key} ${value}` }));
 }
 
 function judgeLogs({ world }: ClusterRun): readonly Violation[] {

@@ -9,7 +9,6 @@ import { compareTokens, type Token } from "../../runtime/ports/store.ts";
 import type { RecordedResult } from "../checkers/effects.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { AppliedChange } from "../world/store-data.ts";
-import type { World } from "../world/world.ts";
 
 export type Version = { readonly atMs: number; readonly document: Document | undefined; readonly node: string };
 
@@ -27,7 +26,8 @@ export type Story = {
   readonly fired: { id: string; atMs: number }[];
 };
 
-export function readLog(world: World): Story {
+/** `epochMs`: wall time when the world began. */
+export function readLog(log: readonly AppliedChange[], epochMs: number): Story {
   const story: Story = {
     versions: new Map(),
     violations: [],
@@ -39,8 +39,7 @@ export function readLog(world: World): Story {
   };
   const needs = new Map<string, number | undefined>();
   const entries = new Map<string, number | undefined>();
-  const epochMs = Math.round(world.wallMs - world.nowMs);
-  for (const change of world.store.log) {
+  for (const change of log) {
     if (change.key.startsWith(pendingPrefix)) {
       const actor = change.key.slice(pendingPrefix.length);
       entries.set(actor, change.value === undefined ? undefined : entryDueMs(change.value));

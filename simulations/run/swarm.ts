@@ -137,6 +137,25 @@ export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): F
       };
     case "takeover":
       return { at, kind, args: { partition: dice.whole(0, partitions - 1), node, told: dice.chance(0.3) } };
+    case "nats": {
+      const faults = [
+        "restart",
+        "power",
+        "leader",
+        "lose-request",
+        "lose-reply",
+        "late",
+        "duplicate",
+        "slow-reply",
+        "lose",
+        "slow",
+      ] as const;
+      return {
+        at,
+        kind,
+        args: { fault: dice.pick(faults), rate: dice.pick([0.02, 0.1]), forMs: dice.pick([200, 1_500, 5_000]) },
+      };
+    }
     case "disk":
       return { at, kind, args: { node, fault: dice.pick(["full", "sync-error", "sync-slow"]), rate, forMs } };
   }

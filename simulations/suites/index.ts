@@ -7,6 +7,7 @@ import type { FaultKind } from "../run/fault.ts";
 import type { Plan, Step, Suite } from "../run/suite.ts";
 import { everyKind, faultFamilies, swarm } from "../run/swarm.ts";
 import { Dice } from "../world/dice.ts";
+import { jetstreamSuite } from "./jetstream.ts";
 import { judgeCluster, judgeSteps } from "./judge-cluster.ts";
 import { lives } from "./lives.ts";
 import { randomSetup, randomSteps, runRandom } from "./random-machines.ts";
@@ -60,6 +61,7 @@ export const suites: readonly Suite[] = [
   hosts("everything", "all of it at once, each run with a choice of its own", everyKind),
   lives,
   upgrades,
+  jetstreamSuite,
 ];
 
 export function suiteNamed(name: string): Suite | undefined {

@@ -50,7 +50,7 @@ export async function runRandom({ seed, faults, steps, setup }: Plan, looking: L
   const outcome = await runCase(given, looking.trace === true, onDrawn).finally(() => watched.end());
   const { world, healedMs } = outcome;
   const violations = [...(await watched.end()), ...outcome.violations];
-  const story = readLog(world);
+  const story = readLog(world.store.log, Math.round(world.wallMs - world.nowMs));
   return {
     violations,
     traceHash: world.trace.hash,

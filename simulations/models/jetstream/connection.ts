@@ -111,10 +111,12 @@ export class ConnectionModel {
         this.publish(subject, typeof data === "string" ? bytesOf(data) : (data ?? noBytes), options),
       subscribe: (pattern: string, options: { readonly callback: Callback }) => {
         const id = this.subscribe(pattern, options.callback);
-        return { unsubscribe: () => this.unsubscribe(id) };
+        const unsubscribe = () => this.unsubscribe(id);
+        return { unsubscribe, drain: async () => unsubscribe(), isClosed: () => !this.#callbacks.has(id) };
       },
       status: () => this.#status(),
       isClosed: () => this.#state === "closed",
+      isDraining: () => false,
       getServer: () => "the model of NATS",
       addCloseListener: () => {},
       close: async () => this.close(),

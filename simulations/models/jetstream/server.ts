@@ -68,6 +68,8 @@ export class ServerModel {
   readonly level: ApiLevel;
   /** How often a direct get of a replicated stream is answered by a replica that is behind. */
   staleReads = 0;
+  /** For judges: told of every message that a stream has taken. */
+  onStored: ((stream: string, stored: Stored) => void) | undefined;
   readonly #ports: ServerPorts;
   readonly #streams = new Map<string, Hosted>();
   readonly #subscriptions = new Set<Subscription>();
@@ -317,6 +319,7 @@ export class ServerModel {
     const stored =
       messages.length === 1 && first !== undefined ? [model.append(first, nowMs)] : model.appendAll(messages, nowMs);
     if (this.settings.synced) model.sync();
+    if (this.onStored !== undefined) for (const one of stored) this.onStored(model.settings.name, one);
     this.#afterwards(hosted, stored);
     return stored;
   }
