@@ -48,4 +48,4 @@ export {
   type RuntimeInfo,
   type RuntimeOptions,
 } from "./runtime.ts";
-export { JobHandle, type JobHandler, type TickInfo } from "./schedules.ts";
+export { JobHandle, type JobHandler, type JobOptions, type TickInfo } from "./schedules.ts";

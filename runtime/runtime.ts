@@ -3,7 +3,6 @@
  * one place that chooses adapters for what the caller did not give.
  */
 import type { AnyActorLogic } from "xstate";
-import type { ScheduleOptions } from "../coordinator/schedule/schedule.ts";
 import { consoleLogger } from "./adapters/console-logger.ts";
 import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
@@ -27,7 +26,7 @@ import type { Random } from "./ports/random.ts";
 import type { StoreInfo } from "./ports/store.ts";
 import type { OpenStore, StoreProvider } from "./ports/store-provider.ts";
 import type { Telemetry } from "./ports/telemetry.ts";
-import { type JobHandle, type JobHandler, jobType, Schedules } from "./schedules.ts";
+import { type JobHandle, type JobHandler, type JobOptions, jobType, Schedules } from "./schedules.ts";
 import { Sequences } from "./sequences.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -77,7 +76,7 @@ export type Runtime<TActors extends ActorTypes = ActorTypes> = {
    * Runs the handler at every slot of the schedule, once in the whole cluster. Every node names its jobs; whoever owns a
    * job's partition runs it. Rejects with InvalidRequestError, saying all that is wrong.
    */
-  schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle>;
+  schedule(name: string, options: JobOptions, handler: JobHandler): Promise<JobHandle>;
   /** For a liveness probe: false once this process can do nothing but be started again. */
   live(): Health;
   /** For a readiness probe: whether requests are taken here, and the store answers. */
@@ -215,7 +214,7 @@ class HostedRuntime {
     };
   }
 
-  schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle> {
+  schedule(name: string, options: JobOptions, handler: JobHandler): Promise<JobHandle> {
     return this.#schedules.schedule(name, options, handler);
   }
 
@@ -268,6 +267,7 @@ class HostedRuntime {
     const controlStopped = this.control?.stop();
     this.entrance?.stop();
     await this.#host.stop(options.drainMs);
+    await this.#schedules.logged();
     this.#stopped = true;
     await controlStopped;
     this.#env.watcher.stop();

@@ -14,6 +14,7 @@ import { type TickedHost, Ticker } from "./host/ticker.ts";
 import { actorKey } from "./keys.ts";
 import { effectOf } from "./machine/live.ts";
 import type { Clock } from "./ports/clock.ts";
+import type { ExecutionLog, ExecutionRecord } from "./ports/execution-log.ts";
 import type { Leases } from "./ports/leases.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { Token } from "./ports/store.ts";
@@ -26,11 +27,22 @@ export type TickInfo = {
   readonly slot: number;
   /** The fencing token of this node. Give it to whatever can refuse a lower one. */
   readonly token: Token;
+  /** How this node is called. With the token it makes the claim of a fenced register. */
+  readonly owner: string;
+  /** Counts retries of a policy, and jobs have none: 1. Work that runs again after a takeover has a higher token instead. */
   readonly attempt: number;
   /** Aborted when the time is over, the job is to end, or this node is not its owner any more. */
   readonly signal: AbortSignal;
   /** W3C traceparent, where there is telemetry. */
   readonly trace?: string;
+};
+
+export type JobOptions = ScheduleOptions & {
+  /**
+   * Where each run is written down when it has ended, beside the job's document. It holds up nothing and decides nothing:
+   * what cannot be written there is logged as a warning.
+   */
+  readonly executionLog?: Pick<ExecutionLog, "append">;
 };
 
 export type JobHandler = (tick: TickInfo) => void | PromiseLike<void>;
@@ -55,7 +67,11 @@ export type SchedulesPorts = {
   readonly actor: (type: string, id: string) => ActorHandle<JobMachine>;
 };
 
-type Named = { readonly handler: JobHandler; readonly schedule: Schedule };
+type Named = {
+  readonly handler: JobHandler;
+  readonly schedule: Schedule;
+  readonly executionLog: JobOptions["executionLog"];
+};
 
 /** One job, wherever it runs. */
 export class JobHandle {
@@ -102,6 +118,8 @@ export class Schedules {
   readonly #slots = new Map<string, Slots>();
   /** Work that runs here, by tickId: how to ask it to end. */
   readonly #running = new Map<string, AbortController>();
+  /** Records on their way into execution logs. */
+  readonly #appending = new Set<Promise<void>>();
   #ticker: Ticker | undefined;
   #readCron: ReadCron | undefined;
   #isStopped = false;
@@ -111,15 +129,16 @@ export class Schedules {
   }
 
   /** Rejects with InvalidRequestError for a schedule that cannot be, and for a name that is taken. */
-  async schedule(name: string, options: ScheduleOptions, handler: JobHandler): Promise<JobHandle> {
+  async schedule(name: string, options: JobOptions, handler: JobHandler): Promise<JobHandle> {
     const key = actorKey(jobType, name);
     if (typeof handler !== "function") throw new InvalidRequestError(`schedule ${name}: it needs a handler`);
     if (options?.cron !== undefined) this.#readCron ??= await loadCroner();
     if (this.#jobs.has(name)) throw new InvalidRequestError(`schedule ${name}: there is one of this name already`);
     if (this.#isStopped) throw new InvalidRequestError(`schedule ${name}: the runtime is stopping`);
     const schedule = scheduleOf(name, options ?? {}, this.#readCron);
+    const executionLog = options?.executionLog;
     const ticker = this.#startTicker();
-    this.#jobs.set(name, { handler, schedule });
+    this.#jobs.set(name, { handler, schedule, executionLog });
     await ticker.add({ name, key, schedule, slots: this.#slotsOf(schedule) });
     return new JobHandle(name, this.#ports.actor(jobType, name), this.#ports.clock);
   }
@@ -128,6 +147,11 @@ export class Schedules {
   stop(): void {
     this.#isStopped = true;
     this.#ticker?.stop();
+  }
+
+  /** Resolves when execution logs have taken, or given up, what was on its way to them. */
+  async logged(): Promise<void> {
+    await Promise.all(this.#appending);
   }
 
   #startTicker(): Ticker {
@@ -160,29 +184,65 @@ export class Schedules {
   }
 
   async #work({ input, signal, system }: WorkArgs): Promise<RunResult> {
-    const { clock, owner } = this.#ports;
+    const { clock } = this.#ports;
+    const owner = this.#ports.owner();
     const { tickId, slot } = input.run;
     const { token, attempt, trace } = effectOf({ system });
     const startedMs = clock.now();
-    const outcome = await this.#perform(input, signal, {
+    const named = this.#jobs.get(input.job);
+    const { isAborted, ...outcome } = await this.#perform(input, signal, {
       tickId,
       slot,
       token,
+      owner,
       attempt,
       ...(trace !== undefined && { trace }),
     });
-    const schedule = this.#jobs.get(input.job)?.schedule;
-    const dueMs = slot + (schedule === undefined || input.run.extra !== undefined ? 0 : offsetMs(input.job, schedule));
+    const endedMs = clock.now();
+    const dueMs =
+      slot + (named === undefined || input.run.extra !== undefined ? 0 : offsetMs(input.job, named.schedule));
+    if (named?.executionLog !== undefined)
+      this.#append(named.executionLog, input.job, {
+        tickId,
+        attempt,
+        dueMs,
+        startedMs,
+        endedMs,
+        outcome: outcome.outcome === "done" ? "done" : isAborted ? "aborted" : "failed",
+        ...(outcome.error !== undefined && { detail: outcome.error }),
+        owner,
+        token,
+        ...(trace !== undefined && { traceId: traceIdOf(trace) }),
+      });
     return {
       ...outcome,
       start: iso(startedMs),
-      end: iso(clock.now()),
+      end: iso(endedMs),
       lateMs: startedMs - dueMs,
-      owner: owner(),
+      owner,
       token: [token[0], token[1]],
       attempt,
       ...(trace !== undefined && { trace }),
     };
+  }
+
+  /** Nobody but `logged` waits for it: a log that is away must not cost a slot. */
+  #append(log: Pick<ExecutionLog, "append">, job: string, record: ExecutionRecord): void {
+    const { tickId, token } = record;
+    const warn = (error: unknown) =>
+      this.#ports.logger.warn(`a run could not be written into the execution log: ${tickId}`, {
+        actor: actorKey(jobType, job),
+        token,
+        error,
+      });
+    const appending = log
+      .append(job, record)
+      .then((outcome) => {
+        if (outcome.kind === "unknown") warn(outcome.cause);
+      })
+      .catch(warn)
+      .finally(() => this.#appending.delete(appending));
+    this.#appending.add(appending);
   }
 
   /** The handler, until it ends or its time is over. Never rejects. */
@@ -190,10 +250,12 @@ export class Schedules {
     { job, timeoutMs }: WorkInput,
     lost: AbortSignal,
     tick: Omit<TickInfo, "signal">,
-  ): Promise<Pick<RunResult, "outcome" | "error">> {
+  ): Promise<Pick<RunResult, "outcome" | "error"> & { readonly isAborted: boolean }> {
     const handler = this.#jobs.get(job)?.handler;
-    if (handler === undefined)
-      return { outcome: "failed", error: `this node has no handler for ${job}: it is not scheduled here` };
+    if (handler === undefined) {
+      const error = `this node has no handler for ${job}: it is not scheduled here`;
+      return { outcome: "failed", error, isAborted: false };
+    }
     const { tickId } = tick;
     const controller = new AbortController();
     const abort = () => controller.abort(lost.reason);
@@ -218,7 +280,8 @@ export class Schedules {
       }
     })();
     try {
-      return await Promise.race([done, timedOut]);
+      const outcome = await Promise.race([done, timedOut]);
+      return { ...outcome, isAborted: controller.signal.aborted };
     } finally {
       cancelTimer();
       lost.removeEventListener("abort", abort);
@@ -242,6 +305,11 @@ function momentMs(name: string, given: Moment): number {
   const ms = typeof given === "number" ? given : given instanceof Date ? given.getTime() : Date.parse(given);
   if (!Number.isSafeInteger(ms)) throw new InvalidRequestError(`${name} is ${String(given)}; it must be a moment`);
   return ms;
+}
+
+/** The second field of a W3C traceparent. */
+function traceIdOf(trace: string): string {
+  return trace.split("-")[1] ?? trace;
 }
 
 function iso(ms: number): string {

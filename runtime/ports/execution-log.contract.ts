@@ -48,6 +48,8 @@ export const logContract: readonly LogCase[] = [
       assert.deepEqual(await log.append("settle", record(1)), { kind: "repeated" });
       assert.deepEqual(await log.append("settle", record(1, 1, { outcome: "failed" })), { kind: "repeated" });
       assert.deepEqual(await log.append("other", record(1)), { kind: "appended" });
+      assert.deepEqual(await log.append("later", record(1)), { kind: "appended" });
+      assert.deepEqual(await log.append("later", record(1, 1, { token: [1, 42] })), { kind: "appended" });
       const outcomes = await Promise.all([1, 2, 3, 4].map(() => log.append("settle", record(2))));
       assert.equal(outcomes.filter(({ kind }) => kind === "appended").length, 1);
       assert.deepEqual(await log.latest("settle", 10), [record(2), record(1)]);

@@ -6,7 +6,7 @@ import type { OutcomeUnknown } from "./fenced-register.ts";
 import type { Token } from "./store.ts";
 
 export type ExecutionRecord = {
-  /** The job and its slot, such as `settle/1790000000`. With `attempt`, the identity of the record. */
+  /** The job and its slot, such as `settle/1790000000`. With `token` and `attempt`, the identity of the record. */
   readonly tickId: string;
   readonly attempt: number;
   /** When the slot was due, and when this attempt began and ended: milliseconds since 1970 by the owner's clock. */

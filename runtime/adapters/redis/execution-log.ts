@@ -47,7 +47,7 @@ export class RedisExecutionLog implements ExecutionLog {
   }
 
   async append(job: string, record: ExecutionRecord): Promise<AppendOutcome> {
-    const identity = `${record.tickId}#${record.attempt}`;
+    const identity = `${record.tickId}#${record.token.join(".")}#${record.attempt}`;
     const values = [identity, String(this.#maxRecords), record.outcome, JSON.stringify(record)];
     const outcome = await askUntilKnown(
       this.#link,
