@@ -1,5 +1,6 @@
 /** The types of the soak, as hosts and clients define them. */
 import { defineActor } from "../../runtime/index.ts";
+import type { FleetOptions } from "./fleet.ts";
 import { accountMachine, ledgerMachine, type Recording, recordPolicy } from "./machine.ts";
 
 export function soakActors(record: Recording) {
@@ -11,3 +12,13 @@ export function soakActors(record: Recording) {
 
 export const soakBucket = "soak";
 export const soakLeaseTtlMs = 2_000;
+
+/** Hosts of these types, which tell the recorder on that port. */
+export function soakFleet(hosts: number, recorderPort: number, folder: string): FleetOptions {
+  return {
+    hosts,
+    folder,
+    program: new URL("./host.js", import.meta.url),
+    argumentsOf: (servers, name) => [servers.join(","), name, String(recorderPort)],
+  };
+}

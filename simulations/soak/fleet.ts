@@ -14,45 +14,61 @@ export const troubleKinds = [
   "cut connections",
   "hang connections",
 ] as const;
-export type TroubleKind = (typeof troubleKinds)[number];
+export type TroubleKind = (typeof troubleKinds)[number] | "cut off host";
+
+export type FleetOptions = {
+  readonly hosts: number;
+  /** Where the hosts' logs go. */
+  readonly folder: string;
+  readonly program: URL;
+  /** What a host is started with: the servers as it is to reach them, and its name. */
+  readonly argumentsOf: (servers: readonly string[], name: string) => readonly string[];
+  /** Told whatever a host sends after it has said that it hosts. */
+  readonly onMessage?: (message: unknown, host: number) => void;
+};
 
 export class Fleet {
   readonly cluster: NatsCluster;
-  readonly proxies: readonly NatsProxy[];
+  /** Of each host, and after them of everybody else, the way to each server. */
+  readonly #ways: readonly (readonly NatsProxy[])[];
   readonly #hosts: (ChildProcess | undefined)[] = [];
-  readonly #folder: string;
-  readonly #recorderPort: number;
+  readonly #options: FleetOptions;
   readonly #busy = new Set<string>();
 
-  static async start(hosts: number, recorderPort: number, folder: string): Promise<Fleet> {
+  static async start(options: FleetOptions): Promise<Fleet> {
     const cluster = await startNatsCluster(3);
-    const proxies = await Promise.all(cluster.servers.map(({ port }) => startNatsProxy(port)));
-    const fleet = new Fleet(cluster, proxies, recorderPort, folder);
-    await Promise.all(Array.from({ length: hosts }, (_, host) => fleet.#startHost(host)));
+    const way = () => Promise.all(cluster.servers.map(({ port }) => startNatsProxy(port)));
+    const ways = await Promise.all(Array.from({ length: options.hosts + 1 }, way));
+    const fleet = new Fleet(cluster, ways, options);
+    await Promise.all(Array.from({ length: options.hosts }, (_, host) => fleet.#startHost(host)));
     return fleet;
   }
 
-  private constructor(cluster: NatsCluster, proxies: readonly NatsProxy[], recorderPort: number, folder: string) {
+  private constructor(cluster: NatsCluster, ways: readonly (readonly NatsProxy[])[], options: FleetOptions) {
     this.cluster = cluster;
-    this.proxies = proxies;
-    this.#recorderPort = recorderPort;
-    this.#folder = folder;
+    this.#ways = ways;
+    this.#options = options;
   }
 
+  /** The servers, for those who host nothing. */
   get urls(): string[] {
-    return this.proxies.map(({ url }) => url);
+    return (this.#ways.at(-1) ?? []).map(({ url }) => url);
+  }
+
+  tell(host: number, message: object): void {
+    this.#hosts[host]?.send(message);
   }
 
   /** One trouble at a time for each host, and never two for servers: a majority stands. False: it is busy there. */
   begin(kind: TroubleKind, where: number, forMs: number): Promise<void> | undefined {
-    const place = kind.endsWith("host") ? `host ${where % this.#hosts.length}` : "servers";
+    const place = kind.endsWith("host") ? `host ${where % this.#options.hosts}` : "servers";
     if (this.#busy.has(place)) return undefined;
     this.#busy.add(place);
     return this.#trouble(kind, where, forMs).finally(() => this.#busy.delete(place));
   }
 
   async #trouble(kind: TroubleKind, where: number, forMs: number): Promise<void> {
-    const host = where % this.#hosts.length;
+    const host = where % this.#options.hosts;
     const server = where % 3;
     switch (kind) {
       case "kill host":
@@ -74,15 +90,15 @@ export class Fleet {
         // It has to catch up before another may go.
         return sleep(3_000);
       case "cut connections":
-        this.proxies[server]?.cut();
+        for (const way of this.#ways) way[server]?.cut();
         return;
       case "hang connections":
-        this.proxies[server]?.hang();
-        await sleep(forMs);
-        // Half-open connections do not come back: what hung is told at last.
-        this.proxies[server]?.cut();
-        this.proxies[server]?.heal();
-        return;
+        return hang(
+          this.#ways.map((way) => way[server]),
+          forMs,
+        );
+      case "cut off host":
+        return hang(this.#ways[host] ?? [], forMs);
     }
   }
 
@@ -99,17 +115,17 @@ export class Fleet {
   }
 
   async #startOnce(host: number): Promise<void> {
-    const child = fork(
-      new URL("./host.js", import.meta.url),
-      [this.urls.join(","), `host-${host + 1}`, String(this.#recorderPort)],
-      { stdio: ["ignore", "ignore", "pipe", "ipc"] },
-    );
-    child.stderr?.pipe(createWriteStream(join(this.#folder, `host-${host + 1}.log`), { flags: "a" }));
+    const { program, argumentsOf, folder, onMessage } = this.#options;
+    const name = `host-${host + 1}`;
+    const servers = (this.#ways[host] ?? []).map(({ url }) => url);
+    const child = fork(program, argumentsOf(servers, name), { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+    child.stderr?.pipe(createWriteStream(join(folder, `${name}.log`), { flags: "a" }));
     this.#hosts[host] = child;
     await new Promise<void>((resolve, reject) => {
       child.once("message", () => resolve());
       child.once("exit", (code, signal) => reject(new Error(`host ${host + 1} ended at its start: ${signal ?? code}`)));
     });
+    if (onMessage !== undefined) child.on("message", (message) => onMessage(message, host));
   }
 
   async #end(host: number, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
@@ -125,7 +141,17 @@ export class Fleet {
 
   async stop(): Promise<void> {
     await Promise.all(this.#hosts.map((_, host) => this.#end(host, "SIGKILL")));
-    await Promise.all(this.proxies.map((proxy) => proxy.stop()));
+    await Promise.all(this.#ways.flat().map((proxy) => proxy.stop()));
     await this.cluster.stop();
+  }
+}
+
+async function hang(proxies: readonly (NatsProxy | undefined)[], forMs: number): Promise<void> {
+  for (const proxy of proxies) proxy?.hang();
+  await sleep(forMs);
+  // Half-open connections do not come back: what hung is told at last.
+  for (const proxy of proxies) {
+    proxy?.cut();
+    proxy?.heal();
   }
 }

@@ -1,7 +1,8 @@
 /**
  * `npm run soak [-- SUBJECT]`: real processes and servers under load; exit 0 when the books are right. `troubles`, the default,
  * kills, freezes and cuts (`--events 100000 --minutes 10 --seed 1`); `rolling` restarts every host in turn (`--hosts 3
- * --rate 500 --rounds 1`). `--json` prints the result as one object.
+ * --rate 500 --rounds 1`); `schedule` runs jobs every second on five hosts, with Redis, through one trouble after the other
+ * (`--seconds 120`). `--json` prints the result as one object.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { findNatsServers, howToGetOne } from "../../runtime/testing/nats-server.ts";
 import { type Latencies, rollingRestart } from "./rolling.ts";
+import { soakSchedules } from "./scheduling.ts";
 import { soak } from "./soak.ts";
 
 const { values, positionals } = parseArgs({
@@ -16,7 +18,8 @@ const { values, positionals } = parseArgs({
     events: { type: "string", default: "100000" },
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: "1" },
-    hosts: { type: "string", default: "3" },
+    hosts: { type: "string" },
+    seconds: { type: "string", default: "120" },
     rate: { type: "string", default: "500" },
     rounds: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
@@ -29,7 +32,7 @@ if (findNatsServers().length === 0) {
   process.exit(1);
 }
 const folder = mkdtempSync(join(tmpdir(), "holdfast-soak-"));
-const subjects: Readonly<Record<string, () => Promise<boolean>>> = { troubles, rolling };
+const subjects: Readonly<Record<string, () => Promise<boolean>>> = { troubles, rolling, schedule };
 const [name = "troubles"] = positionals;
 const subject = subjects[name];
 if (subject === undefined) {
@@ -77,7 +80,7 @@ async function troubles(): Promise<boolean> {
 }
 
 async function rolling(): Promise<boolean> {
-  const [hosts, eventsPerSecond, rounds] = [Number(values.hosts), Number(values.rate), Number(values.rounds)];
+  const [hosts, eventsPerSecond, rounds] = [Number(values.hosts ?? 3), Number(values.rate), Number(values.rounds)];
   say(`${hosts} hosts, three NATS servers, ${eventsPerSecond} events/s with a deadline of 5 s`);
   const result = await rollingRestart({ hosts, eventsPerSecond, rounds, folder, say });
   const row = ({ p50Ms, p99Ms, maxMs }: Latencies) =>
@@ -90,4 +93,27 @@ async function rolling(): Promise<boolean> {
     `sent ${result.sent} in ${result.seconds.toFixed(0)} s · restarts ${result.restarts} · errors seen by callers: ${list(result.errors)}`,
   );
   return isRight && Object.keys(result.errors).length === 0;
+}
+
+async function schedule(): Promise<boolean> {
+  const result = await soakSchedules({
+    seconds: Number(values.seconds),
+    hosts: Number(values.hosts ?? 5),
+    folder,
+    say,
+  });
+  say("");
+  say("lateness of handlers, from the moment when they were due (ms)".padEnd(34));
+  const row = (name: string, cells: readonly string[]) =>
+    say(`  ${name.padEnd(30)}${cells.map((cell) => cell.padStart(8)).join("")}`);
+  row("", ["runs", "p50", "p99", "p99.9", "max"]);
+  for (const { window, runs, p50Ms, p99Ms, p999Ms, maxMs } of result.lateness)
+    row(window, [runs, p50Ms, p99Ms, p999Ms, maxMs].map(String));
+  say("");
+  say(`left out by policy, and counted: ${list(result.leftOut)}`);
+  say(`runs again under their tickId: ${result.repeated}; writes refused by the fence: ${result.fenced}`);
+  const isRight = tell(result);
+  const { due, done, lost, doubled, early } = result;
+  say(`due ${due} · done ${done} · lost ${lost} · doubled ${doubled} · early ${early}`);
+  return isRight;
 }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "../../runtime/adapters/jetstream/index.ts";
 import { connect } from "../../runtime/index.ts";
-import { soakActors, soakBucket } from "./actors.ts";
+import { soakActors, soakBucket, soakFleet } from "./actors.ts";
 import { Fleet } from "./fleet.ts";
 import { startRecorder } from "./recorder.ts";
 
@@ -40,7 +40,7 @@ const calmMs = 5_000;
 export async function rollingRestart(options: RollingOptions): Promise<RollingResult> {
   const { say, eventsPerSecond } = options;
   const recorder = await startRecorder();
-  const fleet = await Fleet.start(options.hosts, recorder.port, options.folder);
+  const fleet = await Fleet.start(soakFleet(options.hosts, recorder.port, options.folder));
   const quiet = { debug() {}, info() {}, warn() {}, error() {} };
   const client = await connect({
     actors: soakActors(() => Promise.reject(new Error("nothing is done here"))),

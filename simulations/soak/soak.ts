@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "../../runtime/adapters/jetstream/index.ts";
 import { connect, OutcomeUnknownError } from "../../runtime/index.ts";
-import { soakActors, soakBucket } from "./actors.ts";
+import { soakActors, soakBucket, soakFleet } from "./actors.ts";
 import { type CallerRecord, checkBooks, type Verdict } from "./books.ts";
 import { Fleet, type TroubleKind, troubleKinds } from "./fleet.ts";
 import { startRecorder } from "./recorder.ts";
@@ -43,7 +43,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const { events, say } = options;
   const deadline = startedMs + options.deadlineMs;
   const recorder = await startRecorder();
-  const fleet = await Fleet.start(3, recorder.port, options.folder);
+  const fleet = await Fleet.start(soakFleet(3, recorder.port, options.folder));
   const quiet = { debug() {}, info() {}, warn() {}, error() {} };
   const client = await connect({
     actors: soakActors(() => Promise.reject(new Error("nothing is done here"))),

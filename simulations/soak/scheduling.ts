@@ -1,0 +1,149 @@
+/**
+ * Two hundred every-second jobs on five processes and three NATS servers, while one trouble after the other comes: every
+ * slot of the calendar must have been done once, through the fenced register of a real Redis, or be counted as left out.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { offsetMs, scheduleOf } from "../../coordinator/schedule/index.ts";
+import { openRedis } from "../../runtime/adapters/redis-link/connection.ts";
+import type { RedisLink } from "../../runtime/adapters/redis-link/link.ts";
+import { SystemClock } from "../../runtime/adapters/system-clock.ts";
+import { startRedisServer } from "../../runtime/testing/redis-server.ts";
+import { Fleet } from "./fleet.ts";
+import {
+  type DoneEntry,
+  doneKey,
+  type FromHost,
+  type HostedJob,
+  jobNames,
+  jobOptions,
+  repeatedKey,
+  type ToHost,
+} from "./jobs.ts";
+import { checkJobs, type JobVerdict } from "./jobs-books.ts";
+import { type Lateness, latenessIn, type Window } from "./lateness.ts";
+
+export type SchedulingOptions = {
+  readonly seconds: number;
+  readonly hosts: number;
+  readonly folder: string;
+  readonly say: (line: string) => void;
+};
+
+export type SchedulingResult = JobVerdict & {
+  readonly lateness: readonly Lateness[];
+  /** Runs under a tickId that had written already, and writes that the fence refused. */
+  readonly repeated: number;
+  readonly fenced: number;
+};
+
+type Trouble = { readonly name: string; readonly run: (fleet: Fleet) => Promise<unknown> | undefined };
+
+const troubles: readonly Trouble[] = [
+  { name: "kill -9 of a node", run: (fleet) => fleet.begin("kill host", 0, 3_000) },
+  { name: "SIGSTOP of a node for 5 s", run: (fleet) => fleet.begin("freeze host", 1, 5_000) },
+  { name: "a node cut off for 8 s", run: (fleet) => fleet.begin("cut off host", 2, 8_000) },
+  { name: "a NATS server killed for 3 s", run: (fleet) => fleet.begin("kill server", 1, 3_000) },
+  { name: "a clock 3 s ahead for 6 s", run: (fleet) => stepClock(fleet, 3, 3_000) },
+  { name: "a clock 3 s behind for 6 s", run: (fleet) => stepClock(fleet, 4, -3_000) },
+];
+
+async function stepClock(fleet: Fleet, host: number, byMs: number): Promise<void> {
+  fleet.tell(host, { kind: "stepClock", offsetMs: byMs } satisfies ToHost);
+  await sleep(6_000);
+  fleet.tell(host, { kind: "stepClock", offsetMs: 0 } satisfies ToHost);
+}
+
+/** The processes have to start, and to share the partitions, before the first slot. */
+const startMs = 25_000;
+const restMs = 60_000;
+
+export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingOptions): Promise<SchedulingResult> {
+  const server = await startRedisServer();
+  const redis = await openRedis(server.url, new SystemClock());
+  await redis.ready();
+  const fromMs = Math.ceil((Date.now() + startMs) / 1_000) * 1_000;
+  const untilMs = fromMs + seconds * 1_000;
+  let fenced = 0;
+  let heard: (jobs: readonly HostedJob[]) => void = () => {};
+  const fleet = await Fleet.start({
+    hosts,
+    folder,
+    program: new URL("./jobs-host.js", import.meta.url),
+    argumentsOf: (servers, name) => [servers.join(","), name, server.url, String(fromMs), String(untilMs)],
+    onMessage: (message) => {
+      const told = message as FromHost;
+      if (told.kind === "fenced") fenced++;
+      else heard(told.jobs);
+    },
+  });
+  const jobs = () =>
+    new Promise<readonly HostedJob[]>((resolve) => {
+      heard = resolve;
+      fleet.tell(0, { kind: "tell" } satisfies ToHost);
+    });
+  try {
+    say(`${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
+    await sleep(fromMs - Date.now());
+    const windows = await makeTrouble(fleet, fromMs, untilMs, async (name) =>
+      say(`${((Date.now() - fromMs) / 1_000).toFixed(0).padStart(4)} s  ${name}; ${await redisCount(redis)} runs done`),
+    );
+    await sleep(Math.max(0, untilMs - Date.now()));
+    say("over; waiting for everything to come to rest");
+    let told = await jobs();
+    const isOpen = ({ next, open }: HostedJob) => next !== null || open > 0;
+    for (const boundMs = Date.now() + restMs; told.some(isOpen) && Date.now() < boundMs; told = await jobs())
+      await sleep(1_000);
+    const done = (await command<string[]>(redis, ["LRANGE", doneKey, "0", "-1"])).map(
+      (line) => JSON.parse(line) as DoneEntry,
+    );
+    const offsets = new Map(
+      jobNames.map((name) => [name, offsetMs(name, scheduleOf(name, jobOptions(name, fromMs, untilMs)))]),
+    );
+    const offsetMsOf = (job: string) => offsets.get(job) ?? 0;
+    const runs = done.map(({ job, slot, atMs }) => {
+      const dueMs = slot + offsetMsOf(job);
+      return { dueMs, lateMs: atMs - dueMs };
+    });
+    return {
+      ...checkJobs({ fromMs, untilMs, jobs: told, done, offsetMsOf }),
+      lateness: latenessIn(windows, runs),
+      repeated: Number((await command<string | null>(redis, ["GET", repeatedKey])) ?? 0),
+      fenced,
+    };
+  } finally {
+    await fleet.stop();
+    await redis.close();
+    await server.stop();
+  }
+}
+
+/** One after the other, evenly over the time, with quiet before, between and after them. */
+async function makeTrouble(
+  fleet: Fleet,
+  fromMs: number,
+  untilMs: number,
+  say: (name: string) => Promise<void>,
+): Promise<readonly Window[]> {
+  const partMs = (untilMs - fromMs) / (troubles.length + 1);
+  const windows: Window[] = [{ name: "steady", fromMs, untilMs: fromMs + partMs }];
+  for (const [index, { name, run }] of troubles.entries()) {
+    const beginMs = fromMs + partMs * (index + 1);
+    await sleep(Math.max(0, beginMs - Date.now()));
+    await say(name);
+    // What it delays was due a moment before as well.
+    const troubled = { name, fromMs: beginMs - 1_000, untilMs: beginMs + partMs - 1_000 };
+    windows.push(troubled);
+    await run(fleet);
+  }
+  return windows;
+}
+
+async function redisCount(redis: RedisLink): Promise<number> {
+  return command<number>(redis, ["LLEN", doneKey]);
+}
+
+async function command<TReply>(redis: RedisLink, words: readonly string[]): Promise<TReply> {
+  const outcome = await redis.send([...words], 30_000);
+  if (outcome.kind !== "reply") throw new Error(`Redis was asked ${words[0]}: ${JSON.stringify(outcome)}`);
+  return outcome.value as TReply;
+}
