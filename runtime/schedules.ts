@@ -65,6 +65,8 @@ export type SchedulesPorts = {
   /** Makes the type known to whoever looks for it by name. */
   readonly define: (type: string, definition: ActorDefinition) => void;
   readonly actor: (type: string, id: string) => ActorHandle<JobMachine>;
+  /** How cron patterns are read. Default: by croner, which is loaded when the first of them comes. */
+  readonly readCron?: ReadCron;
 };
 
 type Named = {
@@ -126,6 +128,7 @@ export class Schedules {
 
   constructor(ports: SchedulesPorts) {
     this.#ports = ports;
+    this.#readCron = ports.readCron;
   }
 
   /** Rejects with InvalidRequestError for a schedule that cannot be, and for a name that is taken. */

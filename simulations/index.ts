@@ -63,7 +63,7 @@ export { type Explored, type ExploreOptions, explore, type Failure } from "./run
 export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
 export type { Always, Moment } from "./run/moments.ts";
 export type { Picture } from "./run/picture.ts";
-export { tellCoverage, tellFailure, tellTotals } from "./run/report.ts";
+export { tellCoverage, tellFailure, tellMeasured, tellTotals } from "./run/report.ts";
 export { inPlainWords } from "./run/rules.ts";
 export { checkScenario, readScenario, type Scenario, writeScenario } from "./run/scenario.ts";
 export { type SimulateOptions, SimulationError, seedsIn, simulate, suiteOf } from "./run/simulate.ts";

@@ -52,7 +52,7 @@ A seed that breaks a rule is shrunk first. Exit code 1 then.
       notes.push(`saved: ${options.save}`);
     }
     const text = [
-      ...all.map((explored) => api.tellTotals(explored)),
+      ...all.flatMap((explored) => [api.tellTotals(explored), ...api.tellMeasured(explored.measuredMs)]),
       ...(options.coverage === true ? all.map(({ met }) => `\n${api.tellCoverage(met)}`) : []),
       ...failures.map(
         (failure) => `\n${api.tellFailure(failure, replayOf(subject ?? failure.suite, failure.plan.seed))}`,
@@ -60,13 +60,14 @@ A seed that breaks a rule is shrunk first. Exit code 1 then.
       ...notes,
     ].join("\n");
     const json = {
-      suites: all.map(({ suite, seeds, seconds, events, virtualMs, met }) => ({
+      suites: all.map(({ suite, seeds, seconds, events, virtualMs, met, measuredMs }) => ({
         suite,
         seeds,
         seconds,
         events,
         virtualMs,
         met: Object.fromEntries(met),
+        ...(measuredMs.size > 0 && { measuredMs: Object.fromEntries(measuredMs) }),
       })),
       violations: failures.map(({ suite, violation, plan, shrunk }) => ({
         suite,

@@ -35,6 +35,8 @@ export type Explored = {
   readonly failures: Failure[];
   /** How many runs met each `state × fault`. */
   readonly met: Map<string, number>;
+  /** What runs measured, by what it is. */
+  readonly measuredMs: Map<string, number[]>;
   /** Seed and trace hash of every run. */
   readonly hashes: Map<number, string>;
 };
@@ -50,6 +52,7 @@ export async function explore(suite: Suite, options: ExploreOptions): Promise<Ex
     seconds: 0,
     failures: [],
     met: new Map(),
+    measuredMs: new Map(),
     hashes: new Map(),
   };
   for (const seed of options.seeds) {
@@ -76,6 +79,11 @@ function note(explored: Explored, seed: number, ran: Ran): void {
   explored.virtualMs += ran.virtualMs;
   explored.hashes.set(seed, ran.traceHash);
   for (const met of ran.met) explored.met.set(met, (explored.met.get(met) ?? 0) + 1);
+  for (const [what, some] of Object.entries(ran.measuredMs ?? {})) {
+    const all = explored.measuredMs.get(what) ?? [];
+    for (const ms of some) all.push(ms);
+    explored.measuredMs.set(what, all);
+  }
 }
 
 /** A world that broke is a failure of this seed, not of the exploration. */

@@ -56,6 +56,17 @@ export function tellTotals(explored: Explored): string {
   );
 }
 
+/** One line for each thing that was measured; none where nothing was. */
+export function tellMeasured(measuredMs: ReadonlyMap<string, readonly number[]>): readonly string[] {
+  return [...measuredMs].map(([what, all]) => {
+    const sorted = [...all].sort((a, b) => a - b);
+    const at = (share: number) =>
+      Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+    const count = sorted.length.toLocaleString("en");
+    return `  ${what} (${count}): p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, p99.9 ${at(0.999)} ms, max ${at(1)} ms`;
+  });
+}
+
 /** Rows are states of machines, columns kinds of faults; a cell counts the runs that had both at once. */
 export function tellCoverage(met: ReadonlyMap<string, number>): string {
   const cells = [...met].map(([name, count]) => {

@@ -34,6 +34,8 @@ export type Ran = {
   readonly virtualMs: number;
   /** What was met, as `state × fault`: for the table of coverage. */
   readonly met: readonly string[];
+  /** What the run measured, by what it is: virtual milliseconds, told as a distribution over all runs. */
+  readonly measuredMs?: Readonly<Record<string, readonly number[]>>;
   readonly lines?: readonly string[];
   readonly picture?: Picture;
 };

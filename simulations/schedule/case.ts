@@ -3,6 +3,7 @@
  * troubles, and somebody who sends old ticks again; then everything heals, and the checker looks at every job.
  */
 
+import type { ReadCron } from "../../coordinator/ports/cron.ts";
 import type { Job } from "../../coordinator/schedule/job.ts";
 import type { Misfire, Overlap, ScheduleOptions } from "../../coordinator/schedule/schedule.ts";
 import { offsetMs } from "../../coordinator/schedule/slots.ts";
@@ -14,14 +15,20 @@ import type { Token } from "../../runtime/ports/store.ts";
 import { Schedules } from "../../runtime/schedules.ts";
 import { checkSchedule, type ScheduleHistory } from "../checkers/schedule.ts";
 import type { Violation } from "../checkers/violation.ts";
-import { plan, type Rates, type Trouble } from "../protocol/case.ts";
+import { nodeNames, plan, type Rates, type Trouble } from "../protocol/case.ts";
 import { type Attempt, Client, partitionOf, rigSettings } from "../protocol/rig.ts";
+import { guard } from "../run/ambient.ts";
+import type { Fault } from "../run/fault.ts";
+import { inflict } from "../run/inflict.ts";
+import type { DrawnAt } from "../world/drawing.ts";
 import { FencedRecorder } from "../world/fenced-recorder.ts";
 import type { NodePorts } from "../world/node.ts";
 import { createWorld, type World } from "../world/world.ts";
 
 export type JobSpec = {
   readonly everyMs: number;
+  /** The same slots by a cron pattern; of whole seconds, up to a minute. */
+  readonly isCron?: boolean;
   readonly jitterMs: number;
   readonly misfire: Misfire;
   readonly overlap: Overlap;
@@ -36,6 +43,8 @@ export type ScheduleCase = {
   readonly seed: number;
   readonly jobs: readonly JobSpec[];
   readonly troubles: readonly Trouble[];
+  /** More troubles, as any suite has them. */
+  readonly faults?: readonly Fault[];
   readonly rates: Rates;
   /** Old ticks that are sent again, while there is trouble. */
   readonly replays: number;
@@ -49,8 +58,7 @@ export type ScheduleOutcome = {
   readonly performed: readonly Performed[];
 };
 
-const nodeNames = ["n1", "n2"] as const;
-const troubledMs = 25_000;
+export const troubledMs = 25_000;
 const healedMs = 15_000;
 /** Longest time for which anything can be under way after the healing. */
 const lateMs = 10_000;
@@ -62,7 +70,15 @@ type Performed = ScheduleHistory["performed"][number] & {
 };
 type Sent = ScheduleHistory["sent"][number] & { readonly job: string };
 
-export async function runSchedule(given: ScheduleCase, fullTrace = false): Promise<ScheduleOutcome> {
+export async function runSchedule(
+  given: ScheduleCase,
+  fullTrace = false,
+  onDrawn?: (drawn: DrawnAt) => void,
+): Promise<ScheduleOutcome> {
+  // Before the world moves: loading takes real time.
+  const readCron = given.jobs.some(({ isCron }) => isCron === true)
+    ? (await import("../../coordinator/schedule/croner.ts")).readCron
+    : undefined;
   const world = createWorld({
     seed: given.seed,
     fullTrace,
@@ -71,9 +87,12 @@ export async function runSchedule(given: ScheduleCase, fullTrace = false): Promi
     bus: { lateMs: [500, lateMs] },
     leases: { partitions: 2, ttlMs: 3_000 },
   });
+  await guard(world);
+  if (onDrawn !== undefined) world.draw(onDrawn);
   world.store.faults.set(given.rates.store);
   world.bus.requestFaults.rates = given.rates.request;
   for (const trouble of given.troubles) plan(world, trouble);
+  inflict(given.faults ?? [], { world, nodes: nodeNames });
   const names = given.jobs.map((_, index) => nameIn(world, index));
   const performed: Performed[] = [];
   const sent: Sent[] = [];
@@ -81,7 +100,7 @@ export async function runSchedule(given: ScheduleCase, fullTrace = false): Promi
   const highest = { ms: 0 };
   for (const name of nodeNames) {
     const node = world.node(name);
-    node.boot((ports) => start({ world, given, names, performed, sent, recorder, highest }, name, ports));
+    node.boot((ports) => start({ world, given, readCron, names, performed, sent, recorder, highest }, name, ports));
   }
   const replaying = replay(world, given.replays);
   await world.run({ forMs: troubledMs });
@@ -100,9 +119,29 @@ export async function runSchedule(given: ScheduleCase, fullTrace = false): Promi
   return { world, violations, slots, performed };
 }
 
+/** Of each change of an owner, how long the jobs of its partition stood still, in true time. */
+export type Takeover = {
+  /** From the grant to the new owner's first tick. */
+  readonly toTickMs: number;
+  /** From the old owner's last tick to that: more than from its death. */
+  readonly silentMs: number;
+};
+
+export function takeoversOf({ world, performed }: Pick<ScheduleOutcome, "world" | "performed">): readonly Takeover[] {
+  return world.leases.grants.flatMap(({ partition, token, atMs }) => {
+    const runs = performed.filter(({ job }) => partitionOf(world, `job.${job}`) === partition);
+    const first = runs.find((run) => run.token[1] === token[1]);
+    const last = runs.findLast((run) => run.atMs < atMs && run.token[1] < token[1]);
+    // The first grants of all have nobody to take over from; a later one may be moved before its first tick.
+    if (last === undefined || first === undefined) return [];
+    return [{ toTickMs: first.atMs - atMs, silentMs: first.atMs - last.atMs }];
+  });
+}
+
 type Rig = {
   readonly world: World;
   readonly given: ScheduleCase;
+  readonly readCron: ReadCron | undefined;
   readonly names: readonly string[];
   readonly performed: Performed[];
   readonly sent: Sent[];
@@ -122,6 +161,7 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
     owner: () => node,
     define: () => undefined,
     actor: () => undefined as never,
+    ...(rig.readCron !== undefined && { readCron: rig.readCron }),
   });
   try {
     await host.start();
@@ -158,9 +198,9 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
 }
 
 function optionsOf(spec: JobSpec): ScheduleOptions {
-  const { everyMs, jitterMs, misfire, overlap, catchUpMs, graceMs } = spec;
+  const { everyMs, isCron, jitterMs, misfire, overlap, catchUpMs, graceMs } = spec;
   return {
-    every: everyMs,
+    ...(isCron === true ? { cron: `*/${everyMs / 1_000} * * * * *` } : { every: everyMs }),
     jitter: jitterMs,
     misfire,
     overlap,

@@ -1,8 +1,7 @@
 /** How long an every-second job stands still when its owner dies: the lease's own delay, and at most one period more. */
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { partitionOf } from "../protocol/rig.ts";
-import { type JobSpec, runSchedule } from "./case.ts";
+import { type JobSpec, runSchedule, takeoversOf } from "./case.ts";
 
 const everySecond: JobSpec = {
   everyMs: 1_000,
@@ -30,14 +29,9 @@ test("from a new owner's grant to its first tick is within a period, from the ol
       replays: 0,
     });
     assert.deepEqual(violations, []);
-    for (const { partition, token, atMs } of world.leases.grants) {
-      const runs = performed.filter(({ job }) => partitionOf(world, `job.${job}`) === partition);
-      const first = runs.find((run) => run.token[1] === token[1]);
-      const last = runs.findLast((run) => run.atMs < atMs && run.token[1] < token[1]);
-      // The first grants of all have nobody to take over from; a later one may be moved before its first tick.
-      if (last === undefined || first === undefined) continue;
-      toTick.push(first.atMs - atMs);
-      silent.push(first.atMs - last.atMs);
+    for (const takeover of takeoversOf({ world, performed })) {
+      toTick.push(takeover.toTickMs);
+      silent.push(takeover.silentMs);
     }
   }
   const at = (all: number[], share: number) =>

@@ -1,6 +1,6 @@
 /**
  * The suites by name: each family of faults over the shipped judge (even seeds) and over random machines (odd seeds),
- * and `upgrades`, two versions side by side. `npm run simulate` runs them all.
+ * `upgrades`, two versions side by side, and `schedule`, jobs. `npm run simulate` runs them all.
  */
 import { type CallStep, clientNamesOf, nodeNamesOf, runCluster } from "../run/cluster.ts";
 import type { FaultKind } from "../run/fault.ts";
@@ -11,6 +11,7 @@ import { jetstreamSuite } from "./jetstream.ts";
 import { judgeCluster, judgeSteps } from "./judge-cluster.ts";
 import { lives } from "./lives.ts";
 import { randomSetup, randomSteps, runRandom } from "./random-machines.ts";
+import { schedule } from "./schedule.ts";
 import { upgrades } from "./upgrades.ts";
 
 function hosts(name: string, about: string, kinds: readonly FaultKind[]): Suite {
@@ -62,6 +63,7 @@ export const suites: readonly Suite[] = [
   lives,
   upgrades,
   jetstreamSuite,
+  schedule,
 ];
 
 export function suiteNamed(name: string): Suite | undefined {

@@ -1,0 +1,87 @@
+/**
+ * Jobs on a schedule, by period and by cron, under every kind of fault, and old ticks that are sent again: no slot is begun
+ * twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
+ * their owner changes.
+ */
+import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
+import { nodeNames } from "../protocol/case.ts";
+import { watchRejections } from "../run/ambient.ts";
+import { commitsOf, whatWasMet } from "../run/rules.ts";
+import { readLog } from "../run/story.ts";
+import type { Looking, Plan, Ran, Suite } from "../run/suite.ts";
+import { everyKind, swarm } from "../run/swarm.ts";
+import { type JobSpec, runSchedule, takeoversOf, troubledMs } from "../schedule/case.ts";
+import { Dice } from "../world/dice.ts";
+import type { DrawnAt } from "../world/drawing.ts";
+
+type Setup = { readonly jobs: readonly JobSpec[]; readonly replays: number };
+
+function job(dice: Dice): JobSpec {
+  const everyMs = dice.pick([500, 1_000, 1_000, 2_000]);
+  return {
+    everyMs,
+    isCron: everyMs % 1_000 === 0 && dice.chance(0.4),
+    jitterMs: dice.pick([0, 0, 300]),
+    misfire: dice.pick<Misfire>(["fireLatest", "skip", { fireAll: 3 }, { fireAll: 100 }]),
+    overlap: dice.pick<Overlap>(["skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"]),
+    catchUpMs: dice.pick([3_000, 600_000]),
+    graceMs: dice.pick([0, 200, 1_000]),
+    workMs: dice.pick([0, 20, 700, 2_600]),
+    failsOneIn: dice.pick([0, 0, 3]),
+  };
+}
+
+export const schedule: Suite = {
+  name: "schedule",
+  about: "jobs every second, by period and by cron, under all kinds of faults, and old ticks that come again",
+  plan: (seed) => {
+    const dice = new Dice(`${seed}/jobs`);
+    const options = {
+      kinds: everyKind,
+      nodes: nodeNames,
+      clients: [],
+      services: [],
+      partitions: 2,
+      untilMs: troubledMs - 1_000,
+    };
+    const setup: Setup = { jobs: Array.from({ length: dice.whole(1, 3) }, () => job(dice)), replays: dice.whole(0, 8) };
+    return { seed, faults: swarm(seed, options), steps: [], setup };
+  },
+  run,
+};
+
+async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promise<Ran> {
+  const { jobs, replays } = setup as Setup;
+  const drawn: DrawnAt[] = [];
+  const onDrawn = looking.picture === true ? (one: DrawnAt) => drawn.push(one) : undefined;
+  const watched = watchRejections();
+  const given = { seed, jobs, replays, troubles: [], faults, rates: { store: {}, request: {}, publish: {} } };
+  const outcome = await runSchedule(given, looking.trace === true, onDrawn).finally(() => watched.end());
+  const { world, performed } = outcome;
+  const violations = [...(await watched.end()), ...outcome.violations];
+  const story = readLog(world);
+  const takeovers = takeoversOf(outcome);
+  return {
+    violations,
+    traceHash: world.trace.hash,
+    events: world.steps,
+    virtualMs: world.nowMs,
+    met: whatWasMet(faults, story),
+    measuredMs: {
+      "grant to the new owner's first run": takeovers.map(({ toTickMs }) => toTickMs),
+      "the old owner's last run to the new one's first": takeovers.map(({ silentMs }) => silentMs),
+    },
+    ...(looking.trace === true && { lines: world.trace.lines() }),
+    ...(looking.picture === true && {
+      picture: {
+        title: `seed ${seed}, ${performed.length} runs of ${jobs.length} jobs`,
+        lanes: [...nodeNames, "store"],
+        drawn: [...drawn, ...commitsOf(story)].sort((a, b) => a.atMs - b.atMs),
+        faults,
+        violations,
+        healedMs: troubledMs,
+        endMs: world.nowMs,
+      },
+    }),
+  };
+}
