@@ -8,12 +8,19 @@ import { Files } from "./backends/raft/files.ts";
 import { RaftLeases } from "./backends/raft/leases.ts";
 import { Member } from "./backends/raft/member.ts";
 import { MemoryDisk } from "./backends/raft/memory-disk.ts";
-import { clusterProblem, type MemberAddress, type PeerTls, TcpPeers } from "./backends/raft/tcp-peers.ts";
+import {
+  clusterProblem,
+  formatAddress,
+  type MemberAddress,
+  type PeerTls,
+  parseAddress,
+  TcpPeers,
+} from "./backends/raft/tcp-peers.ts";
 import { LeaseInvalidOption } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
 import { ttlProblem } from "./lease/validity.ts";
 import type { LeaseService } from "./ports/lease-service.ts";
-import type { Peers } from "./ports/peers.ts";
+import type { MemberId, Peers } from "./ports/peers.ts";
 
 export type RaftLeasesOptions = {
   /** The same for all members, and for no other cluster. Default: "holdfast". */
@@ -23,6 +30,11 @@ export type RaftLeasesOptions = {
   /** Which member this is, and where all of them are, this one too, by their ids. Default: one member alone. */
   readonly self?: number;
   readonly members?: Readonly<Record<number, MemberAddress>>;
+  /**
+   * This member is new in a cluster that runs: `holdfast raft add` has given it its id, and `members` says where it and
+   * the others are. It may stay true: a member that has joined reads the membership from its log. Default: false.
+   */
+  readonly join?: boolean;
   /** Required unless all members are on this machine. */
   readonly tls?: PeerTls;
   /** How this process appears among the holders. Default: the host's name and the process number. */
@@ -45,7 +57,7 @@ export type RaftMember = {
  * HardStateLost, DiskFullError) and with PeersInvalidOption; nothing is left open then.
  */
 export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftMember> {
-  const { cluster = "holdfast", self = 1, members = {}, ttlMs = 3_000 } = options;
+  const { cluster = "holdfast", self = 1, members = {}, join = false, ttlMs = 3_000 } = options;
   const problem = wrongIn(options);
   if (problem !== undefined) throw new LeaseInvalidOption(problem);
   const clock = new SystemClock();
@@ -61,20 +73,34 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
     const places = new Map(Object.entries(members).map(([id, address]) => [Number(id), address]));
     const listen = places.get(self);
     let opened: Member | undefined;
-    let peers: Peers = { self, send() {}, receive: () => () => {} };
+    let tcp: TcpPeers | undefined;
     if (listen !== undefined) {
-      const others = new Map([...places].filter(([id]) => id !== self));
       const { tls } = options;
-      // One that knows no epoch yet may join; one that knows an older one may not.
-      const epoch = () => opened?.table.epoch ?? 0;
-      const tcp = await TcpPeers.start({ cluster, epoch, self, listen, members: others, tls, clock, logger });
-      closing.push(() => tcp.close());
-      peers = tcp;
+      tcp = await TcpPeers.start({
+        cluster,
+        self,
+        listen,
+        members: othersOf(self, places),
+        tls,
+        clock,
+        logger,
+        // One that knows no epoch yet may join; one that knows an older one may not.
+        epoch: () => opened?.epoch ?? 0,
+        life: () => opened?.life ?? "",
+        whyForeign: (id, life) => opened?.whyForeign(id, life),
+      });
+      const { close } = tcp;
+      closing.push(() => close.call(tcp));
     }
-    const voters = listen === undefined ? [self] : [...places.keys()];
-    const member = await Member.open({ cluster, voters, disk, peers, clock, random, logger });
+    const peers: Peers = tcp ?? { self, send() {}, receive: () => () => {} };
+    const voters = join ? undefined : listen === undefined ? [self] : [...places.keys()];
+    const address = listen === undefined ? "" : formatAddress(listen);
+    const member = await Member.open({ cluster, voters, address, disk, peers, clock, random, logger });
     opened = member;
     closing.push(() => member.close());
+    const follow = () => tcp?.setMembers(othersOf(self, placesOf(member, places)));
+    follow();
+    member.onMembers(follow);
     const service = new RaftLeases({ member, clock, random });
     closing.push(() => member.handOver());
     closing.push(() => service.close());
@@ -89,7 +115,24 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
   }
 }
 
-function wrongIn({ cluster = "holdfast", self = 1, members = {}, directory, ttlMs = 3_000 }: RaftLeasesOptions) {
+function othersOf(self: MemberId, places: ReadonlyMap<MemberId, MemberAddress>): Map<MemberId, MemberAddress> {
+  return new Map([...places].filter(([id]) => id !== self));
+}
+
+/** Who is a member is in the log, and so is where each one is, unless it has not told yet. */
+function placesOf(member: Member, configured: ReadonlyMap<MemberId, MemberAddress>): Map<MemberId, MemberAddress> {
+  const listed = member.members();
+  if (listed.length === 0) return new Map(configured);
+  const places = new Map<MemberId, MemberAddress>();
+  for (const { id, address } of listed) {
+    const place = parseAddress(address) ?? configured.get(id);
+    if (place !== undefined) places.set(id, place);
+  }
+  return places;
+}
+
+function wrongIn(options: RaftLeasesOptions) {
+  const { cluster = "holdfast", self = 1, members = {}, join = false, directory, ttlMs = 3_000 } = options;
   const ids = Object.keys(members).map(Number);
   const ttl = ttlProblem(ttlMs);
   if (ttl !== undefined) return `\`ttlMs\`: ${ttl}`;
@@ -97,10 +140,11 @@ function wrongIn({ cluster = "holdfast", self = 1, members = {}, directory, ttlM
   if (name !== undefined) return name;
   if (![self, ...ids].every((id) => Number.isSafeInteger(id) && id > 0))
     return "ids of members are whole numbers from 1";
+  if (join && ids.length < 2) return "whoever joins needs `members`: its own address, and those of the cluster";
   if (ids.length === 0) return undefined;
   if (!ids.includes(self)) return `\`members\` must say where this member, ${self}, is to listen`;
   // Of two, one that is gone can never be removed.
-  if (ids.length === 2) return "a cluster has one, three or five members; of two, neither may fail";
+  if (ids.length === 2 && !join) return "a cluster has one, three or five members; of two, neither may fail";
   if (ids.length > 1 && directory === undefined) return "members of a cluster need a `directory` each for their logs";
   return undefined;
 }

@@ -177,10 +177,12 @@ class Row {
     const value = this.#values[this.#at++];
     if (value === undefined) return undefined;
     if (typeof value !== "object" || value === null) throw new UnknownLeaseEntry("a log entry holds no attributes");
-    const { draining, problem } = value as SessionAttributes;
+    const { draining, problem, weight, zone } = value as SessionAttributes;
     return {
       ...(typeof draining === "boolean" && { draining }),
       ...(typeof problem === "string" && { problem }),
+      ...(typeof weight === "number" && { weight }),
+      ...(typeof zone === "string" && { zone }),
     };
   }
 

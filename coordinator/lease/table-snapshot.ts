@@ -9,6 +9,8 @@ type SessionRow = {
   readonly ttlMs: number;
   readonly draining?: boolean;
   readonly problem?: string;
+  readonly weight?: number;
+  readonly zone?: string;
   readonly beat: number;
   readonly expiresMs: number;
   readonly answeredBelow: number;
@@ -72,13 +74,15 @@ export function decodeTable(bytes: Uint8Array): TableState {
 
 function sessionRow({ info, beat, expiresMs, answeredBelow, answers }: TableSession): SessionRow {
   const { id, node, ttlMs, attributes } = info;
-  const { draining, problem } = attributes;
+  const { draining, problem, weight, zone } = attributes;
   return {
     id,
     node,
     ttlMs,
     ...(draining !== undefined && { draining }),
     ...(problem !== undefined && { problem }),
+    ...(weight !== undefined && { weight }),
+    ...(zone !== undefined && { zone }),
     beat,
     expiresMs,
     answeredBelow,
@@ -86,10 +90,12 @@ function sessionRow({ info, beat, expiresMs, answeredBelow, answers }: TableSess
   };
 }
 
-function sessionOf({ id, node, ttlMs, draining, problem, ...rest }: SessionRow): TableSession {
+function sessionOf({ id, node, ttlMs, draining, problem, weight, zone, ...rest }: SessionRow): TableSession {
   const attributes: SessionAttributes = {
     ...(draining !== undefined && { draining }),
     ...(problem !== undefined && { problem }),
+    ...(weight !== undefined && { weight }),
+    ...(zone !== undefined && { zone }),
   };
   const { beat, expiresMs, answeredBelow, answers } = rest;
   return {

@@ -428,6 +428,6 @@ function isTtl(ttlMs: number): boolean {
   return ttlProblem(ttlMs) === undefined;
 }
 
-function areAttributes({ problem }: SessionAttributes): boolean {
-  return problem === undefined || problem.length <= longestProblem;
+function areAttributes({ problem, zone }: SessionAttributes): boolean {
+  return (problem?.length ?? 0) <= longestProblem && (zone?.length ?? 0) <= longestNode;
 }

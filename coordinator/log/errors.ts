@@ -55,3 +55,15 @@ export class LogIsDamaged extends Error {
     );
   }
 }
+
+/** The cluster knows this member by another folder: what it promised there is not known here, so it must not take part. */
+export class MemberForgot extends Error {
+  override readonly name = "MemberForgot";
+  readonly code = "MemberForgot";
+
+  constructor(member: number) {
+    super(
+      `member ${member} lived in another folder, and this one knows nothing of its votes: bring that folder back, or add a member under a new id in its place`,
+    );
+  }
+}

@@ -13,10 +13,15 @@ import { decodeLeaseEntry, encodeLeaseEntry, type LeaseEntry, type Renewal, type
 import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.ts";
 import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
 import { DiskLog } from "../../log/disk-log.ts";
+import { MemberForgot } from "../../log/errors.ts";
+import { lifeIn } from "../../log/life.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
 import { decodeConfChange } from "../../raft/conf-change.ts";
+import { whyUnsafe } from "../../raft/membership-rules.ts";
 import {
+  type ConfChange,
+  type ConfChangeSingle,
   type ConfState,
   type Entry,
   emptyConfState,
@@ -26,12 +31,26 @@ import {
   type Snapshot,
 } from "../../raft/messages.ts";
 import { RawNode } from "../../raft/raw-node.ts";
-import { decodeFrame, encodeFrame, type Frame } from "./wire.ts";
+import {
+  type ChangeNote,
+  changedRoster,
+  emptyRoster,
+  formatNote,
+  idsOf,
+  listedAs,
+  noteOf,
+  type Roster,
+  splitRoster,
+  withRoster,
+} from "../../raft/roster.ts";
+import { decodeFrame, encodeFrame, type Frame, type Wish } from "./wire.ts";
 
 export type MemberOptions = {
   readonly cluster: string;
   /** The first voters, the same on all of them. Undefined: this member joins, and learns of the others from them. */
   readonly voters: readonly MemberId[] | undefined;
+  /** Where the others reach this one, as they are to be told. Default: not told. */
+  readonly address?: string;
   readonly disk: Disk;
   readonly peers: Peers;
   readonly clock: Clock;
@@ -43,6 +62,25 @@ export type MemberOptions = {
   readonly snapshotEvery?: number;
 };
 
+/** One member as another one sees it. */
+export type MemberView = {
+  readonly id: MemberId;
+  /** Leaving: a voter until the change that is under way is done. */
+  readonly role: "voter" | "learner" | "leaving";
+  /** Empty: not told yet. */
+  readonly address: string;
+  readonly replaces: MemberId | undefined;
+  /** Up to where its log is known to be the leader's, and whether it was heard of lately. Undefined unless asked at the leader. */
+  readonly match: number | undefined;
+  readonly isHeard: boolean | undefined;
+};
+
+export type ManageOutcome =
+  | { readonly kind: "done" }
+  | { readonly kind: "refused"; readonly reason: string }
+  /** No answer in time: it may have been done, which `members` shows. */
+  | { readonly kind: "unknown" };
+
 export type MemberStatus = {
   readonly member: MemberId;
   readonly role: "leader" | "follower" | "candidate" | "damaged" | "failed" | "closed";
@@ -50,6 +88,8 @@ export type MemberStatus = {
   readonly term: number;
   readonly committed: number;
   readonly applied: number;
+  readonly snapshot: number;
+  readonly epoch: number;
   /** Writes wait for room on the disk. */
   readonly isFull: boolean;
 };
@@ -60,6 +100,8 @@ const maxRequestsPerEntry = 500;
 /** Entries with requests on their way at once: those that come meanwhile share the next one. */
 const maxOnTheirWay = 4;
 const maxWaiting = 20_000;
+/** How far behind the end of the log a learner may be to be made a voter. */
+const caughtUpWithin = 100;
 
 type Asked =
   | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
@@ -69,9 +111,11 @@ type Pending = Asked & { readonly untilMs: number; sentMs: number };
 export class Member {
   readonly #options: Required<MemberOptions>;
   readonly #log: DiskLog;
+  readonly #life: string;
   #core: RawNode | undefined;
   #table: ReplicatedTable;
   #confState: ConfState = emptyConfState;
+  #roster: Roster = emptyRoster;
   #applied = 0;
   #leads = false;
   #leader: MemberId = 0;
@@ -85,7 +129,10 @@ export class Member {
   #isInstalling = false;
   #nextRepairMs = Number.NEGATIVE_INFINITY;
   readonly #pending = new Map<string, Pending>();
+  readonly #wishes = new Map<string, { readonly wish: Wish; readonly resolve: (outcome: ManageOutcome) => void }>();
+  #nextAnnounceMs = Number.NEGATIVE_INFINITY;
   readonly #listeners = new Set<() => void>();
+  readonly #memberListeners = new Set<() => void>();
   readonly #stopReceiving: () => void;
   #ticking: Cancel | undefined;
   #onHandedOver: () => void = () => {};
@@ -94,27 +141,29 @@ export class Member {
 
   /** Rejects as DiskLog.open does. Disk and peers stay the caller's to close. */
   static async open(given: MemberOptions): Promise<Member> {
-    const options = { tickMs: 50, snapshotEvery: 10_000, ...given };
+    const options = { tickMs: 50, snapshotEvery: 10_000, address: "", ...given };
     const { disk, clock, cluster, peers } = options;
+    const life = await lifeIn(disk, options.random.id());
     const log = await DiskLog.open({ disk, clock, identity: { cluster, member: peers.self } });
     try {
       if (log.damage === undefined && options.voters !== undefined && log.storage.lastIndex() === 0) {
         // The same on all members, so that they agree on where their logs begin.
         const confState = { ...emptyConfState, voters: [...options.voters].sort((a, b) => a - b) };
         const metadata = { index: 1, term: 1, confState };
-        const data = ReplicatedTable.empty().snapshot();
+        const data = withRoster(emptyRoster, ReplicatedTable.empty().snapshot());
         await log.install({ data, metadata }, { term: 1, vote: 0, commit: 1 });
       }
-      return new Member(options, log);
+      return new Member(options, log, life);
     } catch (error) {
       await log.close();
       throw error;
     }
   }
 
-  private constructor(options: Required<MemberOptions>, log: DiskLog) {
+  private constructor(options: Required<MemberOptions>, log: DiskLog, life: string) {
     this.#options = options;
     this.#log = log;
+    this.#life = life;
     this.#table = ReplicatedTable.empty();
     this.#leaderClock = beginLeading(0, options.clock.monotonic());
     this.#stopReceiving = options.peers.receive((from, frame) => this.#onFrame(from, frame));
@@ -128,8 +177,23 @@ export class Member {
     this.#pump();
   }
 
+  /** Of the cluster: another after it was made anew, or recovered by hand. Final once `isFounded`. */
   get identity(): string {
-    return `raft:${this.#options.cluster}.${this.#table.epoch}`;
+    return `raft:${this.#options.cluster}.${this.#roster.founded}.${this.#table.epoch}`;
+  }
+
+  /** The cluster has had a quorum once, and this member knows its name. */
+  get isFounded(): boolean {
+    return this.#roster.founded !== "";
+  }
+
+  /** 0: this member knows nothing of its cluster yet. */
+  get epoch(): number {
+    return this.#applied === 0 ? 0 : this.#table.epoch;
+  }
+
+  get life(): string {
+    return this.#life;
   }
 
   get table(): ReplicatedTable {
@@ -145,8 +209,85 @@ export class Member {
       term: core?.term ?? 0,
       committed: core?.commit ?? 0,
       applied: this.#applied,
+      snapshot: this.#snapshotIndex(),
+      epoch: this.epoch,
       isFull: this.#log.isFull,
     };
+  }
+
+  /** By ascending id; empty for one that has joined and heard of nobody yet. */
+  members(): readonly MemberView[] {
+    const { voters, learners, learnersNext } = this.#confState;
+    const progress = this.#leads ? this.#core?.status().progress : undefined;
+    return idsOf(this.#confState).map((id) => {
+      const { address, replaces } = listedAs(this.#roster, id);
+      const isLearner = learners.includes(id) || learnersNext.includes(id);
+      const known = progress?.get(id);
+      return {
+        id,
+        role: voters.includes(id) ? "voter" : isLearner ? "learner" : "leaving",
+        address,
+        replaces: replaces === 0 ? undefined : replaces,
+        match: known?.match,
+        isHeard: known && (known.recentActive || id === this.#options.peers.self),
+      };
+    });
+  }
+
+  /** Why a frame from this id must not be believed; undefined: it may. */
+  whyForeign(id: MemberId, life: string): string | undefined {
+    if (this.#roster.removed.has(id)) return `member ${id} was removed: an id is never used again`;
+    const known = listedAs(this.#roster, id).life;
+    if (known === "" || life === "" || known === life) return undefined;
+    return `member ${id} has come back with another folder and has forgotten its votes: remove it, and add it under a new id`;
+  }
+
+  /** Called after every change of `members`. */
+  onMembers(listener: () => void): () => void {
+    this.#memberListeners.add(listener);
+    return () => this.#memberListeners.delete(listener);
+  }
+
+  /** Has the leader do it, wherever it is. Resolves when it is in the log, with unknown after `untilMs`. */
+  manage(wish: Wish, untilMs: number): Promise<ManageOutcome> {
+    const { clock, peers, random } = this.#options;
+    if (!this.#isRunning() || this.#core === undefined)
+      return Promise.resolve({ kind: "refused", reason: `this member is ${this.#role()}` });
+    if (this.#leader === 0)
+      return Promise.resolve({ kind: "refused", reason: "no leader is known here: ask again when most members run" });
+    const ask = random.id();
+    return new Promise((resolve) => {
+      const cancel = clock.after(
+        Math.max(0, untilMs - clock.monotonic()),
+        () => this.#settle(ask, { kind: "unknown" }),
+        { background: true },
+      );
+      this.#wishes.set(ask, {
+        wish,
+        resolve: (outcome) => {
+          cancel();
+          resolve(outcome);
+        },
+      });
+      if (this.#leads) this.#onManage(peers.self, ask, wish);
+      else this.#tell(this.#leader, { kind: "manage", ask, wish });
+      this.#pump();
+    });
+  }
+
+  /** A snapshot of what is applied now, so that the log before it goes. Resolves with its index. */
+  async takeSnapshot(): Promise<number> {
+    await this.#compact();
+    return this.#snapshotIndex();
+  }
+
+  /** Asks the others for what a damaged log lacks, now. Resolves when it is whole: false: not within this time. */
+  async repair(untilMs: number): Promise<boolean> {
+    const { clock, tickMs } = this.#options;
+    this.#nextRepairMs = Number.NEGATIVE_INFINITY;
+    while (this.#isRunning() && this.#core === undefined && clock.monotonic() < untilMs)
+      await new Promise<void>((resolve) => void clock.after(tickMs, resolve));
+    return this.#core !== undefined;
   }
 
   /** Called after every change of the table. */
@@ -215,6 +356,7 @@ export class Member {
       maxInflightBytes: 8 * 1024 * 1024,
       maxUncommittedBytes: 16 * 1024 * 1024,
       disableProposalForwarding: true,
+      stepDownOnRemoval: true,
     });
     const { voters } = this.#confState;
     if (voters.length === 1 && voters[0] === peers.self) this.#core.campaign();
@@ -271,13 +413,7 @@ export class Member {
 
   /** False: a snapshot is on its way that has this entry and those after it. */
   #applyEntry(entry: Entry): boolean {
-    if (entry.type !== "EntryNormal") {
-      const next = this.#core!.applyConfChange(decodeConfChange(entry.type, entry.data));
-      if (next === "superseded") return false;
-      this.#confState = next;
-      this.#applied = entry.index;
-      return true;
-    }
+    if (entry.type !== "EntryNormal") return this.#applyChange(entry);
     this.#applied = entry.index;
     while (this.#proposed.length > 0 && this.#proposed[0]! <= entry.index) this.#proposed.shift();
     if (entry.data.length === 0) return true;
@@ -286,6 +422,23 @@ export class Member {
     for (const [at, renewal] of decoded.renewals.entries()) this.#answerRenewal(renewal, renewed[at]!);
     for (const [at, request] of decoded.requests.entries()) this.#answer(request, outcomes[at]!);
     if (events.length > 0) this.#changed();
+    return true;
+  }
+
+  #applyChange(entry: Entry): boolean {
+    const change = decodeConfChange(entry.type, entry.data);
+    const next = this.#core!.applyConfChange(change);
+    if (next === "superseded") return false;
+    const before = this.#confState;
+    this.#confState = next;
+    this.#roster = changedRoster(this.#roster, change, before, next);
+    this.#applied = entry.index;
+    const { ask } = noteOf(change);
+    if (ask !== undefined) this.#settle(ask, { kind: "done" });
+    this.#onMembersChanged();
+    // A new member takes only a snapshot that has it among the members, and whoever leads must have one.
+    if (idsOf(next).some((id) => !idsOf(before).includes(id)))
+      this.#compact().catch((error: unknown) => this.#fail(error));
     return true;
   }
 
@@ -304,24 +457,140 @@ export class Member {
 
   #restore(snapshot: Snapshot): void {
     if (snapshot.metadata.index < this.#applied) return;
-    this.#table = ReplicatedTable.restore(snapshot.data);
+    const { roster, data } = splitRoster(snapshot.data);
+    this.#table = ReplicatedTable.restore(data);
+    this.#roster = roster;
     this.#confState = snapshot.metadata.confState;
     this.#applied = snapshot.metadata.index;
     this.#changed();
+    this.#onMembersChanged();
   }
 
   #compactIfLong(): void {
-    const { storage } = this.#log;
-    const snapshot = storage.snapshot();
-    if (this.#isCompacting || snapshot === "unavailable") return;
-    if (this.#applied - snapshot.metadata.index < this.#options.snapshotEvery) return;
+    if (this.#isCompacting || this.#applied - this.#snapshotIndex() < this.#options.snapshotEvery) return;
+    this.#compact().catch((error: unknown) => this.#fail(error));
+  }
+
+  async #compact(): Promise<void> {
+    if (this.#core === undefined || this.#applied <= this.#snapshotIndex()) return;
     this.#isCompacting = true;
-    this.#log
-      .compact(this.#applied, this.#confState, this.#table.snapshot())
-      .catch((error: unknown) => this.#fail(error))
-      .finally(() => {
-        this.#isCompacting = false;
-      });
+    try {
+      await this.#log.compact(this.#applied, this.#confState, this.#state());
+    } finally {
+      this.#isCompacting = false;
+    }
+  }
+
+  /** All that a snapshot is of. */
+  #state(): Uint8Array {
+    return withRoster(this.#roster, this.#table.snapshot());
+  }
+
+  #snapshotIndex(): number {
+    const snapshot = this.#log.storage.snapshot();
+    return snapshot === "unavailable" ? 0 : snapshot.metadata.index;
+  }
+
+  // ---- members ----
+
+  #onMembersChanged(): void {
+    const { life } = listedAs(this.#roster, this.#options.peers.self);
+    if (life !== "" && life !== this.#life) return this.#fail(new MemberForgot(this.#options.peers.self));
+    for (const listener of [...this.#memberListeners]) listener();
+  }
+
+  /** Told until the log has it: whoever leads may change meanwhile. */
+  #announceIfNew(nowMs: number): void {
+    const { peers, address, tickMs, random } = this.#options;
+    const { self } = peers;
+    const known = listedAs(this.#roster, self);
+    if (this.#leader === 0 || nowMs < this.#nextAnnounceMs || !idsOf(this.#confState).includes(self)) return;
+    if (known.life === this.#life && (address === "" || known.address === address)) return;
+    this.#nextAnnounceMs = nowMs + tickMs * electionTicks;
+    const wish: Wish = { kind: "announce", id: self, address: address || known.address, life: this.#life };
+    if (this.#leads) this.#onManage(self, random.id(), wish);
+    else this.#tell(this.#leader, { kind: "manage", ask: random.id(), wish });
+  }
+
+  #onManage(from: MemberId, ask: string, wish: Wish): void {
+    const reason = this.#leads ? this.#carryOut(from, ask, wish) : "this member does not lead any more: ask again";
+    if (reason === undefined) return;
+    if (from === this.#options.peers.self) this.#settle(ask, { kind: "refused", reason });
+    else this.#tell(from, { kind: "refused", ask, reason });
+  }
+
+  /** Why not; undefined: it is on its way. */
+  #carryOut(from: MemberId, ask: string, wish: Wish): string | undefined {
+    const { voters } = this.#confState;
+    const ids = idsOf(this.#confState);
+    const { id } = wish;
+    switch (wish.kind) {
+      case "add": {
+        const { address, replaces } = wish;
+        if (ids.includes(id)) return `${id} is a member already`;
+        const same = ids.find((one) => listedAs(this.#roster, one).address === address && one !== replaces);
+        if (same !== undefined) return `${address} is the address of member ${same}`;
+        if (replaces !== 0 && !voters.includes(replaces)) return `${replaces} is no voter, so it cannot be replaced`;
+        return this.#proposeChange([{ type: "ConfChangeAddLearnerNode", nodeId: id }], { ask, address, replaces });
+      }
+      case "remove":
+        if (!ids.includes(id)) return `${id} is no member`;
+        return this.#proposeChange([{ type: "ConfChangeRemoveNode", nodeId: id }], { ask });
+      case "transfer":
+        if (!voters.includes(id)) return `${id} is no voter, so it cannot lead`;
+        this.#core!.transferLeader(id);
+        if (id === this.#options.peers.self) this.#settle(ask, { kind: "done" });
+        this.#pump();
+        return undefined;
+      case "announce": {
+        if (from !== id || !ids.includes(id)) return `only a member itself says where it is`;
+        const known = listedAs(this.#roster, id);
+        if (known.life !== "" && known.life !== wish.life) return this.whyForeign(id, wish.life);
+        const { address, life } = wish;
+        return this.#proposeChange([{ type: "ConfChangeUpdateNode", nodeId: id }], { ask, address, life });
+      }
+    }
+  }
+
+  #proposeChange(changes: readonly ConfChangeSingle[], note: ChangeNote): string | undefined {
+    const transition = changes.length > 1 ? "ConfChangeTransitionJointImplicit" : "ConfChangeTransitionAuto";
+    const change: ConfChange = { kind: "v2", transition, changes, context: formatNote(note) };
+    const unsafe = whyUnsafe(this.#confState, this.#roster.removed, change);
+    if (unsafe !== undefined) return unsafe;
+    const { raft } = this.#core!;
+    const last = raft.log.lastIndex();
+    if (this.#core!.proposeConfChange(change) !== "stepped") return "the leader is busy or moving: ask again";
+    const entries = raft.log.slice(last + 1, last + 2, Number.POSITIVE_INFINITY);
+    // What must not be made now is in the log as an empty entry.
+    const isAdmitted = entries !== "compacted" && entries[0]?.type === "EntryConfChangeV2";
+    this.#pump();
+    return isAdmitted ? undefined : "another change of the membership is under way: ask again";
+  }
+
+  /** One at a time, and only when nothing else is under way. */
+  #promoteIfCaughtUp(): void {
+    const { learners, votersOutgoing } = this.#confState;
+    if (learners.length === 0 || votersOutgoing.length > 0) return;
+    const { progress } = this.#core!.status();
+    const enough = this.#core!.raft.log.lastIndex() - caughtUpWithin;
+    for (const id of learners) {
+      const { life, replaces } = listedAs(this.#roster, id);
+      const known = progress.get(id);
+      const isThere = life !== "" && known?.state === "StateReplicate" && known.recentActive;
+      if (!isThere || known.match < enough) continue;
+      const promoted: ConfChangeSingle = { type: "ConfChangeAddNode", nodeId: id };
+      const out = this.#confState.voters.includes(replaces) ? replaces : 0;
+      const leaves: ConfChangeSingle[] = out === 0 ? [] : [{ type: "ConfChangeRemoveNode", nodeId: out }];
+      // Refused while another change is under way: the next tick tries again.
+      this.#proposeChange([promoted, ...leaves], { replaces: 0 });
+      return;
+    }
+  }
+
+  #settle(ask: string, outcome: ManageOutcome): void {
+    const waiting = this.#wishes.get(ask);
+    this.#wishes.delete(ask);
+    waiting?.resolve(outcome);
   }
 
   // ---- leading ----
@@ -336,6 +605,8 @@ export class Member {
     this.#leads = leads;
     this.#leader = leader;
     if (!leads) this.#onHandedOver();
+    for (const [ask, { wish }] of [...this.#wishes])
+      if (wish.kind === "transfer" && wish.id === leader) this.#settle(ask, { kind: "done" });
     if (isNew && leader !== 0) for (const pending of this.#pending.values()) this.#sendAsked(pending);
   }
 
@@ -432,6 +703,7 @@ export class Member {
   #giveUpAll(): void {
     for (const pending of this.#pending.values()) pending.resolve(undefined);
     this.#pending.clear();
+    for (const ask of [...this.#wishes.keys()]) this.#settle(ask, { kind: "unknown" });
   }
 
   // ---- time and network ----
@@ -452,7 +724,11 @@ export class Member {
     }
     if (this.#core === undefined) return this.#askForRepair(now);
     this.#core.tick();
-    if (this.#leads) this.#flushSoon();
+    this.#announceIfNew(now);
+    if (this.#leads) {
+      this.#promoteIfCaughtUp();
+      this.#flushSoon();
+    }
     this.#pump();
   }
 
@@ -478,6 +754,10 @@ export class Member {
         return this.#helpRepair(from, frame.neededIndex);
       case "repaired":
         return this.#onRepaired(frame.snapshot);
+      case "manage":
+        return this.#onManage(from, frame.ask, frame.wish);
+      case "refused":
+        return this.#settle(frame.ask, { kind: "refused", reason: frame.reason });
     }
   }
 
@@ -501,7 +781,9 @@ export class Member {
     // An answer may be large: time enough to arrive before the next is asked for.
     this.#nextRepairMs = nowMs + this.#options.tickMs * electionTicks;
     const neededIndex = this.#log.damage?.neededIndex ?? 0;
-    for (const id of this.#options.voters ?? []) this.#tell(id, { kind: "repair", neededIndex });
+    const stored = this.#log.storage.initialState().confState;
+    const others = new Set([...(this.#options.voters ?? []), ...idsOf(stored)]);
+    for (const id of others) this.#tell(id, { kind: "repair", neededIndex });
   }
 
   /** What is applied is committed, so it may be given to anybody. It must cover all that the other ever acknowledged. */
@@ -509,7 +791,7 @@ export class Member {
     const term = this.#log.storage.term(this.#applied);
     if (this.#core === undefined || this.#applied < neededIndex || typeof term !== "number") return;
     const metadata = { index: this.#applied, term, confState: this.#confState };
-    this.#tell(to, { kind: "repaired", snapshot: { data: this.#table.snapshot(), metadata } });
+    this.#tell(to, { kind: "repaired", snapshot: { data: this.#state(), metadata } });
   }
 
   #onRepaired(snapshot: Snapshot): void {

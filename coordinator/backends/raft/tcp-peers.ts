@@ -21,6 +21,9 @@ export type TcpPeersOptions = {
   readonly cluster: string;
   /** Grows whenever a cluster is recovered by hand: members of an older one are refused. 0: it knows of none yet. */
   readonly epoch: () => number;
+  /** Names this member's folder, and judges the one that another comes with. Default: not told, and not judged. */
+  readonly life?: () => string;
+  readonly whyForeign?: (id: MemberId, life: string) => string | undefined;
   readonly listen: MemberAddress;
   /** All others; may be changed by `setMembers`. */
   readonly members: ReadonlyMap<MemberId, MemberAddress>;
@@ -61,6 +64,7 @@ type Hello = {
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
+  readonly life?: string;
 };
 
 const defaults: PeerLimits = {
@@ -248,6 +252,8 @@ export class TcpPeers implements Peers {
       return `its epoch ${hello.epoch} is over: this cluster was recovered, and is at ${epoch}`;
     if (hello.to !== this.self) return `it looks for member ${hello.to}, this is ${this.self}`;
     if (hello.from === this.self) return `it calls itself ${this.self}, as this member does: ids are used once`;
+    const foreign = this.#options.whyForeign?.(hello.from, hello.life ?? "");
+    if (foreign !== undefined) return foreign;
     if (!this.#lines.has(hello.from)) return `member ${hello.from} does not belong to this cluster`;
     if (tls === undefined) return undefined;
     const name = memberName(hello.from, cluster);
@@ -275,7 +281,8 @@ export class TcpPeers implements Peers {
       tls === undefined
         ? undefined
         : { cert: tls.certificate, key: tls.key, ca: tls.authority, servername: name, minVersion: "TLSv1.3" as const };
-    const hello = (): Hello => ({ holdfast: 1, cluster, epoch: this.#options.epoch(), from: this.self, to: id });
+    const { epoch, life = () => "" } = this.#options;
+    const hello = (): Hello => ({ holdfast: 1, cluster, epoch: epoch(), from: this.self, to: id, life: life() });
     return new Line({
       address,
       dial: () => (secure === undefined ? dialPlain(address) : dialTls({ ...address, ...secure })),
@@ -425,6 +432,18 @@ export function memberName(id: MemberId, cluster: string): string {
   return `member-${id}.${cluster}`;
 }
 
+export function formatAddress({ host, port }: MemberAddress): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** `host:port`, or `[::1]:port`. Undefined: it is none. */
+export function parseAddress(text: string): MemberAddress | undefined {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  return host === undefined || !(port >= 1 && port <= 65_535) ? undefined : { host, port };
+}
+
 /** A TLS socket stands on another, which was counted when it came. */
 function isSameLine(a: Socket, b: Socket): boolean {
   return a.remotePort === b.remotePort && a.remoteAddress === b.remoteAddress;
@@ -436,7 +455,8 @@ function helloOf(bytes: Uint8Array): Hello | undefined {
     const isWhole =
       hello.holdfast === 1 &&
       typeof hello.cluster === "string" &&
-      [hello.epoch, hello.from, hello.to].every((number) => Number.isSafeInteger(number));
+      [hello.epoch, hello.from, hello.to].every((number) => Number.isSafeInteger(number)) &&
+      ["string", "undefined"].includes(typeof hello.life);
     return isWhole ? hello : undefined;
   } catch {
     return undefined;

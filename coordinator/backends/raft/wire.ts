@@ -19,9 +19,20 @@ export type Frame =
   /** From a member whose log is damaged, to everybody. */
   | { readonly kind: "repair"; readonly neededIndex: number }
   /** The state of a member that has applied at least so much. */
-  | { readonly kind: "repaired"; readonly snapshot: Snapshot };
+  | { readonly kind: "repaired"; readonly snapshot: Snapshot }
+  /** A change of the membership, for whoever leads. Done, the log itself answers; else the leader says why not. */
+  | { readonly kind: "manage"; readonly ask: string; readonly wish: Wish }
+  | { readonly kind: "refused"; readonly ask: string; readonly reason: string };
 
-const kinds = ["raft", "ask", "repair", "repaired"] as const;
+export type Wish =
+  /** As a learner, which is made a voter once it has caught up: in the place of another, if it replaces one. */
+  | { readonly kind: "add"; readonly id: number; readonly address: string; readonly replaces: number }
+  | { readonly kind: "remove"; readonly id: number }
+  | { readonly kind: "transfer"; readonly id: number }
+  /** Where a member is reached, and the folder that it lives in. */
+  | { readonly kind: "announce"; readonly id: number; readonly address: string; readonly life: string };
+
+const kinds = ["raft", "ask", "repair", "repaired", "manage", "refused"] as const;
 
 /** The frame was made by no release of ours, or damaged on its way. */
 export class UnreadableFrame extends Error {
@@ -56,6 +67,10 @@ export function encodeFrame(frame: Frame): Uint8Array {
       return join("repair", { neededIndex: frame.neededIndex }, []);
     case "repaired":
       return join("repaired", frame.snapshot.metadata, [frame.snapshot.data]);
+    case "manage":
+      return join("manage", { ask: frame.ask, wish: frame.wish }, []);
+    case "refused":
+      return join("refused", { ask: frame.ask, reason: frame.reason }, []);
   }
 }
 
@@ -73,6 +88,26 @@ export function decodeFrame(bytes: Uint8Array): Frame {
       return { kind, neededIndex: number(head.neededIndex) };
     case "repaired":
       return { kind, snapshot: { data, metadata: metadataOf(head) } };
+    case "manage":
+      return { kind, ask: text(head.ask), wish: wishOf(object(head.wish)) };
+    case "refused":
+      return { kind, ask: text(head.ask), reason: text(head.reason) };
+  }
+}
+
+function wishOf(row: Readonly<Record<string, unknown>>): Wish {
+  const { kind } = row;
+  const id = number(row.id);
+  switch (kind) {
+    case "add":
+      return { kind, id, address: text(row.address), replaces: number(row.replaces) };
+    case "remove":
+    case "transfer":
+      return { kind, id };
+    case "announce":
+      return { kind, id, address: text(row.address), life: text(row.life) };
+    default:
+      throw new UnreadableFrame("a wish of no known kind");
   }
 }
 
@@ -169,6 +204,13 @@ function object(value: unknown): Readonly<Record<string, unknown>> {
 
 function list(value: unknown): readonly unknown[] {
   if (!Array.isArray(value)) throw new UnreadableFrame("something else in the place of a list");
+  return value;
+}
+
+/** Names and addresses: short ones. */
+function text(value: unknown): string {
+  if (typeof value !== "string" || value.length > 500)
+    throw new UnreadableFrame("something else in the place of a text");
   return value;
 }
 
