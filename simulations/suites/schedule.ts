@@ -59,7 +59,7 @@ async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promis
   const outcome = await runSchedule(given, looking.trace === true, onDrawn).finally(() => watched.end());
   const { world, performed } = outcome;
   const violations = [...(await watched.end()), ...outcome.violations];
-  const story = readLog(world);
+  const story = readLog(world.store.log, Math.round(world.wallMs - world.nowMs));
   const takeovers = takeoversOf(outcome);
   return {
     violations,
