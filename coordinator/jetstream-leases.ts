@@ -11,7 +11,7 @@ import { LeaseTable } from "./backends/kv/lease-table.ts";
 import { attachBackend } from "./lease/epoch.ts";
 import { LeaseInvalidOption } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
-import { ttlProblem } from "./lease/validity.ts";
+import { leaseRequestTimeoutMs, ttlProblem } from "./lease/validity.ts";
 
 export type JetStreamLeasesOptions = NatsOptions & {
   /** The bucket is `<bucket>-leases`, that of the runtime with the same `bucket`. Default: "actors". */
@@ -43,7 +43,16 @@ export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Pro
     const requests = new Requests(link.connection, clock, createInbox(options.inboxPrefix));
     closing.push(async () => requests.stop());
     const ports = { clock, random, logger };
-    const store = await JetStreamStore.open(requests, { bucket: `${bucket}-leases`, replicas, history: 1 }, ports);
+    const store = await JetStreamStore.open(
+      requests,
+      {
+        bucket: `${bucket}-leases`,
+        replicas,
+        history: 1,
+        requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
+      },
+      ports,
+    );
     closing.push(() => store.close());
     const service = await LeaseTable.open({ ...ports, store });
     closing.push(() => service.close());

@@ -32,3 +32,8 @@ export function weightProblem(weight: unknown): string | undefined {
   if (Number.isSafeInteger(weight) && (weight as number) >= 1 && (weight as number) <= 1_000) return undefined;
   return `it is ${String(weight)}; it must be a whole number from 1 to 1000`;
 }
+
+/** How long one request may take: so that one without an answer leaves time for others before the session is over. */
+export function leaseRequestTimeoutMs(ttlMs: number): number {
+  return Math.round(Math.min(2_000, Math.max(200, ttlMs / 4)));
+}

@@ -22,6 +22,12 @@ type Node = {
 async function world(partitions = 8) {
   const clock = new ManualClock();
   const { store } = await memory().open();
+  /** How long each request takes, there and back, and how late news of changes is. */
+  const slow = { ms: 0 };
+  const late = async <TResult>(ask: () => Promise<TResult>): Promise<TResult> => {
+    if (slow.ms > 0) await new Promise<void>((resolve) => void clock.after(slow.ms, () => resolve()));
+    return ask();
+  };
   const ports = { clock, random, logger: silent };
 
   async function node(name: string, more: { offsetMs?: () => number; done?: boolean } = {}): Promise<Node> {
@@ -29,11 +35,11 @@ async function world(partitions = 8) {
     const mine: ActorStore = {
       info: store.info,
       read: (key) => (isDead ? new Promise(() => {}) : store.read(key)),
-      write: (write) => (isDead ? new Promise(() => {}) : store.write(write)),
-      purge: (key, expect, token) => (isDead ? new Promise(() => {}) : store.purge(key, expect, token)),
+      write: (write) => (isDead ? new Promise(() => {}) : late(() => store.write(write))),
+      purge: (key, expect, token) => (isDead ? new Promise(() => {}) : late(() => store.purge(key, expect, token))),
       list: (options) => (isDead ? new Promise(() => {}) : store.list(options)),
       history: (key) => store.history(key),
-      watch: (prefix, onChange) => store.watch(prefix, (change) => !isDead && onChange(change)),
+      watch: (prefix, onChange) => store.watch(prefix, (change) => void late(async () => !isDead && onChange(change))),
       close: () => store.close(),
     };
     const service = await LeaseTable.open({ ...ports, store: mine });
@@ -63,7 +69,7 @@ async function world(partitions = 8) {
       },
     };
   }
-  return { clock, store, ports, node };
+  return { clock, store, ports, node, slow };
 }
 
 describe("partitions over live sessions", () => {
@@ -84,6 +90,23 @@ describe("partitions over live sessions", () => {
       expect(two.leases.token(partition)?.[1]).toBeGreaterThan(before.get(partition)?.[1] as number);
     }
     for (const partition of one.owned()) expect(one.leases.token(partition)).toEqual(before.get(partition));
+  });
+
+  test("what is being handed over is not taken back, however late the news of it is", async () => {
+    const { clock, node, slow } = await world(16);
+    const one = await node("one");
+    const two = await node("two");
+    await clock.advance(2_000);
+    expect([one.owned().length, two.owned().length]).toEqual([8, 8]);
+    const before = one.changes.length;
+    slow.ms = 7;
+    const drained = one.leases.drain(10_000);
+    await clock.advance(3_000);
+    await drained;
+    const told = one.changes.slice(before).map(({ kind }) => kind);
+    expect(told.filter((kind) => kind === "granted")).toEqual([]);
+    expect(told.filter((kind) => kind === "lost").length).toBe(8);
+    expect(two.owned().length).toBe(16);
   });
 
   test("one that falls silent is taken over from, and by then it holds nothing", async () => {

@@ -48,6 +48,8 @@ export class PartitionLeases implements Leases {
   readonly #options: PartitionLeasesOptions;
   readonly #listeners = new Set<(change: LeaseChange) => void>();
   readonly #held = new Map<number, Held>();
+  /** Grants that are being handed over, by partition: the view may show them as this process's for a while. */
+  readonly #givenUp = new Map<number, number>();
   #session: Session | undefined;
   #epoch = 0;
   #problem: string | undefined;
@@ -263,8 +265,8 @@ export class PartitionLeases implements Leases {
     const news: [number, number][] = [];
     holders.forEach((holder, partition) => {
       const index = leases.get(leaseName(partition))?.index;
-      if (holder === session.id && index !== undefined && this.#held.get(partition)?.index !== index)
-        news.push([partition, index]);
+      if (holder !== session.id || index === undefined || index <= (this.#givenUp.get(partition) ?? 0)) return;
+      if (this.#held.get(partition)?.index !== index) news.push([partition, index]);
     });
     if (news.length > 0) await this.#granted(session, news);
     for (const partition of [...this.#held.keys()])
@@ -330,9 +332,14 @@ export class PartitionLeases implements Leases {
       if (held !== undefined) held.leaving = false;
       return;
     }
+    const index = this.#held.get(partition)?.index ?? 0;
+    this.#givenUp.set(partition, index);
     this.#drop(partition);
-    if (to === undefined) await session.release(leaseName(partition));
-    else await session.transfer(leaseName(partition), to);
+    const isGone = await (to === undefined
+      ? session.release(leaseName(partition))
+      : session.transfer(leaseName(partition), to));
+    // Otherwise it may be ours still, and somebody has to run it.
+    if (!isGone && this.#givenUp.get(partition) === index) this.#givenUp.delete(partition);
     this.#look();
   }
 

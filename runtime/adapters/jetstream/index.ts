@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { LeaseTable } from "../../../coordinator/backends/kv/lease-table.ts";
 import { attachBackend } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
-import { ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
+import { leaseRequestTimeoutMs, ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
 import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
@@ -122,7 +122,7 @@ function leaseBucket(options: JetStreamOptions, bucket: string, ttlMs: number): 
   return {
     bucket: `${bucket}-leases`,
     history: 1,
-    requestTimeoutMs: Math.round(Math.min(2_000, Math.max(200, ttlMs / 4))),
+    requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
     ...(options.replicas !== undefined && { replicas: options.replicas }),
     ...(options.domain !== undefined && { domain: options.domain }),
     ...(options.inboxPrefix !== undefined && { inboxPrefix: options.inboxPrefix }),
