@@ -1,30 +1,79 @@
 import { describe, expect, test } from "vitest";
 import { memory } from "../../runtime/adapters/memory/index.ts";
 import { SystemRandom } from "../../runtime/adapters/system-random.ts";
+import type { ActorStore } from "../../runtime/ports/store.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { describeWithNats } from "../../runtime/testing/nats.fixture.ts";
 import { startNatsServer } from "../../runtime/testing/nats-server.ts";
 import { LeaseTable } from "../backends/kv/lease-table.ts";
 import { jetstreamLeases } from "../jetstream-leases.ts";
+import type { LeaseService } from "../ports/lease-service.ts";
 import { attachBackend } from "./epoch.ts";
 import { UserLeases } from "./user-leases.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const random = new SystemRandom();
 
+/** Processes over one store, which may take its time. */
 async function processes(count: number) {
   const clock = new ManualClock();
   const { store } = await memory().open();
+  const slow = { ms: 0 };
+  const epochs = { failures: 0 };
+  const pause = () =>
+    slow.ms === 0 ? undefined : new Promise<void>((resolve) => void clock.after(slow.ms, () => resolve()));
+  const slowed: ActorStore = {
+    ...bound(store),
+    write: async (write) => {
+      await pause();
+      const outcome = await store.write(write);
+      await pause();
+      return outcome;
+    },
+    purge: async (...purge) => {
+      await pause();
+      const outcome = await store.purge(...purge);
+      await pause();
+      return outcome;
+    },
+  };
   const ports = { clock, random, logger: silent };
   const all: UserLeases[] = [];
   for (let index = 1; index <= count; index++) {
-    const service = await LeaseTable.open({ ...ports, store });
-    const epoch = () => attachBackend({ ...ports, store }, service.identity);
+    const service = await LeaseTable.open({ ...ports, store: slowed });
+    const epoch = async () => {
+      if (epochs.failures-- > 0) throw new Error("no epoch");
+      return attachBackend({ ...ports, store }, service.identity);
+    };
     all.push(
       new UserLeases({ ...ports, service, node: `n${index}`, ttlMs: 3_000, epoch, onClosed: () => service.close() }),
     );
   }
-  return { clock, store, all };
+  return { clock, store, all, slow, epochs };
+}
+
+function bound(store: ActorStore): ActorStore {
+  return {
+    info: store.info,
+    read: (key) => store.read(key),
+    list: (options) => store.list(options),
+    history: (key) => store.history(key),
+    watch: (prefix, onChange) => store.watch(prefix, onChange),
+    write: (write) => store.write(write),
+    purge: (key, expect, token) => store.purge(key, expect, token),
+    close: () => store.close(),
+  };
+}
+
+/** As the promise ends, while time goes on. */
+async function settled<TResult>(clock: ManualClock, promise: Promise<TResult>): Promise<TResult> {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  promise.then(over, over);
+  for (let turn = 0; turn < 2_000 && !isOver; turn++) await clock.advance(10);
+  return promise;
 }
 
 describe("a service's own leases", () => {
@@ -105,6 +154,85 @@ describe("a service's own leases", () => {
     await over;
     expect(seen?.aborted).toBe(true);
     await expect(lease.run(async () => "late")).rejects.toMatchObject({ code: "LeaseLost" });
+  });
+
+  test("two who ask at once in one process are two: one gets it", async () => {
+    const { all } = await processes(2);
+    const [one, two] = all as [UserLeases, UserLeases];
+    const [first, second] = await Promise.allSettled([one.acquire("k"), one.acquire("k")]);
+    expect([first?.status, second?.status]).toEqual(["fulfilled", "rejected"]);
+    expect(String((second as PromiseRejectedResult).reason)).toMatch(/k is held by this process already/);
+    await expect(two.acquire("k")).rejects.toThrow(/held by n1/);
+  });
+
+  test("one that is being given back is not given out again under its old token", async () => {
+    const { all, clock, slow } = await processes(2);
+    const [one, two] = all as [UserLeases, UserLeases];
+    const lease = await one.acquire("k");
+    slow.ms = 5;
+    const released = lease.release();
+    await clock.advance(1);
+    await expect(one.acquire("k")).rejects.toThrow(/held by this process already/);
+    const again = one.acquire("k", { waitMs: 10_000 });
+    await clock.advance(2_000);
+    await released;
+    const next = await again;
+    expect(next.token[1]).toBeGreaterThan(lease.token[1]);
+    await expect(settled(clock, two.acquire("k"))).rejects.toThrow(/held by n1/);
+  });
+
+  test("a grant of which nobody learns, since the epoch cannot be read, goes back", async () => {
+    const { all, clock, epochs } = await processes(2);
+    const [one, two] = all as [UserLeases, UserLeases];
+    epochs.failures = 1;
+    await expect(one.acquire("k")).rejects.toThrow("no epoch");
+    await clock.advance(1_000);
+    expect((await two.acquire("k")).token[1]).toBeGreaterThan(0);
+  });
+
+  test("a grant whose answer is lost goes back", async () => {
+    const { all, clock, store } = await processes(1);
+    const [other] = all as [UserLeases];
+    const service = await LeaseTable.open({ clock, random, logger: silent, store });
+    const deaf: LeaseService<"kv-revision"> = {
+      fencing: service.fencing,
+      identity: service.identity,
+      view: () => service.view(),
+      onChange: (listener) => service.onChange(listener),
+      close: () => service.close(),
+      openSession: async (options) => {
+        const session = await service.openSession(options);
+        return {
+          id: session.id,
+          get isValid() {
+            return session.isValid;
+          },
+          get validUntilMs() {
+            return session.validUntilMs;
+          },
+          acquire: async (key) => {
+            await session.acquire(key);
+            return { kind: "unknown" };
+          },
+          release: (key) => session.release(key),
+          transfer: (key, to) => session.transfer(key, to),
+          update: (attributes) => session.update(attributes),
+          onLost: (listener) => session.onLost(listener),
+          close: () => session.close(),
+        };
+      },
+    };
+    const one = new UserLeases({
+      service: deaf,
+      node: "n2",
+      ttlMs: 3_000,
+      clock,
+      logger: silent,
+      epoch: async () => 1,
+    });
+    await expect(one.acquire("k")).rejects.toThrow(/did not answer in time/);
+    await clock.advance(1_000);
+    expect((await other.acquire("k")).isValid).toBe(true);
   });
 
   test("names are any text, and two texts are two leases", async () => {

@@ -47,10 +47,17 @@ export type UserLeasesOptions = {
 
 const prefix = "user.";
 const retryMs = 1_000;
+const giveBackMs = 100;
+const sweepAbove = 1_000;
 
 export class UserLeases {
   readonly #options: UserLeasesOptions;
   readonly #held = new Map<string, { readonly end: (reason: string) => void }>();
+  /** Keys that are asked for, held, or being given back, by somebody in this process. */
+  readonly #taken = new Set<string>();
+  readonly #waiting = new Set<() => void>();
+  /** The latest grant that was answered, by key: the view may show it a while longer. */
+  readonly #granted = new Map<string, number>();
   #session: Promise<Session> | undefined;
   #closed = false;
 
@@ -68,22 +75,59 @@ export class UserLeases {
     for (;;) {
       options.signal?.throwIfAborted();
       if (this.#closed) throw new LeaseNotAcquired(`${name}: these leases are closed`);
-      if (this.#held.has(key)) {
-        if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(`${name} is held by this process already`);
-      } else {
-        const session = await this.#opened();
-        const outcome = await session.acquire(key);
-        if (outcome.kind === "granted") return this.#hold(name, key, session, outcome.index);
-        if (clock.monotonic() >= untilMs) {
-          throw new LeaseNotAcquired(
-            outcome.kind === "held"
-              ? `${name} is held by ${this.#nodeOf(outcome.by)}`
-              : `${name}: the back end did not answer in time, so it is not held (${outcome.kind})`,
-          );
-        }
-      }
+      const held = this.#taken.has(key) ? `${name} is held by this process already` : await this.#attempt(name, key);
+      if (typeof held !== "string") return held;
+      if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(held);
       await this.#changed(Math.min(retryMs, Math.max(1, untilMs - clock.monotonic())), options.signal);
     }
+  }
+
+  /** The lease, or why it is not held. The key is taken before anything is asked: one grant is for one of those who ask here. */
+  async #attempt(name: string, key: string): Promise<HeldLease | string> {
+    this.#taken.add(key);
+    const session = await this.#opened().catch((error: unknown) => {
+      this.#free(key);
+      throw error;
+    });
+    try {
+      const outcome = await session.acquire(key);
+      if (outcome.kind === "granted") return await this.#hold(name, key, session, outcome.index);
+      if (outcome.kind === "held") {
+        this.#free(key);
+        return `${name} is held by ${this.#nodeOf(outcome.by)}`;
+      }
+      // It may be granted all the same (C8): nobody here holds it, so it must not stay so.
+      void this.#giveBack(session, key);
+      return `${name}: the back end did not answer in time, so it is not held (${outcome.kind})`;
+    } catch (error) {
+      void this.#giveBack(session, key);
+      throw error;
+    }
+  }
+
+  /** Until it is gone for sure, or the session is: until then nobody here may take the same grant for a new one. */
+  async #giveBack(session: Session, key: string): Promise<void> {
+    while (session.isValid && !(await session.release(key).catch(() => false))) await this.#changed(giveBackMs);
+    this.#free(key);
+  }
+
+  /** A request that was given up may be granted late: what the view shows as this session's, and nobody here knows of, goes back. */
+  #sweep(session: Session): void {
+    const { leases } = this.#options.service.view();
+    for (const [key, { session: holder, index }] of leases) {
+      if (holder !== session.id || !key.startsWith(prefix) || this.#taken.has(key)) continue;
+      if (index <= (this.#granted.get(key) ?? 0)) continue;
+      this.#taken.add(key);
+      void this.#giveBack(session, key);
+    }
+    if (this.#granted.size < sweepAbove) return;
+    for (const [key, index] of this.#granted)
+      if (!this.#taken.has(key) && leases.get(key)?.index !== index) this.#granted.delete(key);
+  }
+
+  #free(key: string): void {
+    this.#taken.delete(key);
+    for (const tell of [...this.#waiting]) tell();
   }
 
   /** Acquires, works, gives back: see `HeldLease.run`. Rejects as `acquire` and `work` do, or with LeaseLost. */
@@ -106,6 +150,7 @@ export class UserLeases {
   }
 
   async #hold(name: string, key: string, session: Session, index: number): Promise<HeldLease> {
+    this.#granted.set(key, index);
     const epoch = await this.#options.epoch();
     const controller = new AbortController();
     let isOver = false;
@@ -113,6 +158,7 @@ export class UserLeases {
       if (isOver) return;
       isOver = true;
       this.#held.delete(key);
+      this.#free(key);
       controller.abort(new LeaseLost(`${name} is lost: ${reason}`));
     };
     this.#held.set(key, { end });
@@ -137,7 +183,7 @@ export class UserLeases {
         if (isOver) return;
         isOver = true;
         this.#held.delete(key);
-        await session.release(key);
+        await this.#giveBack(session, key);
       },
     };
     return lease;
@@ -147,7 +193,9 @@ export class UserLeases {
     const { service, node, ttlMs } = this.#options;
     this.#session ??= service.openSession({ node, ttlMs, attributes: { draining: true } }).then(
       (session) => {
+        const unfollow = service.onChange(() => this.#sweep(session));
         session.onLost((reason) => {
+          unfollow();
           this.#session = undefined;
           this.#options.logger.warn(`the session of this process's leases is over: ${reason}`, { session: session.id });
           for (const { end } of [...this.#held.values()]) end(reason);
@@ -166,7 +214,7 @@ export class UserLeases {
     return this.#options.service.view().sessions.get(session)?.node ?? `session ${session}`;
   }
 
-  #changed(withinMs: number, signal: AbortSignal | undefined): Promise<void> {
+  #changed(withinMs: number, signal?: AbortSignal): Promise<void> {
     const { service, clock } = this.#options;
     return new Promise((resolve) => {
       const stops: (() => void)[] = [];
@@ -175,7 +223,8 @@ export class UserLeases {
         resolve();
       };
       const cancel: Cancel = clock.after(withinMs, end);
-      stops.push(cancel, service.onChange(end));
+      this.#waiting.add(end);
+      stops.push(cancel, service.onChange(end), () => this.#waiting.delete(end));
       signal?.addEventListener("abort", end, { once: true });
       stops.push(() => signal?.removeEventListener("abort", end));
     });
