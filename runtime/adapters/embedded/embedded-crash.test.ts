@@ -51,7 +51,7 @@ const writeForEver = `
   }));
 `;
 
-const stayOpen = `say("open", store.epoch); setInterval(() => {}, 1e9);`;
+const stayOpen = `say("open", store.epoch);`;
 
 test("every acknowledged write survives kill -9, at any moment", async () => {
   const directory = freshDirectory();
@@ -92,6 +92,19 @@ test("every acknowledged write survives kill -9, at any moment", async () => {
     await store.close();
   }
 }, 20_000);
+
+test("a process lives until it closes the store, also when it has nothing to do", async () => {
+  const closeOnTerm = `process.once("SIGTERM", () => void store.close().then(() => say("closed"))); say("open");`;
+  const child = run(prelude(freshDirectory()) + closeOnTerm);
+  const code = new Promise((resolve) => child.once("close", resolve));
+  let output = "";
+  for await (const chunk of child.stdout!.setEncoding("utf8")) {
+    if (output === "") child.kill("SIGTERM");
+    output += chunk;
+  }
+  assert.equal(output, "open\nclosed\n");
+  assert.equal(await code, 0);
+});
 
 describe("another process that hosts the directory", () => {
   test("is named, also while it is stopped, and gone when it was killed", async () => {

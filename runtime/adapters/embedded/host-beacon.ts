@@ -33,7 +33,7 @@ export class HostBeacon {
           server.listen(path, resolve);
         }),
     );
-    server.unref();
+    // Left referenced on purpose: a process that hosts actors lives until it closes the store, also when all of them are idle.
     return new HostBeacon(directory, id, server);
   }
 
