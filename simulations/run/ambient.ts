@@ -32,9 +32,12 @@ const outside = [
   "FinalizationRegistry",
 ];
 
-/** `tripwire`: also what was imported before it could be replaced (`node:fs`, `node:timers/promises`), where Node can tell. */
+/**
+ * `tripwire`: also what was imported before it could be replaced (`node:fs`, `node:timers/promises`), where Node can tell;
+ * and our own code gets no virtual values either, since its time and its dice are ports.
+ */
 export async function guard(world: World, { tripwire = false } = {}): Promise<void> {
-  const replacements = replacementsFor(world);
+  const replacements = replacementsFor(world, tripwire ? refuseOwnCode : () => {});
   const wire = tripwire ? await stretchTripwire() : undefined;
   world.onTurn(() => {
     const before = replacements.map(({ owner, name }) => Object.getOwnPropertyDescriptor(owner, name));
@@ -76,7 +79,18 @@ export function watchRejections(): RejectionWatch {
   };
 }
 
-function replacementsFor(world: World): readonly Replaced[] {
+const own = ["runtime/", "coordinator/"].map((folder) => new URL(`../../${folder}`, import.meta.url).pathname);
+// XState reads the clock and rolls dice inside; of ours only tests, in which users' code stands, may.
+const ownTests = /\.(test|contract|fixture)\.[jt]s/;
+
+/** Throws where our own code, and nobody in between, is the one who asks. */
+export function refuseOwnCode(what: string): void {
+  const [, , , caller = ""] = new Error().stack?.split("\n") ?? [];
+  if (own.some((folder) => caller.includes(folder)) && !ownTests.test(caller)) throw new AmbientAccessError(what);
+}
+
+/** `asked` is told of each use of what is virtual. */
+function replacementsFor(world: World, asked: (what: string) => void): readonly Replaced[] {
   const dice = world.dice("ambient");
   const startMs = world.nowMs;
   const refuse = (name: string): Replaced => ({
@@ -86,16 +100,26 @@ function replacementsFor(world: World): readonly Replaced[] {
       throw new AmbientAccessError(name);
     },
   });
+  const virtual = <T>(name: string, give: () => T) =>
+    function given(): T {
+      asked(name);
+      return give();
+    };
   const present = [...timers, ...outside].filter((name) => name in globalThis);
   return [
-    { owner: globalThis, name: "Date", value: virtualDate(() => world.ambientNowMs()) },
-    { owner: Math, name: "random", value: () => dice.next() },
-    { owner: globalThis.performance, name: "now", value: () => world.nowMs - startMs },
-    { owner: globalThis.crypto, name: "randomUUID", value: () => uuidFrom(() => dice.next()) },
+    { owner: globalThis, name: "Date", value: virtualDate(() => world.ambientNowMs(), asked) },
+    { owner: Math, name: "random", value: virtual("Math.random", () => dice.next()) },
+    { owner: globalThis.performance, name: "now", value: virtual("performance.now", () => world.nowMs - startMs) },
+    {
+      owner: globalThis.crypto,
+      name: "randomUUID",
+      value: virtual("crypto.randomUUID", () => uuidFrom(() => dice.next())),
+    },
     {
       owner: globalThis.crypto,
       name: "getRandomValues",
       value: (array: Uint8Array) => {
+        asked("crypto.getRandomValues");
         const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
         for (let index = 0; index < bytes.length; index++) bytes[index] = Math.floor(dice.next() * 256);
         return array;
@@ -105,12 +129,21 @@ function replacementsFor(world: World): readonly Replaced[] {
   ];
 }
 
-function virtualDate(nowMs: () => number): DateConstructor {
-  const now = (): number => Math.floor(nowMs());
+function virtualDate(nowMs: () => number, asked: (what: string) => void): DateConstructor {
+  const now = (): number => {
+    asked("Date.now");
+    return Math.floor(nowMs());
+  };
   return new Proxy(Date, {
-    construct: (target, args: [], newTarget) =>
-      Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget) as Date,
-    apply: (target) => new target(now()).toString(),
+    construct: (target, args: [], newTarget) => {
+      if (args.length > 0) return Reflect.construct(target, args, newTarget) as Date;
+      asked("new Date()");
+      return Reflect.construct(target, [Math.floor(nowMs())], newTarget) as Date;
+    },
+    apply: (target) => {
+      asked("Date()");
+      return new target(Math.floor(nowMs())).toString();
+    },
     get: (target, name, receiver) => (name === "now" ? now : (Reflect.get(target, name, receiver) as unknown)),
   });
 }

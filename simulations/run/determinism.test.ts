@@ -155,6 +155,13 @@ describe("in user code", () => {
     });
   }
 
+  test("our own code is refused what users get, and named", async () => {
+    const { SystemClock } = await import("../../runtime/adapters/system-clock.ts");
+    const clock = new SystemClock();
+    assert.equal(await seenBy(() => clock.now()), "AmbientAccessError");
+    assert.equal(typeof (await seenBy(() => Date.now())), "number");
+  });
+
   test("I/O that was imported before fails the run, naming the culprit", async () => {
     const { readFile } = await import("node:fs/promises");
     const suite = suiteOf(doing(() => readFile("/dev/null")));
