@@ -19,6 +19,7 @@ import { IncompatibleDocumentError } from "../migration.ts";
 import type { SendItem } from "../outbox.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Hold } from "../ports/fault-points.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
@@ -49,6 +50,7 @@ export type CellEnv = {
   readonly bus: Bus;
   readonly logger: Logger;
   readonly telemetry: Telemetry | undefined;
+  readonly hold: Hold | undefined;
   readonly settings: HostSettings;
   readonly effectGate: Gate;
   readonly messenger: Messenger;
@@ -373,7 +375,7 @@ export class Cell {
     if (this.#effects !== undefined) return this.#effects;
     if (orders === 0 && actor.outbox.size === 0 && (actor.tree?.volatileSids().length ?? 0) === 0) return undefined;
     const { key, definition } = this;
-    const { clock, random, logger, telemetry, bus, effectGate: gate } = this.#env;
+    const { clock, random, logger, telemetry, bus, hold, effectGate: gate } = this.#env;
     this.#effects = new Effects({
       key,
       definition,
@@ -384,6 +386,7 @@ export class Cell {
       actor: () => this.#actor,
       token: () => this.#token,
       telemetry,
+      hold,
       tell: (input, trace) => this.tell(input, trace),
       publish: async (event, id, trace) =>
         bus.publish(key, JSON.stringify(Tree.codec({}).encodeValue(event, "event")), id, trace),
@@ -494,12 +497,12 @@ export class Cell {
   }
 
   #ports(token: Token): CommitPorts {
-    const { store, clock, settings } = this.#env;
+    const { store, clock, settings, hold } = this.#env;
     const mayAct = () => {
       const now = this.#env.token(this.partition);
       return !this.#closed && now !== undefined && compareTokens(now, token) === 0;
     };
-    return { store, clock, settings, mayAct };
+    return { store, clock, settings, mayAct, hold };
   }
 
   async #notWritten(result: Exclude<CommitResult, { kind: "written" }>, taken: Waiting[]): Promise<boolean> {

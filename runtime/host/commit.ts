@@ -3,7 +3,9 @@
  * same revision; every conflict ends in a read from whoever decides writes, which is compared by commit id (R6).
  */
 import { hashText } from "../hash.ts";
+import { pendingPrefix } from "../keys.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Hold } from "../ports/fault-points.ts";
 import {
   type ActorStore,
   compareTokens,
@@ -33,6 +35,7 @@ export type CommitPorts = {
   readonly settings: Pick<HostSettings, "settleFirstMs" | "settleMaxMs">;
   /** False once the right to run this actor, under this token, is gone. */
   readonly mayAct: () => boolean;
+  readonly hold?: Hold | undefined;
 };
 
 export async function commit(ports: CommitPorts, write: StoreWrite): Promise<CommitResult> {
@@ -42,8 +45,11 @@ export async function commit(ports: CommitPorts, write: StoreWrite): Promise<Com
   for (;;) {
     const outcome = await ports.store.write(write);
     switch (outcome.kind) {
-      case "written":
+      case "written": {
+        const held = ports.hold?.(write.key.startsWith(pendingPrefix) ? "index.confirmed" : "commit.confirmed");
+        if (held !== undefined) await held;
         return outcome;
+      }
       case "refused":
         if (!mayLand) return outcome;
         if (outcome.reason === "fenced" || outcome.reason === "closed") return { kind: "abandoned" };

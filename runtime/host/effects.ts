@@ -11,6 +11,7 @@ import { rootSid } from "../machine/tree.ts";
 import type { ActionItem, EmitItem, OutboxItem, SendItem, StartItem } from "../outbox.ts";
 import { type ResolvedPolicy, resolvePolicy, retryDelayMs } from "../policy.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Hold } from "../ports/fault-points.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { Token } from "../ports/store.ts";
@@ -35,6 +36,7 @@ export type EffectsEnv = {
   readonly random: Random;
   readonly logger: Logger;
   readonly telemetry: Telemetry | undefined;
+  readonly hold: Hold | undefined;
   /** Bounds how much invoked logic runs at once on this host. */
   readonly gate: Gate;
   readonly actor: () => Actor | undefined;
@@ -254,7 +256,10 @@ export class Effects {
       end();
       const retry = outcome.ok ? undefined : this.#retryOf(item, policy, outcome.error);
       this.#told.set(item.n, retry?.attempt ?? 0);
-      this.#env.tell(retry ?? { kind: "result", n: item.n, outcome }, span?.context);
+      const tell = () => this.#env.tell(retry ?? { kind: "result", n: item.n, outcome }, span?.context);
+      const held = this.#env.hold?.("effect.ended");
+      if (held === undefined) tell();
+      else void held.then(() => generation === this.#generation && tell());
     };
     if (!over) {
       this.#running.set(item.n, {

@@ -13,6 +13,7 @@ import { Tree } from "../machine/tree.ts";
 import { partitionOf } from "../partition.ts";
 import type { Bus, BusRequest } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Hold } from "../ports/fault-points.ts";
 import type { LeaseChange, Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
@@ -45,6 +46,8 @@ export type HostPorts = {
   readonly bus: Bus;
   readonly logger: Logger;
   readonly telemetry?: Telemetry | undefined;
+  /** A simulator's. */
+  readonly hold?: Hold | undefined;
 };
 
 export type HostCounts = {
@@ -133,6 +136,7 @@ export class Host {
       bus,
       logger,
       telemetry: ports.telemetry,
+      hold: ports.hold,
       settings: this.#settings,
       effectGate: new Gate(this.#settings.effects),
       messenger: this.#messenger,

@@ -57,12 +57,12 @@ export function bootHosts(
     const node = world.node(name);
     node.boot(async (ports) => {
       const { incarnation } = node;
-      const { clock, random, logger } = ports;
+      const { clock, random, logger, hold } = ports;
       const defined = define(ports);
       try {
         const { store: ground, leases, bus } = await groundOf(node);
         const store = noting(ground, `${name}.${incarnation}`, writes);
-        const host = new Host({ store, clock, random, leases, bus, logger }, defined, settings);
+        const host = new Host({ store, clock, random, leases, bus, logger, hold }, defined, settings);
         hosts.set(name, host);
         await host.start();
       } catch (error) {

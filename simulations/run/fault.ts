@@ -3,6 +3,7 @@
  * arguments. A schedule is a JSON array of them, so it can be shrunk, printed, and kept in a file. What each kind does
  * is in `inflict.ts`.
  */
+import type { FaultPoint } from "../../runtime/ports/fault-points.ts";
 import type { DeliveryFault, RequestFault as WireFault } from "../models/jetstream/connection.ts";
 import type { PublishFault, RequestFault } from "../world/bus-model.ts";
 import type { DiskFault } from "../world/disk-model.ts";
@@ -66,6 +67,8 @@ export type FaultArguments = {
   };
   /** The coordinator gives a partition to another node; the old owner may never hear of it. */
   readonly takeover: { readonly partition: number; readonly node: string; readonly told: boolean };
+  /** The runtime itself stands still for a while at a point inside, as often as this. */
+  readonly hold: { readonly point: FaultPoint; readonly rate: number; readonly forMs: number };
   /** Of a run on the model of NATS: its servers, what clients ask of them, and what they deliver. */
   readonly nats: { readonly fault: NatsFault; readonly rate: number; readonly forMs: number };
   readonly disk: {

@@ -130,6 +130,9 @@ function begin(fault: Fault, { world, services, ground }: Targets): void {
     case "disk":
       raise(world.node(fault.args.node).disk.faults, fault.args, later);
       break;
+    case "hold":
+      raise(world.holds[fault.args.point], { ...fault.args, fault: "held" }, later);
+      break;
     case "nats":
       ground?.inflict(fault);
       break;

@@ -22,7 +22,7 @@ export const faultFamilies = {
   clocks: ["step", "drift", "stop", "pause"],
   disks: ["write", "read", "watch"],
   duplicates: ["request", "publish", "link", "write"],
-  takeovers: ["takeover", "crash", "pause", "cut"],
+  takeovers: ["takeover", "crash", "pause", "cut", "hold"],
   services: ["service"],
 } as const satisfies Readonly<Record<string, readonly FaultKind[]>>;
 
@@ -137,6 +137,10 @@ export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): F
       };
     case "takeover":
       return { at, kind, args: { partition: dice.whole(0, partitions - 1), node, told: dice.chance(0.3) } };
+    case "hold": {
+      const points = ["commit.confirmed", "index.confirmed", "effect.ended"] as const;
+      return { at, kind, args: { point: dice.pick(points), rate, forMs } };
+    }
     case "nats": {
       const faults = [
         "restart",

@@ -6,6 +6,7 @@ import type { Disk } from "../../coordinator/ports/disk.ts";
 import type { MemberId, Peers } from "../../coordinator/ports/peers.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { Clock } from "../../runtime/ports/clock.ts";
+import type { FaultPoint, Hold } from "../../runtime/ports/fault-points.ts";
 import type { Leases } from "../../runtime/ports/leases.ts";
 import type { LogFields, Logger } from "../../runtime/ports/logger.ts";
 import type { Random } from "../../runtime/ports/random.ts";
@@ -13,6 +14,7 @@ import type { ActorStore } from "../../runtime/ports/store.ts";
 import type { BusModel } from "./bus-model.ts";
 import type { Dice } from "./dice.ts";
 import { DiskModel } from "./disk-model.ts";
+import type { FaultPlan } from "./fault-plan.ts";
 import { Gate, type GateState } from "./gate.ts";
 import type { Laws } from "./laws.ts";
 import type { LeaseModel } from "./lease-model.ts";
@@ -32,6 +34,7 @@ export type NodePorts = {
   readonly leases: Leases;
   readonly logger: Logger;
   readonly disk: Disk;
+  readonly hold: Hold;
   /** As this member of a cluster. */
   peers(self: MemberId): Peers;
   /** A user effect: `perform` happens outside, at the point `effect:call`, and is heard of at `effect:answer`. */
@@ -39,6 +42,9 @@ export type NodePorts = {
   /** A client of an outside service, for user effects. */
   service<Request, Answer>(service: ServiceModel<Request, Answer>): (request: Request) => Promise<Answer>;
 };
+
+/** How long the runtime is held up at a point. */
+const heldMs = [1, 3_000] as const;
 
 export type Boot = (ports: NodePorts) => void | Promise<void>;
 
@@ -63,6 +69,7 @@ export type NodeModels = {
   readonly bus: BusModel;
   readonly leases: LeaseModel;
   readonly peers: PeersModel;
+  readonly holds: Readonly<Record<FaultPoint, FaultPlan<"held">>>;
 };
 
 export class SimulatedNode {
@@ -200,14 +207,21 @@ export class SimulatedNode {
     gate.nowMs = () => this.clock.wallMs();
     const random = dice.at(`random/${owner}`);
     const leases = this.#models.leases.open(this.name, gate);
+    const clock = this.#clock(gate, dice.at(`clock/${owner}`));
     const ports: NodePorts = {
-      clock: this.#clock(gate, dice.at(`clock/${owner}`)),
+      clock,
       random: { next: () => random.next(), id: () => random.id() },
       store: new StoreHandle(this.#models.store, this.name, gate, this.#laws),
       bus: this.#models.bus.open(this.name, gate, leases),
       leases,
       logger: this.#logger(gate, this.#incarnation),
       disk: this.disk.open(gate),
+      hold: (point) => {
+        if (this.#models.holds[point].draw({ node: this.name, subject: point }) === undefined) return undefined;
+        loop.note(`${owner} is held at ${point}`);
+        const forMs = dice.at(`hold/${this.name}/${point}`).ms(heldMs);
+        return new Promise((resolve) => void clock.after(forMs, resolve));
+      },
       peers: (self) => this.#models.peers.open(self, this.name, gate),
       effect: (perform) =>
         gate.call(

@@ -2,9 +2,11 @@
  * A small world in one thread: virtual time, seeded dice, nodes behind gates, one store, one bus, one coordinator.
  * The same seed gives the same trace, byte for byte. Start reading at `createWorld`; the loop itself is in `loop.ts`.
  */
+import type { FaultPoint } from "../../runtime/ports/fault-points.ts";
 import { BusModel, type BusSettings } from "./bus-model.ts";
 import { type Dice, DiceTable } from "./dice.ts";
 import type { DrawnAt } from "./drawing.ts";
+import { FaultPlan } from "./fault-plan.ts";
 import type { Laws } from "./laws.ts";
 import { LeaseModel, type LeaseSettings } from "./lease-model.ts";
 import { Links } from "./links.ts";
@@ -41,6 +43,8 @@ export type World = {
   readonly bus: BusModel;
   readonly leases: LeaseModel;
   readonly peers: PeersModel;
+  /** Where and how often the runtime itself is held up. */
+  readonly holds: Readonly<Record<FaultPoint, FaultPlan<"held">>>;
   /** True milliseconds since the world began. */
   readonly nowMs: number;
   /** True wall time, as a correct clock shows it. */
@@ -97,6 +101,11 @@ export function createWorld(settings: WorldSettings): World {
   const bus = new BusModel(laws, settings.bus);
   const leases = new LeaseModel(laws, settings.leases);
   const peers = new PeersModel(laws, settings.peers);
+  const holds = {
+    "commit.confirmed": new FaultPlan<"held">("hold/commit", dice),
+    "index.confirmed": new FaultPlan<"held">("hold/index", dice),
+    "effect.ended": new FaultPlan<"held">("hold/effect", dice),
+  };
   const nodes = new Map<string, SimulatedNode>();
   const services: ServiceModel<never, unknown>[] = [];
 
@@ -116,6 +125,7 @@ export function createWorld(settings: WorldSettings): World {
     bus,
     leases,
     peers,
+    holds,
     get nowMs() {
       return loop.nowMs;
     },
@@ -130,7 +140,7 @@ export function createWorld(settings: WorldSettings): World {
     },
     dice: (place) => dice.at(place),
     node: (name) => {
-      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases, peers }, epochMs);
+      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases, peers, holds }, epochMs);
       nodes.set(name, node);
       return node;
     },
@@ -166,6 +176,7 @@ export function createWorld(settings: WorldSettings): World {
       store.faults.off();
       bus.faultsOff();
       for (const service of services) service.faults.off();
+      for (const hold of Object.values(holds)) hold.off();
       for (const node of nodes.values()) node.heal();
       links.healAll();
     },
