@@ -9,6 +9,7 @@ import { assign, fromPromise, setup } from "xstate";
 import { compileProject } from "../../runtime/testing/compiled.fixture.ts";
 import { suites } from "../suites/index.ts";
 import { createWorld } from "../world/world.ts";
+import { guard } from "./ambient.ts";
 import { type SimulateOptions, simulate, suiteOf } from "./simulate.ts";
 
 const run = promisify(execFile);
@@ -47,6 +48,28 @@ test("a turn of the event loop per event is the same run as a checkpoint per eve
     return world.trace.hash;
   };
   assert.equal(await hashOf(true), await hashOf(false));
+});
+
+test("promises of a turn that ends with it see the virtual clock, too, and no real timer", async () => {
+  for (const portable of [true, false]) {
+    const world = createWorld({ seed: 1, portable });
+    await guard(world);
+    const seen: unknown[] = [];
+    world.after(5, "ask", () => {
+      void (async () => {
+        await undefined;
+        seen.push(Date.now());
+        try {
+          setTimeout(() => {}, 0);
+        } catch (error) {
+          seen.push((error as Error).name);
+        }
+      })();
+    });
+    await world.run({ forMs: 10 });
+    assert.deepEqual(seen, [Date.UTC(2026, 0, 1) + 5, "AmbientAccessError"], `portable: ${portable}`);
+    assert.ok(Date.now() > Date.UTC(2026, 0, 2));
+  }
 });
 
 describe("processes of other kinds run the same", () => {

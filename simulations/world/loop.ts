@@ -115,40 +115,52 @@ export class Loop {
     this.#isRunning = true;
     const endUs = options.forMs === undefined ? undefined : this.#nowUs + Math.ceil(options.forMs * 1000);
     const probe = startProbe();
+    // Kept: while the world moves, nobody gets the real ones.
+    const { setImmediate: later, clearImmediate: never } = globalThis;
+    let entered: (() => void) | undefined;
+    const leave = (): void => {
+      const left = entered;
+      entered = undefined;
+      left?.();
+    };
     return new Promise<RunEnd>((resolve, reject) => {
       const turn = (): void => {
         try {
+          leave();
           if (!probe.isDrained) throw new WorldError("promises were not drained between two events");
+          // Planned before the world is entered: who watches it must not take the loop's own turns for a culprit.
+          next = later(turn);
+          entered = this.enter?.();
           const end = this.#turn(options.until, endUs);
-          if (end === undefined) {
-            setImmediate(turn);
-            return;
-          }
+          // Without a checkpoint the promises of this turn run only after it: what they see must be virtual, too.
+          if (end !== undefined || this.#drain !== undefined) leave();
+          if (end === undefined) return;
+          never(next);
           this.#isRunning = false;
           resolve(end);
         } catch (error) {
+          never(next);
           this.#isRunning = false;
-          reject(error);
+          try {
+            leave();
+          } finally {
+            reject(error);
+          }
         }
       };
-      setImmediate(turn);
+      let next = later(turn);
     });
   }
 
   /** Many events, or one where only a turn of the event loop lets all promises run. What ended the run, if it ended. */
   #turn(until: (() => boolean) | undefined, endUs: number | undefined): RunEnd | undefined {
-    const leave = this.enter?.();
-    try {
-      if (this.#drain !== undefined) prove(this.#drain);
-      for (let events = 0; events < eventsPerTurn; events++) {
-        const end = this.#step(until, endUs);
-        if (end !== undefined || this.#drain === undefined) return end;
-        this.#drain();
-      }
-      return undefined;
-    } finally {
-      leave?.();
+    if (this.#drain !== undefined) prove(this.#drain);
+    for (let events = 0; events < eventsPerTurn; events++) {
+      const end = this.#step(until, endUs);
+      if (end !== undefined || this.#drain === undefined) return end;
+      this.#drain();
     }
+    return undefined;
   }
 
   /** One event, or the reason to stop. */
