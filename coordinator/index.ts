@@ -28,15 +28,17 @@ export {
   LeaseInvalidOption,
   LeaseLost,
   LeaseNotAcquired,
+  RaftNotFounded,
 } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
-export { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew } from "./log/errors.ts";
+export { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew, MemberForgot } from "./log/errors.ts";
 export { assign, type Member } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";
 export type {
   AcquireOutcome,
   Fencing,
   Holding,
+  LeaseProvider,
   LeaseService,
   LeaseView,
   Session,
@@ -48,4 +50,4 @@ export type {
 export function kvRegister(kv: KV, options?: { readonly timeoutMs?: number }): FencedRegister {
   return new KvRegister(kv, new SystemClock(), options);
 }
-export { type RaftLeasesOptions, type RaftMember, raftLeases } from "./raft-leases.ts";
+export { type RaftLeasesOptions, type RaftMember, type RaftOptions, raft, raftLeases } from "./raft-leases.ts";

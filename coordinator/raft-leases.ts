@@ -3,7 +3,10 @@ import { hostname } from "node:os";
 import { consoleLogger } from "../runtime/adapters/console-logger.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
+import { startRaftControl } from "../runtime/control/raft-verbs.ts";
+import type { Clock } from "../runtime/ports/clock.ts";
 import type { Logger } from "../runtime/ports/logger.ts";
+import type { Random } from "../runtime/ports/random.ts";
 import { Files } from "./backends/raft/files.ts";
 import { RaftLeases } from "./backends/raft/leases.ts";
 import { Member } from "./backends/raft/member.ts";
@@ -16,10 +19,10 @@ import {
   parseAddress,
   TcpPeers,
 } from "./backends/raft/tcp-peers.ts";
-import { LeaseInvalidOption } from "./lease/errors.ts";
+import { LeaseInvalidOption, RaftNotFounded } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
 import { ttlProblem } from "./lease/validity.ts";
-import type { LeaseService } from "./ports/lease-service.ts";
+import type { LeaseProvider, LeaseService } from "./ports/lease-service.ts";
 import type { MemberId, Peers } from "./ports/peers.ts";
 
 export type RaftLeasesOptions = {
@@ -57,12 +60,54 @@ export type RaftMember = {
  * HardStateLost, DiskFullError) and with PeersInvalidOption; nothing is left open then.
  */
 export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftMember> {
-  const { cluster = "holdfast", self = 1, members = {}, join = false, ttlMs = 3_000 } = options;
+  const { ttlMs = 3_000 } = options;
+  const ports = {
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    logger: options.logger ?? consoleLogger("warn"),
+  };
+  const { service, member, close } = await openMember(options, ports);
+  // The table itself says how often somebody recovered the cluster by hand.
+  const epoch = async () => member.table.epoch;
+  const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
+  const leases = new UserLeases({ ...ports, service, node, ttlMs, epoch, onClosed: close });
+  return { leases, service, member, close: () => leases.close() };
+}
+
+export type RaftOptions = Omit<RaftLeasesOptions, "node" | "ttlMs" | "logger"> & {
+  /** How long `open` waits for most members of a new cluster, in milliseconds. Default: 60,000. */
+  readonly startWithinMs?: number;
+};
+
+/**
+ * The runtime's leases on Raft, while its documents stay where they are: `jetstream({ …, leases: raft({ … }) })`. Each
+ * runtime is one member, or `open` rejects as `raftLeases` does, and with RaftNotFounded.
+ */
+export function raft(options: RaftOptions): LeaseProvider {
+  return {
+    async open(ports) {
+      const { startWithinMs = 60_000, ...given } = options;
+      const { service, member, close } = await openMember(given, ports);
+      const untilMs = ports.clock.monotonic() + startWithinMs;
+      while (!member.isFounded) {
+        if (ports.clock.monotonic() >= untilMs || member.status().role === "failed") {
+          await close();
+          throw new RaftNotFounded(startWithinMs);
+        }
+        await new Promise<void>((resolve) => void ports.clock.after(20, resolve));
+      }
+      return { service, close };
+    },
+  };
+}
+
+type Ports = { readonly clock: Clock; readonly random: Random; readonly logger: Logger };
+
+async function openMember(options: RaftLeasesOptions, ports: Ports) {
+  const { cluster = "holdfast", self = 1, members = {}, join = false } = options;
   const problem = wrongIn(options);
   if (problem !== undefined) throw new LeaseInvalidOption(problem);
-  const clock = new SystemClock();
-  const random = new SystemRandom();
-  const logger = options.logger ?? consoleLogger("warn");
+  const { clock, random, logger } = ports;
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const step of closing.splice(0).reverse()) await step();
@@ -101,14 +146,14 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
     const follow = () => tcp?.setMembers(othersOf(self, placesOf(member, places)));
     follow();
     member.onMembers(follow);
+    if (options.directory !== undefined) {
+      const control = await startRaftControl({ directory: options.directory, cluster, member, clock, random, logger });
+      if (control !== undefined) closing.push(() => control.stop());
+    }
     const service = new RaftLeases({ member, clock, random });
     closing.push(() => member.handOver());
     closing.push(() => service.close());
-    // The table itself says how often somebody recovered the cluster by hand.
-    const epoch = async () => member.table.epoch;
-    const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
-    const leases = new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
-    return { leases, service, member, close: () => leases.close() };
+    return { service, member, close };
   } catch (error) {
     await close();
     throw error;

@@ -43,3 +43,15 @@ export class FenceUnknown extends Error {
   override readonly name = "FenceUnknown";
   readonly code = "FenceUnknown";
 }
+
+/** Most members of the cluster have not been seen together: it has no name to record, and grants nothing. */
+export class RaftNotFounded extends Error {
+  override readonly name = "RaftNotFounded";
+  readonly code = "RaftNotFounded";
+
+  constructor(waitedMs: number) {
+    super(
+      `most members of the cluster did not come together within ${waitedMs} ms: start them, and look at their logs`,
+    );
+  }
+}

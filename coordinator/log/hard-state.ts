@@ -96,6 +96,19 @@ export class HardStateFiles {
   }
 }
 
+/** Whose log the folder holds; undefined: nobody's. Rejects with HardStateLost or LogTooNew. */
+export async function identityIn(disk: Disk): Promise<LogIdentity | undefined> {
+  const texts: string[] = [];
+  for (const name of names) {
+    const file = await disk.open(name);
+    texts.push(await readLine(file).finally(() => file.close()));
+  }
+  const lines = texts.map(parseLine);
+  const [line] = lines.filter((one) => one !== undefined);
+  if (line === undefined && !texts.includes("")) throw new HardStateLost();
+  return line && { cluster: line.cluster, member: line.member };
+}
+
 async function readLine(file: DiskFile): Promise<string> {
   return new TextDecoder().decode(await file.read(0, lineBytes));
 }

@@ -10,6 +10,10 @@
  *    session ends everything that was done under it. (C5 to C7 are about the resources: docs/guides/leases.md.)
  */
 
+import type { Clock } from "../../runtime/ports/clock.ts";
+import type { Logger } from "../../runtime/ports/logger.ts";
+import type { Random } from "../../runtime/ports/random.ts";
+
 /** How a grant can be told from a later one at a resource: without it (`none`), a late holder cannot be refused. */
 export type Fencing = "log-index" | "kv-revision" | "none";
 
@@ -82,4 +86,16 @@ export interface LeaseService<TFencing extends Fencing = Fencing> {
   /** Called after every change of the view. Returns how to stop. */
   onChange(listener: () => void): () => void;
   close(): Promise<void>;
+}
+
+/** What `jetstream({ leases })` takes: a recipe for leases that are kept elsewhere than the documents. */
+export interface LeaseProvider {
+  /**
+   * Resolves when the back end has its final identity. Rejects when it does not come up, and with what is wrong with its
+   * options; nothing is left open then. Closing the service leaves the back end to `close`.
+   */
+  open(ports: { readonly clock: Clock; readonly random: Random; readonly logger: Logger }): Promise<{
+    readonly service: LeaseService<Exclude<Fencing, "none">>;
+    close(): Promise<void>;
+  }>;
 }

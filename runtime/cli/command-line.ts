@@ -35,6 +35,7 @@ import { ls } from "./ls.ts";
 import { linkTo, type NatsLink, natsOptions, natsTarget } from "./nats-target.ts";
 import { nodes } from "./nodes.ts";
 import { parked } from "./parked.ts";
+import { raft } from "./raft.ts";
 import { replay } from "./replay.ts";
 import { resume } from "./resume.ts";
 import { send } from "./send.ts";
@@ -67,6 +68,7 @@ const commands: Readonly<Record<string, Command>> = {
   simulate,
   nodes,
   leases,
+  raft,
   doctor,
 };
 
@@ -122,7 +124,7 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> 
       closing.push(() => opened.close());
       return opened;
     };
-    return await command.run({ args, options, directory: place.directory, session, nats, clock, watch });
+    return await command.run({ args, options, ...place, session, nats, clock, watch });
   } catch (error) {
     throw error instanceof UsageError ? inCommand(command, error.message) : error;
   } finally {

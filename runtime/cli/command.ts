@@ -34,6 +34,8 @@ export const options = {
   fork: { type: "string" },
   fault: { type: "string" },
   watch: { type: "boolean" },
+  replaces: { type: "string" },
+  raft: { type: "string" },
 } as const;
 
 export type OptionName = keyof typeof options;
@@ -70,6 +72,8 @@ export type OptionValues = {
   readonly fork?: string;
   readonly fault?: string;
   readonly watch?: boolean;
+  readonly replaces?: string;
+  readonly raft?: string;
 };
 
 export type Call = {
@@ -77,6 +81,8 @@ export type Call = {
   readonly args: readonly string[];
   readonly options: OptionValues;
   readonly directory: string;
+  /** Whether the store is a bucket on NATS: the directory is nothing then. */
+  readonly isOnNats: boolean;
   /**
    * Finds the host or, when none runs, opens the directory for reading; on NATS, opens the bucket. Closed by the caller
    * of `run`.

@@ -41,6 +41,11 @@ export class ControlClient {
    * have been done then.
    */
   async ask<TVerb extends VerbName>(verb: TVerb, args: QuestionOf<TVerb>, timeoutMs: number): Promise<AnswerOf<TVerb>> {
+    return (await this.request(verb, args, timeoutMs)) as AnswerOf<TVerb>;
+  }
+
+  /** The same for verbs of another kind of socket. */
+  async request(verb: string, args: object, timeoutMs: number): Promise<unknown> {
     const request = `${JSON.stringify({ verb, args })}\n`;
     const sizeBytes = Buffer.byteLength(request) - 1;
     if (sizeBytes > maxRequestBytes) {
@@ -62,7 +67,7 @@ export class ControlClient {
       );
     }
     if (line.kind === "tooLong") throw new ControlError("TooLarge", `the answer has more than ${maxAnswerBytes} bytes`);
-    return readAnswer(line.text) as AnswerOf<TVerb>;
+    return readAnswer(line.text);
   }
 
   close(): void {

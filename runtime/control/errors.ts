@@ -16,8 +16,15 @@ export class ControlError extends Error {
 /** Names of the store's errors, which the adapters keep to themselves. */
 const storeErrors = new Set([
   "DiskFull",
+  "DiskFullError",
   "ForeignDirectory",
+  "HardStateLost",
   "LmdbMissing",
+  "LogInUse",
+  "LogNoFolder",
+  "LogOfAnother",
+  "LogReadOnly",
+  "LogTooNew",
   "StoreDamaged",
   "StoreInUse",
   "StoreNotFound",

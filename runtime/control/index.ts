@@ -3,6 +3,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import { type HostVerbsOptions, hostVerbs } from "./host-verbs.ts";
 import { ControlServer } from "./server.ts";
+import { perform } from "./verbs.ts";
 
 export type ControlOptions = HostVerbsOptions & { readonly clock: Clock; readonly logger: Logger };
 
@@ -14,7 +15,13 @@ export async function startControl(options: ControlOptions): Promise<ControlServ
     return undefined;
   }
   try {
-    return await ControlServer.start({ directory, verbs: hostVerbs(options), clock, logger });
+    const verbs = hostVerbs(options);
+    return await ControlServer.start({
+      directory,
+      answer: (verb, args) => perform(verbs, verb, args),
+      clock,
+      logger,
+    });
   } catch (error) {
     logger.warn(`the command line cannot reach this host: ${(error as Error).message}`, { error });
     return undefined;

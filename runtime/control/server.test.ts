@@ -11,7 +11,7 @@ import { ControlClient } from "./client.ts";
 import { maxRequestBytes } from "./limits.ts";
 import { LineReader } from "./line-reader.ts";
 import { ControlServer } from "./server.ts";
-import type { Verbs } from "./verbs.ts";
+import { perform, type Verbs } from "./verbs.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-control-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -42,7 +42,13 @@ const unusedVerbs: Verbs = {
   graph: unused,
 };
 const serve = (directory: string, verbs: Partial<Verbs> = {}, options: { lineMs?: number } = {}) =>
-  ControlServer.start({ directory, verbs: { ...unusedVerbs, ...verbs }, clock: new SystemClock(), logger, ...options });
+  ControlServer.start({
+    directory,
+    answer: (verb, args) => perform({ ...unusedVerbs, ...verbs }, verb, args),
+    clock: new SystemClock(),
+    logger,
+    ...options,
+  });
 
 const parked = async () => [];
 const modeOf = (path: string) => statSync(path).mode & 0o777;

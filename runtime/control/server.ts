@@ -14,12 +14,12 @@ import { ControlError, codeOf } from "./errors.ts";
 import { lineMs, maxAnswerBytes, maxConnections, maxRequestBytes } from "./limits.ts";
 import { type Line, LineReader } from "./line-reader.ts";
 import { socketName, withSocketPath } from "./socket-path.ts";
-import { perform, type Verbs } from "./verbs.ts";
 
 export type ControlServerOptions = {
   /** Of the store, which the caller hosts: nobody else makes or removes sockets there. */
   readonly directory: string;
-  readonly verbs: Verbs;
+  /** Answers what is asked, or rejects: `code` of the error goes to who asked. */
+  readonly answer: (verb: unknown, args: unknown) => Promise<unknown>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** For tests of the bounds. */
@@ -119,7 +119,7 @@ export class ControlServer {
     try {
       if (line.kind === "tooLong") throw new ControlError("TooLarge", `a request has at most ${maxRequestBytes} bytes`);
       const { verb, args } = readRequest(line.text);
-      const text = JSON.stringify({ ok: true, value: await perform(this.#options.verbs, verb, args) });
+      const text = JSON.stringify({ ok: true, value: await this.#options.answer(verb, args) });
       if (Buffer.byteLength(text) <= maxAnswerBytes) return text;
       throw new ControlError(
         "TooLarge",

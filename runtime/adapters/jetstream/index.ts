@@ -8,6 +8,7 @@ import { attachBackend } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
 import { leaseRequestTimeoutMs, ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
 import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
+import type { LeaseProvider } from "../../../coordinator/ports/lease-service.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
 import { connectNats, type NatsOptions } from "../nats/connection.ts";
@@ -37,6 +38,8 @@ export type JetStreamOptions = NatsOptions &
     readonly zone?: string;
     /** How soon the others take over from a process that fell silent, in milliseconds. Default: 3,000. */
     readonly leaseTtlMs?: number;
+    /** Where the leases are kept. Default: in the bucket `<bucket>-leases`. `raft({ … })`: in a log of the runtimes' own. */
+    readonly leases?: LeaseProvider;
   };
 
 export type JetStreamProvider = StoreProvider & {
@@ -67,10 +70,9 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         const { store, leases } = await new Api(requests, 0, options.domain).naming(async () => {
           const store = await JetStreamStore.open(requests, options, ports);
           closing.push(() => store.close());
-          const leaseStore = await JetStreamStore.open(requests, leaseBucket(options, bucket, ttlMs), ports);
-          closing.push(() => leaseStore.close());
-          const service = await LeaseTable.open({ ...ports, store: leaseStore });
-          closing.push(() => service.close());
+          const provider = options.leases ?? kvLeases(requests, leaseBucket(options, bucket, ttlMs));
+          const { service, close: closeLeases } = await provider.open(ports);
+          closing.push(closeLeases);
           const leases = await PartitionLeases.start({
             service,
             partitions: store.partitions,
@@ -111,6 +113,25 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         return { store, bus, partitions: store.partitions, close };
       } catch (error) {
         await close();
+        throw error;
+      }
+    },
+  };
+}
+
+function kvLeases(requests: Requests, bucket: JetStreamStoreOptions): LeaseProvider {
+  return {
+    async open(ports) {
+      const store = await JetStreamStore.open(requests, bucket, ports);
+      try {
+        const service = await LeaseTable.open({ ...ports, store });
+        const close = async () => {
+          await service.close();
+          await store.close();
+        };
+        return { service, close };
+      } catch (error) {
+        await store.close();
         throw error;
       }
     },
