@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
@@ -14,6 +14,68 @@ async function open(options: RaftLeasesOptions): Promise<RaftMember> {
   closing.push(() => opened.close());
   return opened;
 }
+
+/** Addresses of this machine that no other test has. */
+const byte = () => 1 + Math.floor(Math.random() * 250);
+const net = `127.${byte()}.${byte()}`;
+let places = 0;
+const place = () =>
+  process.platform === "linux" ? { host: `${net}.${++places}`, port: 7_000 } : here(17_100 + ++places);
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+function newFolder(): string {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-leases-"));
+  closing.push(async () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+describe("three services on one machine", () => {
+  async function cluster() {
+    const folder = newFolder();
+    const members = Object.fromEntries([1, 2, 3].map((id) => [id, place()]));
+    const start = (self: number, options: RaftLeasesOptions = {}) =>
+      open({ self, members, directory: join(folder, `${self}`), logger: silent, ...options });
+    const running = await Promise.all([1, 2, 3].map((self) => start(self)));
+    await until(() => running.every(({ member }) => member.members().every(({ address }) => address !== "")));
+    return { folder, members, start, running };
+  }
+
+  test("follow one of them to another address", async () => {
+    const { members, start, running } = await cluster();
+    const [first, second, third] = running as [RaftMember, RaftMember, RaftMember];
+    await third.close();
+    const moved = place();
+    const again = await start(3, { members: { ...members, 3: moved } });
+    const address = `${moved.host}:${moved.port}`;
+    await until(() => [first, second].every(({ member }) => member.members()[2]?.address === address));
+    // It counts: without one of the others there is still a majority.
+    await second.close();
+    await until(() => [first, again].some(({ member }) => member.status().role === "leader"));
+    expect((await again.leases.acquire("k", { waitMs: 20_000 })).isValid).toBe(true);
+  });
+
+  const late: readonly [string, (folder: string) => void][] = [
+    ["an emptied folder", (folder) => rmSync(folder, { recursive: true })],
+    ["a folder of another life", (folder) => writeFileSync(join(folder, "life"), "another\n")],
+  ];
+  test.each(late)("refuse a member that comes back with %s", async (_, spoil) => {
+    const { folder, start, running } = await cluster();
+    await running[2]!.close();
+    spoil(join(folder, "3"));
+    const warnings: string[] = [];
+    const back = await start(3, { logger: { ...silent, warn: (what) => void warnings.push(what) } });
+    await until(() =>
+      warnings.some((what) => /has come back with another folder and has forgotten its votes/.test(what)),
+    );
+    expect(await back.leases.acquire("k").catch((error: unknown) => error)).toBeInstanceOf(Error);
+    expect((await running[0]!.leases.acquire("k", { waitMs: 20_000 })).isValid).toBe(true);
+  });
+});
 
 describe("a service's own leases without any server", () => {
   test("in memory, for one process", async () => {
@@ -51,6 +113,7 @@ describe("a service's own leases without any server", () => {
       /where this member, 4,/,
     ],
     ["two members", { members: { 1: here(1), 2: here(2) }, directory: "/x" }, /of two, neither may fail/],
+    ["whoever joins nobody", { join: true, members: { 1: here(1) } }, /whoever joins needs `members`/],
     ["a cluster in memory", { members: { 1: here(1), 2: here(2), 3: here(3) } }, /need a `directory` each/],
   ];
   test.each(wrong)("%s is refused", async (_, options, message) => {

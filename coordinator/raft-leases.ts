@@ -125,7 +125,8 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
         cluster,
         self,
         listen,
-        members: othersOf(self, places),
+        // Nobody is dialled before the log is read: the first word says which folder and epoch this member is of.
+        members: new Map(),
         tls,
         clock,
         logger,
@@ -145,9 +146,24 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
     closing.push(() => member.close());
     const follow = () => tcp?.setMembers(othersOf(self, placesOf(member, places)));
     follow();
-    member.onMembers(follow);
+    member.onMembers(() => {
+      try {
+        follow();
+      } catch (error) {
+        // What is in the log cannot be refused any more: the others are reached as before.
+        logger.error("the members are not reached as the log says", { error });
+      }
+    });
     if (options.directory !== undefined) {
-      const control = await startRaftControl({ directory: options.directory, cluster, member, clock, random, logger });
+      const control = await startRaftControl({
+        directory: options.directory,
+        cluster,
+        hasTls: options.tls !== undefined,
+        member,
+        clock,
+        random,
+        logger,
+      });
       if (control !== undefined) closing.push(() => control.stop());
     }
     const service = new RaftLeases({ member, clock, random });

@@ -44,14 +44,8 @@ async function listMember(directory: string): Promise<Shown> {
     json.leases.map(({ lease, index, node, session }) => [readable(lease), String(index), readable(node), session]),
   );
   const sessions = table(
-    ["SESSION", "NODE", "TTL", "LEASES", "STATE"],
-    json.sessions.map(({ session, node, ttlMs, leases, isDraining }) => [
-      session,
-      readable(node),
-      `${ttlMs} ms`,
-      String(leases),
-      isDraining ? "draining" : "alive",
-    ]),
+    ["SESSION", "NODE", "TTL", "LEASES"],
+    json.sessions.map(({ session, node, ttlMs, leases }) => [session, readable(node), `${ttlMs} ms`, String(leases)]),
   );
   if (json.sessions.length === 0) return { json, text: "nothing is leased, and nobody is alive\n" };
   return { json, text: `${json.leases.length === 0 ? "nothing is leased\n" : leases}\n${sessions}` };

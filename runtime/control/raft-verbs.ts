@@ -3,7 +3,7 @@
  * bounds and rights as a host's. Bytes from outside become a checked question in `performRaft`, and nowhere else.
  */
 import type { Member, MemberStatus, MemberView } from "../../coordinator/backends/raft/member.ts";
-import { parseAddress } from "../../coordinator/backends/raft/tcp-peers.ts";
+import { isLoopback, parseAddress } from "../../coordinator/backends/raft/tcp-peers.ts";
 import type { Wish } from "../../coordinator/backends/raft/wire.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
@@ -15,6 +15,7 @@ export type RaftControlOptions = {
   /** The folder of the member's log, which its process owns. */
   readonly directory: string;
   readonly cluster: string;
+  readonly hasTls: boolean;
   readonly member: Member;
   readonly clock: Clock;
   readonly random: Random;
@@ -42,7 +43,6 @@ export type RaftSessionRow = {
   readonly node: string;
   readonly ttlMs: number;
   readonly leases: number;
-  readonly isDraining: boolean;
 };
 
 export type RaftVerbs = {
@@ -83,7 +83,7 @@ export async function startRaftControl(options: RaftControlOptions): Promise<Con
   }
 }
 
-function raftVerbs({ cluster, member, clock, random }: RaftControlOptions): RaftVerbs {
+function raftVerbs({ cluster, hasTls, member, clock, random }: RaftControlOptions): RaftVerbs {
   const managed = async (wish: Wish) => {
     const outcome = await member.manage(wish, clock.monotonic() + answerWithinMs);
     if (outcome.kind === "refused") throw new ControlError("NotAllowed", outcome.reason);
@@ -104,6 +104,8 @@ function raftVerbs({ cluster, member, clock, random }: RaftControlOptions): Raft
     }),
     members: async () => member.members(),
     async add({ address, id = randomMember(random), replaces = 0 }) {
+      if (!hasTls && !isLoopback(parseAddress(address)?.host ?? ""))
+        throw new ControlError("NotAllowed", `${address} is not loopback: give all members certificates first`);
       await managed({ kind: "add", id, address, replaces });
       return { id, address };
     },
@@ -128,12 +130,11 @@ function raftVerbs({ cluster, member, clock, random }: RaftControlOptions): Raft
             session,
           }))
           .sort((a, b) => (a.lease < b.lease ? -1 : 1)),
-        sessions: [...sessions.values()].map(({ info: { id, node, ttlMs, attributes } }) => ({
+        sessions: [...sessions.values()].map(({ info: { id, node, ttlMs } }) => ({
           session: id,
           node,
           ttlMs,
           leases: [...leases.values()].filter(({ session }) => session === id).length,
-          isDraining: attributes.draining === true,
         })),
       };
     },

@@ -238,7 +238,7 @@ export class Member {
   whyForeign(id: MemberId, life: string): string | undefined {
     if (this.#roster.removed.has(id)) return `member ${id} was removed: an id is never used again`;
     const known = listedAs(this.#roster, id).life;
-    if (known === "" || life === "" || known === life) return undefined;
+    if (known === "" || known === life) return undefined;
     return `member ${id} has come back with another folder and has forgotten its votes: remove it, and add it under a new id`;
   }
 
@@ -504,12 +504,15 @@ export class Member {
     const { peers, address, tickMs, random } = this.#options;
     const { self } = peers;
     const known = listedAs(this.#roster, self);
-    if (this.#leader === 0 || nowMs < this.#nextAnnounceMs || !idsOf(this.#confState).includes(self)) return;
+    const ids = idsOf(this.#confState);
+    if (nowMs < this.#nextAnnounceMs || !ids.includes(self)) return;
     if (known.life === this.#life && (address === "" || known.address === address)) return;
     this.#nextAnnounceMs = nowMs + tickMs * electionTicks;
     const wish: Wish = { kind: "announce", id: self, address: address || known.address, life: this.#life };
-    if (this.#leads) this.#onManage(self, random.id(), wish);
-    else this.#tell(this.#leader, { kind: "manage", ask: random.id(), wish });
+    const ask = random.id();
+    if (this.#leads) return this.#onManage(self, ask, wish);
+    // Whoever leads cannot reach one that has moved, so that one does not know who leads.
+    for (const id of this.#leader === 0 ? ids : [this.#leader]) this.#tell(id, { kind: "manage", ask, wish });
   }
 
   #onManage(from: MemberId, ask: string, wish: Wish): void {

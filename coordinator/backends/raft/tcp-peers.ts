@@ -482,7 +482,7 @@ export function clusterProblem(cluster: string): string | undefined {
   return `\`cluster\` is ${JSON.stringify(cluster)}; it must be 1 to 32 lower-case letters, digits and inner dashes`;
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   if (host === "localhost" || host === "::1") return true;
   return isIP(host) === 4 && host.startsWith("127.");
 }
