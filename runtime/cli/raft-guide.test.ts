@@ -72,8 +72,8 @@ function pattern(line: string, words: Readonly<Record<string, string>>): RegExp 
     .split(/(<\w+>| +)/)
     .map((part) => {
       const word = /^<(\w+)>$/.exec(part)?.[1];
-      if (word === "number") return "\\d+";
-      if (word === "heard") return "(yes|no)";
+      if (word === "number") return "(\\d+|-)";
+      if (word === "heard") return "(yes|no|-)";
       if (word !== undefined) return words[word] ?? "[\\w.:-]+";
       return /^ +$/.test(part) ? " +" : part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
     });
@@ -109,9 +109,12 @@ test("three members are started, one is replaced, and the last survivor begins a
   );
   const { node } = [...running.get(1)!.member.table.sessions.values()][0]!.info;
   const identity = "raft:shop\\.[\\w.-]+\\.1";
-  const role = "(leader|follower)";
-  await follow(status?.body?.replaceAll("worker-1", node), { identity, role, leader: "[123]" });
-  expect(running.get(1)!.member.status().role).toBe("leader");
+  const role = "(leader|follower|candidate)";
+  await follow(status?.body?.replaceAll("worker-1", node), { identity, role, leader: "([123]|none is known)" });
+  await until(() => {
+    const { applied, committed, leader } = running.get(1)!.member.status();
+    return leader !== undefined && applied === committed;
+  });
 
   await stop(3);
   rmSync(join(folder, "3"), { recursive: true });
@@ -135,11 +138,10 @@ test("three members are started, one is replaced, and the last survivor begins a
   expect(await asked).toBeInstanceOf(Error);
 
   for (const one of [3, id, 2, 1]) await stop(one);
-  const others = `2, ${id}`;
   await follow(recover?.body, { others: `2, ([\\d, ]*)${id}` });
   const alone = await run(1, { 1: addressOf(1), 2: addressOf(2), [id]: addressOf(4) });
   const next = await alone.leases.acquire("job/settle", { waitMs: 30_000 });
-  assert(next.token[0] === 2 && next.token[1] > lease.token[1], `${lease.token} ${next.token} ${others}`);
+  assert(next.token[0] === 2 && next.token[1] > lease.token[1], `${lease.token} ${next.token}`);
   // One that was left over from before is refused.
   const old = await run(2, members);
   const late = await old.leases.acquire("job/fourth").catch((error: unknown) => error);

@@ -199,8 +199,8 @@ function shownMembers(members: readonly MemberView[]): Shown {
     String(id),
     replaces === undefined ? role : `${role} for ${replaces}`,
     address === "" ? "(not told)" : readable(address),
-    match === undefined ? "" : String(match),
-    isHeard === undefined ? "" : isHeard ? "yes" : "no",
+    match === undefined ? "-" : String(match),
+    isHeard === undefined ? "-" : isHeard ? "yes" : "no",
   ];
   return { json: members, text: table(["MEMBER", "ROLE", "ADDRESS", "LOG", "HEARD"], members.map(cells)) };
 }
