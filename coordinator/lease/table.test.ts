@@ -309,6 +309,16 @@ test("an entry out of order is a broken invariant", () => {
   );
 });
 
+test("what a session says of itself is kept whole, over a restart too", () => {
+  const { table, entry, open, restart } = rig();
+  const attributes = { draining: false, problem: "p", weight: 2, zone: "z" };
+  entry(0, [{ ...open("a"), attributes } as Request]);
+  restart();
+  expect(table().sessions.get("a")?.info.attributes).toEqual(attributes);
+  entry(10, [], [{ session: "a", beat: 1, attributes: { weight: 3 } }]);
+  expect(table().sessions.get("a")?.info.attributes).toEqual({ weight: 3 });
+});
+
 describe("an entry that this release does not know", () => {
   const texts = ["", "7", "{}", "[2,0,[],[]]", '[1,"0",[],[]]', "[1,0,[],[7]]", '[1,0,[],[["steal","a",1,0,"k"]]]'];
   test.each([...texts, '[1,0,[["a"]],[]]', '[1,0,[],[["acquire","a",1,0,"k","yes"]]]'])("%s is not skipped", (text) => {

@@ -45,6 +45,16 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({ kind: fc.constant("raft" as const), message: raftMessage }),
   fc.record({ kind: fc.constant("repair" as const), neededIndex: whole }),
   fc.record({ kind: fc.constant("repaired" as const), snapshot: fc.record({ metadata, data }) }),
+  fc.record({ kind: fc.constant("refused" as const), ask: fc.string(), reason: fc.string() }),
+  fc.record({
+    kind: fc.constant("manage" as const),
+    ask: fc.string(),
+    wish: fc.oneof(
+      fc.record({ kind: fc.constantFrom("remove" as const, "transfer" as const), id: fc.nat() }),
+      fc.record({ kind: fc.constant("add" as const), id: fc.nat(), address: fc.string(), replaces: fc.nat() }),
+      fc.record({ kind: fc.constant("announce" as const), id: fc.nat(), address: fc.string(), life: fc.string() }),
+    ),
+  }),
   fc.record({
     kind: fc.constant("ask" as const),
     renewals: fc.array(
