@@ -40,5 +40,5 @@ test("a healthy holder keeps its lease beyond its time to live", async () => {
 test("the stories are told, and go as they are told", async () => {
   const lines: string[] = [];
   assert.equal(await tellScheduler((line) => lines.push(line)), true);
-  assert.equal(lines.filter((line) => line.includes("=>")).length, 6);
+  assert.equal(lines.filter((line) => line.includes("=>")).length, 12);
 });

@@ -1,9 +1,12 @@
 /**
  * Three mistakes of a well-known kind of scheduler, as data: a job that must run once, by whoever holds a lease, and each
  * time two run it. 2: a lease that confirms itself. 3: nothing stops, and nothing refuses, a holder whose time is over.
- * 4: a renewal that compares the wrong way round. Each is played with their code and with ours, on the same steps.
+ * 4: a renewal that compares the wrong way round. Each is played with their code and with ours, on the same steps. Its
+ * mistakes 1, 5 and 7, in how it keeps time, are in `ticks.ts`, and are told with them.
  */
+
 import { type Play, playOurs, playTheirs, type Schedule } from "./scheduler-play.ts";
+import { tellTicks } from "./ticks.ts";
 
 export const schedules: readonly Schedule[] = [
   {
@@ -64,7 +67,7 @@ export async function tellScheduler(say: (line: string) => void, only?: string):
     allAsTold &&= isBroken(theirs) && !isBroken(ours);
     say("");
   }
-  return allAsTold;
+  return (await tellTicks(say, only)) && allAsTold;
 }
 
 function tell(say: (line: string) => void, title: string, play: Play): void {
