@@ -13,12 +13,12 @@ export function soakActors(record: Recording) {
 export const soakBucket = "soak";
 export const soakLeaseTtlMs = 2_000;
 
-/** Hosts of these types, which tell the recorder on that port. */
-export function soakFleet(hosts: number, recorderPort: number, folder: string): FleetOptions {
+/** Hosts of these types, which tell the recorder on that port; and of so many jobs every second, if any. */
+export function soakFleet(hosts: number, recorderPort: number, folder: string, jobs = 0): FleetOptions {
   return {
     hosts,
     folder,
     program: new URL("./host.js", import.meta.url),
-    argumentsOf: (servers, name) => [servers.join(","), name, String(recorderPort)],
+    argumentsOf: (servers, name) => [servers.join(","), name, String(recorderPort), String(jobs)],
   };
 }

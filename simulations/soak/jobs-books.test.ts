@@ -13,6 +13,7 @@ const done = (job: string, slot: number, late = 3): DoneEntry => ({
 });
 const over = (name: string, leftOut: HostedJob["leftOut"] = {}): HostedJob => ({
   name,
+  first: fromMs,
   next: null,
   open: 0,
   begun: 5,

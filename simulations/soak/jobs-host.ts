@@ -2,12 +2,12 @@
 import { jetstream } from "../../runtime/adapters/jetstream/index.ts";
 import { connectRedis } from "../../runtime/adapters/redis/index.ts";
 import { SystemClock } from "../../runtime/adapters/system-clock.ts";
-import { consoleLogger, createRuntime, type JobHandle, type Runtime } from "../../runtime/index.ts";
+import { consoleLogger, createRuntime, type Runtime } from "../../runtime/index.ts";
 import {
   type DoneEntry,
   doneKey,
   type FromHost,
-  type HostedJob,
+  hostedJob,
   jobNames,
   jobOptions,
   jobsBucket,
@@ -63,20 +63,6 @@ const scheduled = jobNames.map((name) =>
   }),
 );
 
-async function hosted(handle: JobHandle): Promise<HostedJob> {
-  const job = await handle.state();
-  if (job === undefined) return { name: handle.name, next: 0, open: 0, begun: 0, leftOut: {}, failed: 0 };
-  const { missed, skipped, begun, failed, timedOut, cancelled, terminated } = job.counts;
-  return {
-    name: handle.name,
-    next: job.next,
-    open: job.running.length + job.waiting.length,
-    begun,
-    leftOut: { ...missed, ...skipped },
-    failed: failed + timedOut + cancelled + terminated,
-  };
-}
-
 process.once("SIGTERM", () => {
   runtime
     .stop()
@@ -92,6 +78,6 @@ process.once("SIGTERM", () => {
 process.once("disconnect", () => process.exit(1));
 process.on("message", async (message: ToHost) => {
   if (message.kind === "stepClock") clock.step(message.offsetMs);
-  else tell({ kind: "jobs", jobs: await Promise.all((await Promise.all(scheduled)).map(hosted)) });
+  else tell({ kind: "jobs", jobs: await Promise.all((await Promise.all(scheduled)).map(hostedJob)) });
 });
 process.send?.("hosting");

@@ -1,7 +1,7 @@
 /** The jobs of the soak, and what each run of one leaves behind in Redis: the same for hosts and for those who judge them. */
 
 import { fencedScript } from "../../runtime/adapters/redis/index.ts";
-import type { Duration, ScheduleOptions } from "../../runtime/index.ts";
+import type { Duration, JobHandle, ScheduleOptions } from "../../runtime/index.ts";
 
 export const jobCount = 200;
 export const jobNames = Array.from({ length: jobCount }, (_, index) => `job-${index}`);
@@ -41,14 +41,17 @@ redis.call('HSET', KEYS[1], 'value', ARGV[4], 'effect', ARGV[5])
 redis.call('RPUSH', KEYS[2], ARGV[6])
 return {'applied'}`);
 
-/** What a host tells of itself. */
+/** What a host tells of itself. `ran`: a handler began, so late. */
 export type FromHost =
+  | { readonly kind: "ran"; readonly lateMs: number }
   | { readonly kind: "fenced"; readonly tickId: string }
   | { readonly kind: "jobs"; readonly jobs: readonly HostedJob[] };
 
 /** Of a job's document, what the books need. */
 export type HostedJob = {
   readonly name: string;
+  /** The first slot of its life, and the next that is due. */
+  readonly first: number | null;
   readonly next: number | null;
   /** Runs that go on or wait. */
   readonly open: number;
@@ -59,3 +62,18 @@ export type HostedJob = {
 };
 
 export type ToHost = { readonly kind: "tell" } | { readonly kind: "stepClock"; readonly offsetMs: number };
+
+export async function hostedJob(handle: JobHandle): Promise<HostedJob> {
+  const job = await handle.state();
+  if (job === undefined) return { name: handle.name, first: 0, next: 0, open: 0, begun: 0, leftOut: {}, failed: 0 };
+  const { missed, skipped, begun, failed, timedOut, cancelled, terminated } = job.counts;
+  return {
+    name: handle.name,
+    first: job.first,
+    next: job.next,
+    open: job.running.length + job.waiting.length,
+    begun,
+    leftOut: { ...missed, ...skipped },
+    failed: failed + timedOut + cancelled + terminated,
+  };
+}

@@ -88,6 +88,9 @@ async function rolling(): Promise<boolean> {
   say("");
   say(`calm        ${row(result.calm)}`);
   say(`restarting  ${row(result.restarting)}   (aim: p99 500 ms)`);
+  say(
+    `jobs        ${row(result.jobs.calm)} late; restarting ${row(result.jobs.restarting)}; ${result.jobs.slots} slots`,
+  );
   const isRight = tell(result);
   say(
     `sent ${result.sent} in ${result.seconds.toFixed(0)} s · restarts ${result.restarts} · errors seen by callers: ${list(result.errors)}`,

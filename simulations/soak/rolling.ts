@@ -1,12 +1,14 @@
 /**
  * A rolling restart under load: every host is stopped in good order and started again, one after the other, while callers
- * send at a steady pace with a deadline of five seconds. What they see is the figure: errors, and how long an event took.
+ * send at a steady pace with a deadline of five seconds, and jobs run every second. What callers see is the figure: errors,
+ * and how long an event took; and of the jobs, that no slot is missed.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "../../runtime/adapters/jetstream/index.ts";
 import { connect } from "../../runtime/index.ts";
 import { soakActors, soakBucket, soakFleet } from "./actors.ts";
 import { Fleet } from "./fleet.ts";
+import type { FromHost, HostedJob } from "./jobs.ts";
 import { startRecorder } from "./recorder.ts";
 
 export type RollingOptions = {
@@ -29,18 +31,35 @@ export type RollingResult = {
   readonly calm: Latencies;
   /** From the stop of the first host to the return of the last. */
   readonly restarting: Latencies;
+  readonly jobs: {
+    readonly slots: number;
+    /** How late their handlers began. */
+    readonly calm: Latencies;
+    readonly restarting: Latencies;
+  };
   /** What is stored differs from what was acknowledged. */
   readonly differences: readonly string[];
 };
 
 const actors = 100;
+const jobs = 20;
 const deadlineMs = 5_000;
 const calmMs = 5_000;
 
 export async function rollingRestart(options: RollingOptions): Promise<RollingResult> {
   const { say, eventsPerSecond } = options;
   const recorder = await startRecorder();
-  const fleet = await Fleet.start(soakFleet(options.hosts, recorder.port, options.folder));
+  let isCalm = true;
+  const late = { calm: [] as number[], restarting: [] as number[] };
+  let heard: (jobs: readonly HostedJob[]) => void = () => {};
+  const fleet = await Fleet.start({
+    ...soakFleet(options.hosts, recorder.port, options.folder, jobs),
+    onMessage: (message) => {
+      const told = message as FromHost;
+      if (told.kind === "ran") (isCalm ? late.calm : late.restarting).push(told.lateMs);
+      if (told.kind === "jobs") heard(told.jobs);
+    },
+  });
   const quiet = { debug() {}, info() {}, warn() {}, error() {} };
   const client = await connect({
     actors: soakActors(() => Promise.reject(new Error("nothing is done here"))),
@@ -53,7 +72,6 @@ export async function rollingRestart(options: RollingOptions): Promise<RollingRe
   const waits = { calm: [] as number[], restarting: [] as number[] };
   const underWay = new Set<Promise<void>>();
   const last = handles.map(() => Promise.resolve());
-  let isCalm = true;
   let sent = 0;
 
   /** One caller per actor, whose events follow each other; the pace does not wait for them. */
@@ -114,6 +132,11 @@ export async function rollingRestart(options: RollingOptions): Promise<RollingRe
         differences.push(`${handle.id} counted ${count}, acknowledged were ${acknowledged[index]}`);
       if (disorder > 0) differences.push(`${handle.id} saw ${disorder} events out of order`);
     }
+    const told = await new Promise<readonly HostedJob[]>((resolve) => {
+      heard = resolve;
+      fleet.tell(0, { kind: "tell" });
+    });
+    differences.push(...missedBy(told, Date.now()));
     return {
       sent,
       restarts,
@@ -121,6 +144,11 @@ export async function rollingRestart(options: RollingOptions): Promise<RollingRe
       errors,
       calm: latencies(waits.calm),
       restarting: latencies(waits.restarting),
+      jobs: {
+        slots: told.reduce((sum, { begun }) => sum + begun, 0),
+        calm: latencies(late.calm),
+        restarting: latencies(late.restarting),
+      },
       differences,
     };
   } finally {
@@ -128,6 +156,25 @@ export async function rollingRestart(options: RollingOptions): Promise<RollingRe
     await fleet.stop();
     await recorder.stop();
   }
+}
+
+/** How long a slot may have been due, and not be dealt with, when the jobs are asked. */
+const behindMs = 5_000;
+
+/** Every slot from a job's first was begun, in order and in full: nothing was left out, and nothing failed. */
+function missedBy(told: readonly HostedJob[], nowMs: number): readonly string[] {
+  return told.flatMap(({ name, first, next, begun, open, leftOut, failed }) => {
+    if (first === null || next === null) return [`${name} is over`];
+    const due = (next - first) / 1_000;
+    const differences: string[] = [];
+    const left = Object.entries(leftOut).filter(([, count]) => count > 0);
+    if (left.length > 0) differences.push(`${name} left slots out: ${JSON.stringify(Object.fromEntries(left))}`);
+    // What waits has not begun.
+    if (begun > due || begun + open < due) differences.push(`${name} began ${begun} of ${due} slots, ${open} are open`);
+    if (failed > 0) differences.push(`${name} failed ${failed} times`);
+    if (next < nowMs - behindMs) differences.push(`${name} stands still, ${nowMs - next} ms behind`);
+    return differences;
+  });
 }
 
 function latencies(waits: number[]): Latencies {

@@ -73,7 +73,7 @@ export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingO
     onMessage: (message) => {
       const told = message as FromHost;
       if (told.kind === "fenced") fenced++;
-      else heard(told.jobs);
+      if (told.kind === "jobs") heard(told.jobs);
     },
   });
   const jobs = () =>
