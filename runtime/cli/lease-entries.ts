@@ -84,7 +84,7 @@ export function partitionIn(lease: string): number | undefined {
 }
 
 function nodeRow(session: string, { message, value }: Found, leases: readonly LeaseRow[], serverMs: number): NodeRow {
-  const { problem, draining } = (value.attributes ?? {}) as { readonly problem?: unknown; readonly draining?: unknown };
+  const { problem, draining, weight, zone } = (value.attributes ?? {}) as Readonly<Record<string, unknown>>;
   const held = leases.filter((lease) => lease.session === session).map(({ lease }) => partitionIn(lease));
   return {
     node: String(value.node),
@@ -93,6 +93,8 @@ function nodeRow(session: string, { message, value }: Found, leases: readonly Le
     silentMs: Math.max(0, Math.round(serverMs - Date.parse(message.time))),
     ttlMs: Number(value.ttlMs),
     isDraining: draining === true,
+    ...(typeof weight === "number" && { weight }),
+    ...(typeof zone === "string" && { zone }),
     ...(problem !== undefined && { problem: String(problem) }),
   };
 }

@@ -87,11 +87,11 @@ describeWithNats("the command line on NATS", () => {
         await server?.stop();
       });
 
-      async function host(node = "n1", isNew = true): Promise<Runtime<Orders>> {
+      async function host(node = "n1", isNew = true, share: { weight?: number; zone?: string } = {}) {
         if (isNew) bucket = `b${++buckets}`;
         const runtime = await createRuntime({
           actors: { order },
-          store: jetstream({ servers: server.url, bucket, node, leaseTtlMs: 30_000 }),
+          store: jetstream({ servers: server.url, bucket, node, leaseTtlMs: 30_000, ...share }),
           logger: silent,
         });
         running.add(runtime);
@@ -164,6 +164,14 @@ describeWithNats("the command line on NATS", () => {
         await stop(runtime);
         expect(await done("nodes")).toBe("no node is alive\n");
         expect(await done("leases")).toBe("nothing is leased\n");
+      });
+
+      test("tells of weights and zones where they are given", async () => {
+        await host("heavy", true, { weight: 3, zone: "eu-1" });
+        expect(await done("nodes")).toMatch(
+          /^NODE +PARTITIONS +WEIGHT +ZONE +SILENT +TTL +STATE\nheavy +64 +3 +eu-1 +\d+ ms +30000 ms +alive\n$/,
+        );
+        expect(JSON.parse(await done("nodes", "--json"))).toMatchObject([{ node: "heavy", weight: 3, zone: "eu-1" }]);
       });
 
       test("finds its way by options and environment, and says what is wrong with them", async () => {

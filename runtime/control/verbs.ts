@@ -71,6 +71,9 @@ export type NodeRow = {
   readonly silentMs: number;
   readonly ttlMs: number;
   readonly isDraining: boolean;
+  /** Its share beside the others, and where it stands, if it says so. */
+  readonly weight?: number;
+  readonly zone?: string;
   /** Why it takes no partitions. */
   readonly problem?: string;
 };
