@@ -11,7 +11,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { offsetMs, scheduleOf } from "../coordinator/schedule/index.ts";
 import { embedded } from "../runtime/adapters/embedded/index.ts";
+import { jetstream } from "../runtime/adapters/jetstream/index.ts";
 import { consoleLogger, createRuntime } from "../runtime/index.ts";
+import type { StoreProvider } from "../runtime/ports/store-provider.ts";
+import { findNatsServers, startNatsServer } from "../runtime/testing/nats-server.ts";
 
 export type LatenessRow = {
   readonly what: string;
@@ -29,7 +32,39 @@ type Measured = { readonly latenessMs: number[]; readonly due: number };
 /** All jobs at the same instant (`spreadMs` 0), or each at its own within the second. */
 export async function benchSchedule(jobs: number, spreadMs: number, seconds: number): Promise<LatenessRow> {
   const directory = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
-  const runtime = await createRuntime({ actors: {}, store: embedded(directory), logger: consoleLogger("error") });
+  try {
+    const what = spreadMs === 0 ? "all at the full second" : "spread over the second";
+    return await benchOn(embedded(directory), what, jobs, spreadMs, seconds);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** The same on one NATS server, spread over the second. Undefined without a nats-server. */
+export async function benchScheduleOnJetStream(jobs: number, seconds: number): Promise<LatenessRow | undefined> {
+  if (findNatsServers().length === 0) return undefined;
+  const server = await startNatsServer();
+  try {
+    return await benchOn(
+      jetstream({ servers: server.url, bucket: "bench" }),
+      "JetStream, spread",
+      jobs,
+      1_000,
+      seconds,
+    );
+  } finally {
+    await server.stop();
+  }
+}
+
+async function benchOn(
+  store: StoreProvider,
+  what: string,
+  jobs: number,
+  spreadMs: number,
+  seconds: number,
+): Promise<LatenessRow> {
+  const runtime = await createRuntime({ actors: {}, store, logger: consoleLogger("error") });
   const latenessMs: number[] = [];
   const schedule = scheduleOf("job", { every: "1s", jitter: spreadMs });
   let fromMs = Number.POSITIVE_INFINITY;
@@ -49,11 +84,9 @@ export async function benchSchedule(jobs: number, spreadMs: number, seconds: num
     fromMs = Math.ceil(Date.now() / 1_000) * 1_000 + 3_000;
     untilMs = fromMs + seconds * 1_000;
     await sleep(untilMs + 2_000 - Date.now());
-    const what = spreadMs === 0 ? "all at the full second" : "spread over the second";
     return rowOf(what, jobs, seconds, { latenessMs, due: jobs * seconds });
   } finally {
     await runtime.stop({ drainMs: 0 });
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
