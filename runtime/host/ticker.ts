@@ -67,6 +67,8 @@ export class Ticker {
   #isStopped = false;
   /** When all leases were looked at last. */
   #lookedMs = 0;
+  /** What has gone wrong since the last beat, by problem, with the jobs that it came to: told in one line each. */
+  readonly #complaints = new Map<string, string[]>();
 
   constructor(ports: TickerPorts) {
     this.#ports = ports;
@@ -103,6 +105,7 @@ export class Ticker {
     this.#isStopped = true;
     this.#wake?.();
     this.#unheard?.();
+    this.#complain();
   }
 
   /** Follows the lease: without a token there is no tick, and under a new one the job is asked first. */
@@ -126,6 +129,7 @@ export class Ticker {
 
   #beat(): void {
     this.#wake = undefined;
+    this.#complain();
     const nowMs = this.#ports.clock.now();
     // Once a second; a lease may have gone or come without a word.
     if (nowMs - this.#lookedMs >= beatMs || nowMs < this.#lookedMs) {
@@ -199,13 +203,24 @@ export class Ticker {
       this.#sleep(ticked, (ticked.question?.upTo ?? 0) + 1);
       ticked.question = undefined;
     } else {
-      if (problem !== ticked.complaint)
-        this.#ports.logger.warn(`a job could not be told the time; trying again every second: ${problem}`, {
-          actor: ticked.job.key,
-        });
+      if (problem !== ticked.complaint) {
+        const jobs = this.#complaints.get(problem) ?? [];
+        jobs.push(ticked.job.key);
+        this.#complaints.set(problem, jobs);
+      }
       ticked.complaint = problem;
       this.#setDue(ticked, this.#ports.clock.now() + beatMs);
     }
+  }
+
+  /** A lost session comes to all jobs of a node at once. */
+  #complain(): void {
+    for (const [problem, jobs] of this.#complaints) {
+      const [actor = ""] = jobs;
+      const whom = jobs.length === 1 ? "a job" : `${jobs.length} jobs`;
+      this.#ports.logger.warn(`${whom} could not be told the time; trying again every second: ${problem}`, { actor });
+    }
+    this.#complaints.clear();
   }
 
   /** Until the first slot at or after this instant. */
