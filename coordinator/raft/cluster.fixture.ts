@@ -1,11 +1,11 @@
 /**
  * A cluster of nodes over a network and disks that fail, moved by single steps from outside. A crash loses what was
- * written without being flushed. After each step of a node the `Checker` judges it. Start reading at `Cluster`.
+ * written without being flushed. After each step of a node the `RaftChecker` judges it. Start reading at `Cluster`.
  */
 
-import { Checker } from "./checker.fixture.ts";
+import { RaftChecker } from "../../simulations/checkers/raft.ts";
 import { decodeConfChange } from "./conf-change.ts";
-import { describeHardState, describeMessage } from "./describe.ts";
+import { describeConfState, describeEntry, describeHardState, describeMessage } from "./describe.ts";
 import {
   type ConfChange,
   type ConfState,
@@ -150,7 +150,7 @@ export class Member {
 
 export class Cluster {
   readonly members: readonly Member[];
-  readonly checker = new Checker();
+  readonly checker = new RaftChecker();
   inFlight: Message[] = [];
   readonly #removed = new Set<NodeId>();
   #proposed = 0;
@@ -276,7 +276,8 @@ export class Cluster {
       const { voters, votersOutgoing } = member.confState;
       const isJoint = votersOutgoing.length > 0;
       this.#fewestVoters = Math.min(this.#fewestVoters, voters.length, isJoint ? votersOutgoing.length : voters.length);
-      this.checker.onApplied(member, entry);
+      const state = `${describeEntry(entry)}, state ${member.hash}, ${describeConfState(member.confState)}`;
+      this.checker.onApplied(member, entry.index, state);
     }
   }
 

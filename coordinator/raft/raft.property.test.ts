@@ -1,5 +1,5 @@
 /**
- * Random schedules against the invariants of checker.fixture.ts. RAFT_RUNS sets how many; RAFT_SEED (printed) and RAFT_PATH
+ * Random schedules against the invariants of simulations/checkers/raft.ts. RAFT_RUNS sets how many; RAFT_SEED (printed) and RAFT_PATH
  * (in the failure) replay one, and RAFT_SHRINK=1 makes it smaller, which takes minutes.
  */
 import fc from "fast-check";

@@ -13,6 +13,10 @@ export type SwarmOptions = {
   readonly partitions: number;
   /** Faults begin before this time. */
   readonly untilMs: number;
+  /** What else links lead to. Default: the store and the coordinator. */
+  readonly places?: readonly string[];
+  /** Where processes die, besides at any time. Default: around writes and replies. */
+  readonly crashPoints?: readonly string[];
 };
 
 /** What can be done to hosts over a shared store, by what it is done to. */
@@ -41,7 +45,7 @@ export function swarm(seed: number, options: SwarmOptions): readonly Fault[] {
 }
 
 /** Where a process that dies leaves the most behind. */
-const crashPoints = ["store.write:call", "store.write:answer", "bus.serve:request", "bus.serve:reply"];
+const usualCrashPoints = ["store.write:call", "store.write:answer", "bus.serve:request", "bus.serve:reply"];
 
 const rates = [0.02, 0.1, 0.3];
 const shortMs = [100, 700, 2_500];
@@ -49,7 +53,10 @@ const longMs = [500, 3_000, 9_000];
 
 /** One fault of this kind; undefined where the cluster has nothing that it could be done to. */
 export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): Fault | undefined {
-  const { nodes, clients, services, partitions, untilMs } = options;
+  const { nodes, clients, services, partitions, untilMs, places = ["store", "leases"] } = options;
+  const { crashPoints = usualCrashPoints } = options;
+  // Clogs and bad links lead to the first of them.
+  const stores = places.slice(0, 1);
   // Much of what there is to disturb happens at the beginning.
   const at = dice.whole(0, dice.chance(0.4) ? Math.min(400, untilMs) : untilMs);
   const node = dice.pick(nodes);
@@ -70,21 +77,21 @@ export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): F
     case "slow":
       return { at, kind, args: { node, upToMs: dice.pick([5, 100, 800]), forMs } };
     case "cut": {
-      const to = dice.pick(["store", "leases", ...nodes.filter((name) => name !== node), ...clients]);
+      const to = dice.pick([...places, ...nodes.filter((name) => name !== node), ...clients]);
       return { at, kind, args: { from: node, to, oneWay: dice.chance(0.4), forMs: dice.pick(longMs) } };
     }
     case "partition":
-      return { at, kind, args: { groups: groupsOf(dice, nodes), forMs } };
+      return { at, kind, args: { groups: groupsOf(dice, nodes, places), forMs } };
     case "flap": {
-      const to = dice.pick(["store", "leases", ...nodes.filter((name) => name !== node)]);
+      const to = dice.pick([...places, ...nodes.filter((name) => name !== node)]);
       return { at, kind, args: { from: node, to, everyMs: dice.pick(shortMs), forMs } };
     }
     case "clog": {
-      const to = dice.pick(["store", ...nodes.filter((name) => name !== node), ...clients]);
+      const to = dice.pick([...stores, ...nodes.filter((name) => name !== node), ...clients]);
       return { at, kind, args: { from: node, to, forMs: dice.pick(shortMs) } };
     }
     case "link": {
-      const to = dice.pick(["store", ...nodes.filter((name) => name !== node), ...clients]);
+      const to = dice.pick([...stores, ...nodes.filter((name) => name !== node), ...clients]);
       const quality = {
         ...(dice.chance(0.5) && { delayMs: [0, dice.pick(shortMs)] as const }),
         ...(dice.chance(0.5) && { drop: dice.pick(rates) }),
@@ -166,20 +173,20 @@ export function drawFault(kind: FaultKind, dice: Dice, options: SwarmOptions): F
 }
 
 /** Two sides, one alone, or a bridge that both sides reach; the places go with a side. */
-function groupsOf(dice: Dice, nodes: readonly string[]): readonly (readonly string[])[] {
+function groupsOf(dice: Dice, nodes: readonly string[], all: readonly string[]): readonly (readonly string[])[] {
   const shape = dice.pick(["halves", "isolate", "bridge"] as const);
   const alone = dice.pick(nodes);
   const rest = nodes.filter((name) => name !== alone);
-  const places = ["store", "leases"].filter(() => dice.chance(0.6));
-  if (shape === "isolate") return [[alone], [...rest, "store", "leases"]];
+  const places = all.filter(() => dice.chance(0.6));
+  if (shape === "isolate") return [[alone], [...rest, ...all]];
   if (shape === "bridge")
     return [
       [alone, ...rest.slice(0, 1), ...places],
-      [...rest.slice(0, 1), ...rest.slice(1), "store", "leases"],
+      [...rest.slice(0, 1), ...rest.slice(1), ...all],
     ];
   const left = nodes.filter(() => dice.chance(0.5));
   return [
     [...left, ...places],
-    [...nodes.filter((name) => !left.includes(name)), "store", "leases"].filter((name) => !places.includes(name)),
+    [...nodes.filter((name) => !left.includes(name)), ...all].filter((name) => !places.includes(name)),
   ];
 }

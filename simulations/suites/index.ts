@@ -1,6 +1,7 @@
 /**
  * The suites by name: each family of faults over the shipped judge (even seeds) and over random machines (odd seeds),
  * `upgrades`, two versions side by side, and `schedule`, jobs. `npm run simulate` runs them all.
+ * `upgrades`, two versions side by side, and those over our own Raft. `npm run simulate` runs them all.
  */
 import { type CallStep, clientNamesOf, nodeNamesOf, runCluster } from "../run/cluster.ts";
 import type { FaultKind } from "../run/fault.ts";
@@ -8,6 +9,7 @@ import type { Plan, Step, Suite } from "../run/suite.ts";
 import { everyKind, faultFamilies, swarm } from "../run/swarm.ts";
 import { Dice } from "../world/dice.ts";
 import { jetstreamSuite } from "./jetstream.ts";
+import { consensus } from "./consensus.ts";
 import { judgeCluster, judgeSteps } from "./judge-cluster.ts";
 import { lives } from "./lives.ts";
 import { randomSetup, randomSteps, runRandom } from "./random-machines.ts";
@@ -64,6 +66,7 @@ export const suites: readonly Suite[] = [
   upgrades,
   jetstreamSuite,
   schedule,
+  ...consensus,
 ];
 
 export function suiteNamed(name: string): Suite | undefined {

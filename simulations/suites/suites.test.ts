@@ -3,14 +3,18 @@ import assert from "node:assert/strict";
 import { describe, test } from "vitest";
 import { explore } from "../run/explore.ts";
 import { tellFailure, tellTotals } from "../run/report.ts";
+import type { Suite } from "../run/suite.ts";
 import { everyKind } from "../run/swarm.ts";
+import { consensus } from "./consensus.ts";
 import { suiteNamed, suites } from "./index.ts";
 
-const seeds = Array.from({ length: 20 }, (_, index) => index + 1);
+/** A cluster of members says much more for each virtual second. */
+const seedsOf = (suite: Suite) => Array.from({ length: consensus.includes(suite) ? 8 : 20 }, (_, index) => index + 1);
 
 describe("every rule holds in the suite", () => {
   for (const suite of suites) {
     test(suite.name, { timeout: 120_000 }, async () => {
+      const seeds = seedsOf(suite);
       const explored = await explore(suite, { seeds });
       for (const failure of explored.failures)
         assert.fail(tellFailure(failure, `npx holdfast simulate ${suite.name} --seeds ${failure.plan.seed} --show`));

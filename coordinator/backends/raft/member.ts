@@ -12,7 +12,7 @@ import type { Random } from "../../../runtime/ports/random.ts";
 import { decodeLeaseEntry, encodeLeaseEntry, type LeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
 import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.ts";
 import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
-import { DiskLog } from "../../log/disk-log.ts";
+import { DiskLog, type DiskLogOptions } from "../../log/disk-log.ts";
 import { MemberForgot } from "../../log/errors.ts";
 import { lifeIn } from "../../log/life.ts";
 import type { Disk } from "../../ports/disk.ts";
@@ -43,6 +43,7 @@ import {
   splitRoster,
   withRoster,
 } from "../../raft/roster.ts";
+import type { Storage } from "../../raft/storage.ts";
 import { decodeFrame, encodeFrame, type Frame, type Wish } from "./wire.ts";
 
 export type MemberOptions = {
@@ -60,6 +61,9 @@ export type MemberOptions = {
   readonly tickMs?: number;
   /** Entries between two snapshots. Default 10,000. */
   readonly snapshotEvery?: number;
+  readonly log?: Pick<DiskLogOptions, "segmentBytes" | "keptEntries">;
+  /** Told of the core whenever one starts, and of what of its log is durable: for those who judge it from outside. */
+  readonly onCore?: (core: RawNode, durable: Storage) => void;
 };
 
 /** One member as another one sees it. */
@@ -125,6 +129,7 @@ export class Member {
   #batch: { renewals: Renewal[]; requests: Request[] } = { renewals: [], requests: [] };
   #isFlushing = false;
   #isPumping = false;
+  #stored: Promise<unknown> = Promise.resolve();
   #isCompacting = false;
   #isInstalling = false;
   #nextRepairMs = Number.NEGATIVE_INFINITY;
@@ -141,10 +146,10 @@ export class Member {
 
   /** Rejects as DiskLog.open does. Disk and peers stay the caller's to close. */
   static async open(given: MemberOptions): Promise<Member> {
-    const options = { tickMs: 50, snapshotEvery: 10_000, address: "", ...given };
+    const options = { tickMs: 50, snapshotEvery: 10_000, address: "", log: {}, onCore() {}, ...given };
     const { disk, clock, cluster, peers } = options;
     const life = await lifeIn(disk, options.random.id());
-    const log = await DiskLog.open({ disk, clock, identity: { cluster, member: peers.self } });
+    const log = await DiskLog.open({ ...options.log, disk, clock, identity: { cluster, member: peers.self } });
     try {
       if (log.damage === undefined && options.voters !== undefined && log.storage.lastIndex() === 0) {
         // The same on all members, so that they agree on where their logs begin.
@@ -358,6 +363,7 @@ export class Member {
       disableProposalForwarding: true,
       stepDownOnRemoval: true,
     });
+    this.#options.onCore(this.#core, this.#log.storage);
     const { voters } = this.#confState;
     if (voters.length === 1 && voters[0] === peers.self) this.#core.campaign();
   }
@@ -393,15 +399,15 @@ export class Member {
       snapshot === undefined
         ? this.#log.append(m.entries, hardState)
         : Promise.all([this.#log.install(snapshot, hardState), this.#log.append(m.entries, undefined)]);
-    written.then(
-      () => {
+    // In the order in which they were asked for, however the disk joins them: the core takes them for a queue.
+    this.#stored = Promise.all([this.#stored, written])
+      .then(() => {
         if (!this.#isRunning()) return;
         if (snapshot !== undefined) this.#restore(snapshot);
         this.#deliver(m.responses);
         this.#pump();
-      },
-      (error: unknown) => this.#fail(error),
-    );
+      })
+      .catch((error: unknown) => this.#fail(error));
   }
 
   #apply(m: Message): void {

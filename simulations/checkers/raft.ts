@@ -4,14 +4,30 @@
  * that what was acknowledged survives a crash now, that all agree on the membership at each index, and that a read sees
  * whatever was committed when it was asked.
  */
-import type { Member } from "./cluster.fixture.ts";
-import { describeConfState, describeEntry } from "./describe.ts";
-import type { Entry, Message, NodeId, ReadState } from "./messages.ts";
+import { describeEntry } from "../../coordinator/raft/describe.ts";
+import type { Entry, Message, NodeId, ReadState } from "../../coordinator/raft/messages.ts";
+import type { RawNode } from "../../coordinator/raft/raw-node.ts";
+import type { Storage } from "../../coordinator/raft/storage.ts";
+
+export type JudgedMember = {
+  readonly id: NodeId;
+  readonly raw: RawNode;
+  /** What a crash now would leave of its log. */
+  readonly durable: Pick<Storage, "initialState" | "term" | "lastIndex">;
+};
+
+/** An invariant does not hold. */
+export class RaftViolation extends Error {
+  override readonly name = "RaftViolation";
+}
+
+/** The last thing that others were told and that its disk must remember. */
+type Promised = { term: number; vote: NodeId; acknowledged: number; acknowledgedIn: number };
 
 /** What is remembered of a member between two of its steps, while it lives. */
 type Seen = { term: number; commit: number; leadsTerm: number; lastIndex: number; lastTerm: number };
 
-export class Checker {
+export class RaftChecker {
   readonly #leaders = new Map<number, NodeId>();
   /** By index and term: what the entry is, and the term of the one before it. */
   readonly #entries = new Map<string, { text: string; previousTerm: number }>();
@@ -23,6 +39,7 @@ export class Checker {
   readonly #applied = new Map<number, string>();
   readonly #votes = new Map<string, NodeId>();
   readonly #seen = new Map<NodeId, Seen>();
+  readonly #promised = new Map<NodeId, Promised>();
   readonly #reads: number[] = [];
   leaders = 0;
   reads = 0;
@@ -31,7 +48,7 @@ export class Checker {
     return this.#committed.size;
   }
 
-  afterStep(member: Member): void {
+  afterStep(member: JudgedMember): void {
     const { raft } = member.raw;
     const before = this.#seen.get(member.id);
     const { term, state } = raft;
@@ -52,20 +69,33 @@ export class Checker {
     this.#seen.set(member.id, { term, commit: committed, leadsTerm: leads ? term : 0, lastIndex, lastTerm });
   }
 
-  onCrash({ id }: Member): void {
+  onCrash({ id }: Pick<JudgedMember, "id">): void {
     this.#seen.delete(id);
   }
 
-  #checkLog({ id, raw }: Member): void {
+  /** It is back after a crash: what it told others before, its disk must know. */
+  onStart({ id, durable }: JudgedMember): void {
+    this.#seen.delete(id);
+    const promised = this.#promised.get(id);
+    if (promised === undefined) return;
+    const { term, vote } = durable.initialState().hardState;
+    check(term >= promised.term, `${id} came back in term ${term}, and has spoken in term ${promised.term}`);
+    const keepsVote = term > promised.term || promised.vote === 0 || vote === promised.vote;
+    check(keepsVote, `${id} came back with its vote for ${promised.vote} in term ${term} forgotten`);
+    // In a later term they may have been replaced by what was committed then.
+    const mustHave = term === promised.acknowledgedIn ? promised.acknowledged : 0;
+    check(durable.lastIndex() >= mustHave, `${id} came back without ${mustHave}, which it had acknowledged`);
+  }
+
+  /** From the end back to what was looked at before: below that, nothing has changed. */
+  #checkLog({ id, raw }: JudgedMember): void {
     const { log } = raw.raft;
-    const entries = log.entries(log.firstIndex(), Number.POSITIVE_INFINITY);
-    check(entries !== "compacted", `${id} cannot read its log`);
-    let previousTerm = log.termOrZero(log.firstIndex() - 1);
-    for (const entry of entries) {
-      const isKnown = this.#precededBy.get(entry) === previousTerm;
-      const before = previousTerm;
-      previousTerm = entry.term;
-      if (isKnown) continue;
+    for (let index = log.lastIndex(); index >= log.firstIndex(); index--) {
+      const entries = log.slice(index, index + 1, Number.POSITIVE_INFINITY);
+      check(entries !== "compacted", `${id} cannot read its log`);
+      const entry = entries[0]!;
+      const before = log.termOrZero(index - 1);
+      if (this.#precededBy.get(entry) === before) return;
       this.#precededBy.set(entry, before);
       const key = `${entry.index}@${entry.term}`;
       const text = describeEntry(entry);
@@ -78,7 +108,7 @@ export class Checker {
     }
   }
 
-  #checkCommitted({ id, raw }: Member, from: number): void {
+  #checkCommitted({ id, raw }: JudgedMember, from: number): void {
     const { log, term: inTerm } = raw.raft;
     for (let index = Math.max(from, log.firstIndex()); index <= log.committed; index++) {
       const term = log.termOrZero(index);
@@ -89,7 +119,7 @@ export class Checker {
     this.#highestCommit = Math.max(this.#highestCommit, log.committed);
   }
 
-  #onElected(member: Member): void {
+  #onElected(member: JudgedMember): void {
     const { id, raw } = member;
     const { term } = raw.raft;
     const other = this.#leaders.get(term);
@@ -103,16 +133,16 @@ export class Checker {
     }
   }
 
-  onApplied({ id, applied, hash, confState }: Member, entry: Entry): void {
-    check(applied === entry.index, `${id} applied ${entry.index}`);
-    const state = `${describeEntry(entry)}, state ${hash}, ${describeConfState(confState)}`;
-    const known = this.#applied.get(entry.index);
-    if (known === undefined) this.#applied.set(entry.index, state);
-    else check(known === state, `State Machine Safety: ${id} applied ${state}, but ${known} is applied`);
+  /** `state`: all that a member's state machine has come to by this entry, as text. */
+  onApplied({ id }: Pick<JudgedMember, "id">, index: number, state: string): void {
+    const known = this.#applied.get(index);
+    if (known === undefined) this.#applied.set(index, state);
+    else check(known === state, `State Machine Safety: ${id} has at ${index} ${state}, but another ${known}`);
   }
 
-  onSent(member: Member, m: Message): void {
+  onSent(member: JudgedMember, m: Message): void {
     if (m.reject) return;
+    this.#remember(member.id, m);
     const { term, vote } = member.durable.initialState().hardState;
     if (m.type === "MsgVoteResp") {
       check(
@@ -132,8 +162,19 @@ export class Checker {
       // Below a snapshot that has come since, only what was committed can have been.
       const acknowledged = ours === "compacted" ? this.#committed.get(m.index)?.term : ours;
       const isCovered = stored === "compacted" || stored === acknowledged;
-      check(isCovered, `${member.id} acknowledged ${m.index}, which a crash would take back`);
+      check(isCovered, `${member.id} acknowledged ${m.index} of ${acknowledged}, a crash would leave ${stored}`);
     }
+  }
+
+  #remember(id: NodeId, m: Message): void {
+    if (m.type !== "MsgVoteResp" && m.type !== "MsgAppResp") return;
+    const promised = this.#promised.get(id) ?? { term: 0, vote: 0, acknowledged: 0, acknowledgedIn: 0 };
+    this.#promised.set(id, promised);
+    if (m.term > promised.term) Object.assign(promised, { term: m.term, vote: 0 });
+    if (m.type === "MsgVoteResp" && m.term === promised.term) promised.vote = m.to;
+    if (m.type !== "MsgAppResp" || m.term < promised.acknowledgedIn) return;
+    const before = m.term > promised.acknowledgedIn ? 0 : promised.acknowledged;
+    Object.assign(promised, { acknowledged: Math.max(before, m.index), acknowledgedIn: m.term });
   }
 
   /** Returns the read's name. */
@@ -149,11 +190,11 @@ export class Checker {
   }
 }
 
-function keepsTerm({ raw }: Member, index: number, term: number): boolean {
+function keepsTerm({ raw }: JudgedMember, index: number, term: number): boolean {
   const ours = raw.raft.log.term(index);
   return ours === term || ours === "compacted";
 }
 
 function check(holds: boolean, otherwise: string): asserts holds {
-  if (!holds) throw new Error(otherwise);
+  if (!holds) throw new RaftViolation(otherwise);
 }
