@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Is the simulation any good? Each bug of simulations/protocol/mutants/bugs.json, or of a patch file, is put into a copy
- * of the sources, one at a time; the property of the protocol must fail there. Beside it stands what the plain unit
- * tests make of the same bug. docs/guides/mutants.md says how to try a bug of one's own.
+ * Is the simulation any good? Each bug of the lists below, or of a patch file, is put into a copy of the sources, one at a
+ * time; the property or suite that it names must fail there (a patch is tried against all of them). Beside it stands what
+ * the plain unit tests make of the same bug. docs/guides/mutants.md says how to try a bug of one's own.
  *
  *   npm run mutants -- [--patch file …] [--only text] [--runs 2000] [--seconds 60] [--seed 1] [--jobs 2] [--no-units] [--json]
  *
@@ -48,7 +48,13 @@ const unitTests = [
 const shrinkMs = 30_000;
 const unitsMs = 180_000;
 
-const listed = JSON.parse(readFileSync(join(root, "simulations/protocol/mutants/bugs.json"), "utf8"));
+/** Where nothing else is named, the property of the protocol is what must find a bug. */
+const lists = ["protocol", "schedule", "suites"].map((part) => `simulations/${part}/mutants/bugs.json`);
+const listed = lists.flatMap((file) => JSON.parse(readFileSync(join(root, file), "utf8")));
+/** What a patch is tried against, besides the protocol. */
+const everyJudge = [...new Set(listed.flatMap(({ by }) => (by === undefined ? [] : [by])))];
+/** Seeds of a suite of clusters. */
+const suiteSeeds = 200;
 const patches = values.patch.map((file) => ({ name: file, patch: resolve(file), breaks: "" }));
 const bugs = patches.length > 0 ? patches : listed.filter(({ name }) => name.includes(values.only));
 
@@ -74,7 +80,7 @@ async function tryBug(bug) {
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
     const problem = bug.patch === undefined ? replaceIn(folder, bug) : applyPatch(folder, bug.patch);
     if (problem !== undefined) return { name: bug.name, breaks: bug.breaks, planted: false, problem };
-    const property = await judgeByProperty(folder);
+    const property = await judgeBy(folder, bug);
     const units = values["no-units"] ? undefined : await judgeByUnits(folder);
     return { name: bug.name, breaks: bug.breaks, planted: true, property, ...(units && { units }) };
   } finally {
@@ -95,6 +101,34 @@ function replaceIn(folder, { file, find, replace }) {
 function applyPatch(folder, file) {
   const applied = spawnSync("git", ["apply", "--whitespace=nowarn", file], { cwd: folder, encoding: "utf8" });
   return applied.status === 0 ? undefined : (applied.stderr || String(applied.error)).trim();
+}
+
+async function judgeBy(folder, { by, patch }) {
+  if (patch === undefined) return by === undefined ? judgeByProperty(folder) : judgeByTest(folder, by);
+  let judged = await judgeByProperty(folder);
+  for (const each of everyJudge) {
+    if (judged.caught) break;
+    judged = await judgeByTest(folder, each);
+  }
+  return judged;
+}
+
+/** `by`: a test file or folder, or `suite:` and the name of a suite of the simulations. */
+async function judgeByTest(folder, by) {
+  const suite = /^suite:(.*)$/.exec(by)?.[1];
+  const isRaft = by.startsWith("coordinator/raft/");
+  const args =
+    suite === undefined ? [by, "--bail", "1"] : ["simulations/suites/suites.test.ts", "-t", `suite ${suite}$`];
+  const { output, seconds } = await run(folder, args, {
+    HOLDFAST_SHRINK: "0",
+    ...(suite !== undefined && { HOLDFAST_RUNS: String(suiteSeeds) }),
+    ...(isRaft && { RAFT_RUNS: "400", RAFT_SEED: values.seed }),
+  });
+  // A copy that does not even run has caught nothing.
+  if (!/ FAIL /.test(output) || /Failed Suites/.test(output)) return { caught: false, output: output.slice(-2_000) };
+  const found = /seed (\d+) of [a-z]+ breaks a rule: (\S+)/.exec(output);
+  const rule = found?.[2] ?? /Error: (.{1,100})/.exec(output)?.[1] ?? by;
+  return { caught: true, seeds: found === null ? undefined : Number(found[1]), seconds, rule };
 }
 
 async function judgeByProperty(folder) {
@@ -158,14 +192,14 @@ function lineOf({ name, planted, problem, property, units }) {
   const byUnits =
     units === undefined ? "" : `; unit tests: ${units.caught ? `caught in ${units.seconds.toFixed(0)} s` : "missed"}`;
   if (!caught) return `MISSED  ${name}${byUnits}\n${output}`;
-  return `caught  ${name}: ${seeds} seeds, ${seconds.toFixed(1)} CPU s, ${steps ?? "?"} steps (${rule})${byUnits}`;
+  return `caught  ${name}: ${seeds ?? "?"} seeds, ${seconds.toFixed(1)} s, ${steps ?? "?"} steps (${rule})${byUnits}`;
 }
 
 function report() {
   const planted = results.filter((one) => one.planted);
   const caught = planted.filter(({ property }) => property.caught);
   const byUnits = planted.filter(({ units }) => units?.caught === true);
-  const steps = caught.map(({ property }) => property.steps ?? Number.POSITIVE_INFINITY).sort((a, b) => a - b);
+  const steps = caught.flatMap(({ property }) => property.steps ?? []).sort((a, b) => a - b);
   const medianSteps = steps[Math.floor(steps.length / 2)];
   const summary = { planted: planted.length, caught: caught.length, byUnits: byUnits.length, medianSteps };
   if (values.json) console.log(JSON.stringify({ seed: Number(values.seed), ...summary, results }));

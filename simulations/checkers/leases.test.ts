@@ -86,6 +86,16 @@ const cases: readonly Case[] = [
     rules: ["C4-two-believers"],
   },
   {
+    name: "C4 one who believes for longer than his time to live",
+    play: (checker) => {
+      checker.onRenewed("a", 1_000, 0);
+      checker.onGranted("k", valid("a"), 4, 0);
+      checker.judgeAllBeliefs(1_000);
+      checker.judgeAllBeliefs(1_001);
+    },
+    rules: ["C4-believes-too-long"],
+  },
+  {
     name: "who gave back, or is gone, does not believe",
     play: (checker) => {
       checker.onGranted("k", valid("a"), 4, 0);

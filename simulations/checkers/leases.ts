@@ -89,8 +89,20 @@ export class LeaseChecker {
     this.#beliefs.set(key, []);
   }
 
-  judgeAllBeliefs(): void {
-    for (const key of this.#beliefs.keys()) this.judgeBeliefs(key);
+  /** `nowMs`: nobody may believe for longer than his time to live from before his last renewal was sent. */
+  judgeAllBeliefs(nowMs: number): void {
+    for (const [key, beliefs] of this.#beliefs) {
+      this.judgeBeliefs(key);
+      for (const { session } of beliefs) this.#judgeAge(session, nowMs);
+    }
+  }
+
+  #judgeAge(session: SessionView, nowMs: number): void {
+    const known = this.#sessions.get(session.id);
+    if (known === undefined || known.isOver || !this.#conditions.areClocksFair || !session.isValid) return;
+    const ageMs = nowMs - known.renewedMs;
+    if (ageMs > known.ttlMs)
+      this.#violated("C4-believes-too-long", `${session.id} after ${ageMs} ms, of ${known.ttlMs}`);
   }
 
   /** A member has come to this. */

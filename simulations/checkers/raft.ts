@@ -62,6 +62,8 @@ export class RaftChecker {
     const leads = state === "StateLeader";
     if (leads && before?.leadsTerm !== term) this.#onElected(member);
     if (leads && before?.leadsTerm === term) {
+      const isOwn = committed === before.commit || raft.log.termOrZero(committed) === term;
+      check(isOwn, `Commitment: ${member.id} leads in term ${term}, and committed ${committed} of an older one`);
       const kept = raft.log.lastIndex() >= before.lastIndex && keepsTerm(member, before.lastIndex, before.lastTerm);
       check(kept, `Leader Append-Only: ${member.id} changed its log at or below ${before.lastIndex}`);
     }

@@ -14,6 +14,8 @@ export type ExploreOptions = {
   readonly nowMs?: () => number;
   /** How many failing seeds end it. Default 1. */
   readonly maxFailures?: number;
+  /** How often a failing plan is run again to make it smaller. Default 300. */
+  readonly shrinkRuns?: number;
   readonly onProgress?: (progress: Explored) => void;
 };
 
@@ -62,7 +64,7 @@ export async function explore(suite: Suite, options: ExploreOptions): Promise<Ex
     note(explored, seed, ran);
     const [violation] = ran.violations;
     if (violation !== undefined) {
-      const shrunk = await shrink(suite, plan, ran, violation.rule);
+      const shrunk = await shrink(suite, plan, ran, violation.rule, options.shrinkRuns);
       const same = shrunk.ran.violations.find(({ rule }) => rule === violation.rule) ?? violation;
       explored.failures.push({ suite: suite.name, violation: same, plan, shrunk });
     }

@@ -21,7 +21,7 @@ import type { Fault } from "../run/fault.ts";
 import { inflict } from "../run/inflict.ts";
 import type { Looking, Plan, Ran } from "../run/suite.ts";
 import type { DrawnAt } from "../world/drawing.ts";
-import type { NodePorts } from "../world/node.ts";
+import type { NodePorts, SimulatedNode } from "../world/node.ts";
 import { createWorld, type World } from "../world/world.ts";
 
 /** What one node does next, or, with `change`, what an operator does to the cluster. */
@@ -227,10 +227,18 @@ class LeaseRun {
       for (const { id, member, refusal } of [...this.#running.values()]) {
         const node = this.#world.node(nodeOf(id));
         if (node.state !== "running" || refusal?.name === "HardStateLost") continue;
+        if (member?.status().role === "failed") this.#whyFailed(node);
         if (refusal !== undefined || member?.status().role === "failed") node.restart();
       }
       this.#supervise();
     });
+  }
+
+  /** For its disk a member may stop; for anything else it must not. */
+  #whyFailed({ name, logs }: SimulatedNode): void {
+    const error = logs.findLast(({ level }) => level === "error")?.fields.error as Error | undefined;
+    if (error === undefined || error.name === "LogFailed") return;
+    this.#found.push({ rule: "member-failed", detail: `${name}: ${error.stack ?? error.message}` });
   }
 
   /** Sees what a member says, in the moment in which it does. */
@@ -376,7 +384,7 @@ class LeaseRun {
       this.#leases.onTable(member.table, this.#world.nowMs);
       this.#noted(() => this.#raft.onApplied({ id }, member.table.index, textOf(member)));
     }
-    this.#leases.judgeAllBeliefs();
+    this.#leases.judgeAllBeliefs(this.#world.nowMs);
     for (const running of this.#running.values())
       if (!this.#isUp(running)) for (const { id } of running.sessions.splice(0)) this.#leases.onGone(id);
   }

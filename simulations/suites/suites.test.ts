@@ -1,4 +1,7 @@
-/** A fixed number of seeds of every suite. More of them: `npm run simulate`. */
+/**
+ * A fixed number of seeds of every suite. More of them: `npm run simulate`, or HOLDFAST_RUNS; HOLDFAST_SHRINK=0 leaves a failure
+ * as it is.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "vitest";
 import { explore } from "../run/explore.ts";
@@ -8,14 +11,17 @@ import { everyKind } from "../run/swarm.ts";
 import { consensus } from "./consensus.ts";
 import { suiteNamed, suites } from "./index.ts";
 
+const asked = process.env.HOLDFAST_RUNS === undefined ? undefined : Number(process.env.HOLDFAST_RUNS);
+const shrinkRuns = process.env.HOLDFAST_SHRINK === "0" ? 0 : 300;
 /** A cluster of members says much more for each virtual second. */
-const seedsOf = (suite: Suite) => Array.from({ length: consensus.includes(suite) ? 8 : 20 }, (_, index) => index + 1);
+const seedsOf = (suite: Suite) =>
+  Array.from({ length: asked ?? (consensus.includes(suite) ? 8 : 20) }, (_, index) => index + 1);
 
 describe("every rule holds in the suite", () => {
   for (const suite of suites) {
-    test(suite.name, { timeout: 120_000 }, async () => {
+    test(suite.name, { timeout: asked === undefined ? 120_000 : 3_600_000 }, async () => {
       const seeds = seedsOf(suite);
-      const explored = await explore(suite, { seeds });
+      const explored = await explore(suite, { seeds, shrinkRuns });
       for (const failure of explored.failures)
         assert.fail(tellFailure(failure, `npx holdfast simulate ${suite.name} --seeds ${failure.plan.seed} --show`));
       assert.equal(explored.seeds, seeds.length);

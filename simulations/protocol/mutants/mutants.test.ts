@@ -11,7 +11,7 @@ type PlantedBug = {
   readonly breaks: string;
 };
 
-const bugs = ["./bugs.json", "../../schedule/mutants/bugs.json"].flatMap(
+const bugs = ["./bugs.json", "../../schedule/mutants/bugs.json", "../../suites/mutants/bugs.json"].flatMap(
   (file) => JSON.parse(readFileSync(new URL(file, import.meta.url), "utf8")) as readonly PlantedBug[],
 );
 
