@@ -2,13 +2,15 @@
  * `npm run soak [-- SUBJECT]`: real processes and servers under load; exit 0 when the books are right. `troubles`, the default,
  * kills, freezes and cuts (`--events 100000 --minutes 10 --seed 1`); `rolling` restarts every host in turn (`--hosts 3
  * --rate 500 --rounds 1`); `schedule` runs jobs every second on five hosts, with Redis, through one trouble after the other
- * (`--seconds 120`). `--json` prints the result as one object.
+ * (`--seconds 120`); `raft` kills and stops the leader of three members of our Raft (`--rounds 100`). `--json` prints the
+ * result as one object.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { findNatsServers, howToGetOne } from "../../runtime/testing/nats-server.ts";
+import { raftSoak } from "./raft-soak.ts";
 import { type Latencies, rollingRestart } from "./rolling.ts";
 import { soakSchedules } from "./scheduling.ts";
 import { soak } from "./soak.ts";
@@ -21,19 +23,19 @@ const { values, positionals } = parseArgs({
     hosts: { type: "string" },
     seconds: { type: "string", default: "120" },
     rate: { type: "string", default: "500" },
-    rounds: { type: "string", default: "1" },
+    rounds: { type: "string" },
     json: { type: "boolean", default: false },
   },
   allowPositionals: true,
 });
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
-if (findNatsServers().length === 0) {
+const [name = "troubles"] = positionals;
+if (name !== "raft" && findNatsServers().length === 0) {
   say(howToGetOne);
   process.exit(1);
 }
 const folder = mkdtempSync(join(tmpdir(), "holdfast-soak-"));
-const subjects: Readonly<Record<string, () => Promise<boolean>>> = { troubles, rolling, schedule };
-const [name = "troubles"] = positionals;
+const subjects: Readonly<Record<string, () => Promise<boolean>>> = { troubles, rolling, schedule, raft };
 const subject = subjects[name];
 if (subject === undefined) {
   say(`there is no soak ${name}: choose ${Object.keys(subjects).join(", ")}`);
@@ -80,7 +82,7 @@ async function troubles(): Promise<boolean> {
 }
 
 async function rolling(): Promise<boolean> {
-  const [hosts, eventsPerSecond, rounds] = [Number(values.hosts ?? 3), Number(values.rate), Number(values.rounds)];
+  const [hosts, eventsPerSecond, rounds] = [Number(values.hosts ?? 3), Number(values.rate), Number(values.rounds ?? 1)];
   say(`${hosts} hosts, three NATS servers, ${eventsPerSecond} events/s with a deadline of 5 s`);
   const result = await rollingRestart({ hosts, eventsPerSecond, rounds, folder, say });
   const row = ({ p50Ms, p99Ms, maxMs }: Latencies) =>
@@ -118,5 +120,25 @@ async function schedule(): Promise<boolean> {
   const isRight = tell(result);
   const { due, done, lost, doubled, early } = result;
   say(`due ${due} · done ${done} · lost ${lost} · doubled ${doubled} · early ${early}`);
+  return isRight;
+}
+
+async function raft(): Promise<boolean> {
+  const rounds = Number(values.rounds ?? 100);
+  say(`three members of our Raft, ${rounds} rounds: their leader is killed, or stopped, while it holds a lease`);
+  const result = await raftSoak({ rounds, folder, say });
+  const { gapsMs, boundMs } = result;
+  const at = (share: number) =>
+    (gapsMs[Math.min(gapsMs.length - 1, Math.floor(gapsMs.length * share))] ?? 0).toFixed(0);
+  const within = gapsMs.filter((gapMs) => gapMs <= boundMs).length;
+  say("");
+  say(`troubles   kill -9 ${result.kills}, SIGSTOP ${result.stops}, in ${result.seconds.toFixed(0)} s`);
+  say(
+    `gap        p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms; ${within} of ${gapsMs.length} within ${boundMs} ms`,
+  );
+  const isRight = tell(result);
+  say(
+    `grants ${result.grants} · looked for after a leader was gone ${result.kept} · lost or out of order ${result.differences.length}`,
+  );
   return isRight;
 }
