@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { findNatsServers, howToGetOne } from "../runtime/testing/nats-server.ts";
+import { benchCoordinator, type GrantRow } from "./coordinator.ts";
 import { benchEmbedded, type EmbeddedFigures } from "./embedded.ts";
 import { benchJetStream, type JetStreamRow } from "./jetstream.ts";
 import { benchMemory } from "./memory.ts";
@@ -23,8 +24,8 @@ const { values, positionals } = parseArgs({
 });
 const subjects = positionals.length > 0 ? positionals : ["embedded", "jetstream"];
 for (const subject of subjects)
-  if (!["embedded", "jetstream", "simulator", "schedule"].includes(subject))
-    throw new Error(`no bench ${subject}: embedded, jetstream, simulator or schedule`);
+  if (!["embedded", "jetstream", "simulator", "schedule", "coordinator"].includes(subject))
+    throw new Error(`no bench ${subject}: embedded, jetstream, simulator, schedule or coordinator`);
 const quick = values.quick ?? false;
 const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 
@@ -35,6 +36,7 @@ if (subjects.includes("embedded")) await onOneMachine();
 if (subjects.includes("jetstream")) await onJetStream();
 if (subjects.includes("simulator")) await inTheSimulator();
 if (subjects.includes("schedule")) await onASchedule();
+if (subjects.includes("coordinator")) await onLeases();
 if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`);
 
 async function onOneMachine(): Promise<void> {
@@ -111,6 +113,24 @@ async function onASchedule(): Promise<void> {
   }
   say("aims at 1,000 jobs, spread over the second: p99 of 20 ms embedded, 50 ms on JetStream");
   Object.assign(results, { schedule: rows });
+}
+
+async function onLeases(): Promise<void> {
+  say("leases granted per second, each of a free key; ours flushed on two of three members before the answer");
+  say(
+    `${"".padEnd(32)}${"in flight".padStart(10)}${"grants/s".padStart(11)}${"p50 ms".padStart(9)}${"p99 ms".padStart(9)}`,
+  );
+  const row = ({ what, callers, figures }: GrantRow) =>
+    say(
+      `${what.padEnd(32)}${String(callers).padStart(10)}${count(figures.perSecond).padStart(11)}${ms(figures.p50Ms).padStart(9)}${ms(figures.p99Ms).padStart(9)}`,
+    );
+  const coordinator = await benchCoordinator({ rounds: quick ? 1 : 3, roundMs: quick ? 500 : 2_000, row });
+  const { leases, sessions, cpu, bytesPerSecond } = coordinator.rest;
+  say(
+    `at rest: ${count(leases)} leases of ${sessions} sessions cost ${(cpu * 100).toFixed(1)} % of a core and ${bytes(bytesPerSecond)} bytes/s, three members together`,
+  );
+  say("aim: 10,000 flushed grants/s at 64 in flight, p99 under 10 ms");
+  Object.assign(results, { coordinator });
 }
 
 async function onJetStream(): Promise<void> {
