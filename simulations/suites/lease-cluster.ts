@@ -1,7 +1,8 @@
 /**
  * One run of real members of our Raft, and of leases on them, as nodes of the world. Each node does its steps with leases;
  * a supervisor starts processes again that have stopped. After each event of the world the checkers look at all members.
- * Then everything heals: there must be a leader in time, every node must get a lease, and all tables must be equal.
+ * Then everything heals: there must be a leader in time, every node must get a lease, and all tables must be equal. A run
+ * ends unjudged where one disk rots in two places between two starts.
  */
 import { RaftLeases } from "../../coordinator/backends/raft/leases.ts";
 import { Member } from "../../coordinator/backends/raft/member.ts";
@@ -102,6 +103,7 @@ class LeaseRun {
   readonly #removed = new Set<MemberId>();
   readonly #finished = new Set<MemberId>();
   #isHealed = false;
+  #isBeyondBounds = false;
 
   constructor(world: World, plan: Plan) {
     this.#world = world;
@@ -159,10 +161,14 @@ class LeaseRun {
       forMs,
       until: () => {
         this.#judge();
-        return this.violations.length > 0 || until();
+        return this.#isOver() || until();
       },
     });
-    return this.violations.length > 0;
+    return this.#isOver();
+  }
+
+  #isOver(): boolean {
+    return this.#isBeyondBounds || this.violations.length > 0;
   }
 
   #missed(rule: string, healedMs: number): number {
@@ -177,7 +183,8 @@ class LeaseRun {
 
   async #boot(id: MemberId, ports: NodePorts): Promise<void> {
     const { clock, random, logger } = ports;
-    const { incarnation } = this.#world.node(nodeOf(id));
+    const { incarnation, disk } = this.#world.node(nodeOf(id));
+    const flipsBefore = disk.flips;
     for (const { id: session } of this.#running.get(id)?.sessions ?? []) this.#leases.onGone(session);
     this.#raft.onCrash({ id });
     const running: Running = {
@@ -207,6 +214,9 @@ class LeaseRun {
         log: { segmentBytes: 2_000, keptEntries: 10 },
         onCore: (raw, durable) =>
           this.#noted(() => {
+            // Two places at once, the acknowledged end and what it ends at, are more than a log can notice.
+            if (disk.flips > flipsBefore + 1) this.#isBeyondBounds = true;
+            if (this.#isBeyondBounds) return;
             Object.assign(running, { raw, durable });
             this.#raft.onStart({ id, raw, durable });
           }),

@@ -41,6 +41,8 @@ export class DiskSyncError extends Error {
 
 export class DiskModel {
   readonly faults: FaultPlan<DiskFault>;
+  /** Bits that rotted so far. */
+  flips = 0;
   readonly #node: string;
   readonly #laws: Laws;
   #names = new Map<string, Inode>();
@@ -111,7 +113,10 @@ export class DiskModel {
       size: () => file.current.size,
       read: (offset, length) =>
         call("read", `${name} ${offset} ${length}`, () => {
-          if (this.#draw("read") === "bit-flip") file.flipOneBit(this.#dice("bit"), offset, length);
+          if (this.#draw("read") === "bit-flip") {
+            file.flipOneBit(this.#dice("bit"), offset, length);
+            this.flips++;
+          }
           return file.current.read(offset, length);
         }),
       write: (offset, bytes) => {
