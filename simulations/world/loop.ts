@@ -116,7 +116,8 @@ export class Loop {
     const endUs = options.forMs === undefined ? undefined : this.#nowUs + Math.ceil(options.forMs * 1000);
     const probe = startProbe();
     // Kept: while the world moves, nobody gets the real ones.
-    const { setImmediate: later, clearImmediate: never } = globalThis;
+    const later = setImmediate;
+    const never = clearImmediate;
     let entered: (() => void) | undefined;
     const leave = (): void => {
       const left = entered;
