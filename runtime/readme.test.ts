@@ -1,4 +1,4 @@
-/** The README's lines and a guide's run as they stand there; the README's again on what they left. */
+/** The lines of the README and of guides run as they stand there; the README's again on what they left. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { expect, test, vi } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const sources: Readonly<Record<string, string>> = {
   holdfast: "runtime/index.ts",
+  "holdfast/coordinator": "coordinator/index.ts",
   "holdfast/embedded": "runtime/adapters/embedded/index.ts",
   "holdfast/telemetry": "runtime/telemetry/index.ts",
 };
@@ -47,5 +48,17 @@ test("the example of the guide to traces prints the spans that it promises", asy
     expect(new Set(names)).toEqual(new Set(["send create PAY", "order create PAY", "commit", "effect charge"]));
   } finally {
     dir.mockRestore();
+  }
+});
+
+test("the example of the guide to leases runs in one process", async () => {
+  const log = vi.spyOn(console, "log").mockImplementation(() => {});
+  try {
+    await runExample("docs/guides/leases.md");
+    const lines = log.mock.calls.map((words) => words.join(" "));
+    expect(lines[0]).toMatch(/^settled under 1\.\d+, held$/);
+    expect(lines[1]).toBe("true true");
+  } finally {
+    log.mockRestore();
   }
 });

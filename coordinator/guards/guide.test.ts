@@ -33,7 +33,7 @@ const lease = (index: number) => ({ token: [1, index] as const, holder: `n${inde
 describeWithRedis("the guide's register", () => {
   test("settles once per tick, and only under the newest lease", async () => {
     const server = await startRedisServer();
-    const { settle } = (await load(0, server.url)) as { settle: (by: unknown, tickId: string) => Promise<unknown> };
+    const { settle } = (await load(1, server.url)) as { settle: (by: unknown, tickId: string) => Promise<unknown> };
     expect(await settle(lease(1), "settle/1")).toEqual({ before: 0, isNew: true });
     expect(await settle(lease(2), "settle/1")).toEqual({ before: 1, isNew: false });
     expect(await settle(lease(2), "settle/2")).toEqual({ before: 1, isNew: true });
@@ -43,7 +43,7 @@ describeWithRedis("the guide's register", () => {
 });
 
 test("the guide's transaction", async () => {
-  const { fences, book } = (await load(1)) as {
+  const { fences, book } = (await load(2)) as {
     fences: { createTable: string };
     book: (run: SqlRun, by: unknown) => Promise<void>;
   };
