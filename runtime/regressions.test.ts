@@ -291,3 +291,27 @@ test.each([
 ])("the bus request %s is refused and touches nothing", async (body) => {
   expect(readBody(body)).toBeUndefined();
 });
+
+const bad = () => Object.assign(new Error("boom"), { retryable: false });
+
+test.each([
+  { it: "throws at once", attempts: 5, boom: () => raise(bad()) },
+  { it: "throws at its last attempt", attempts: 1, boom: () => raise(new Error("boom")) },
+  { it: "rejects", attempts: 5, boom: async () => raise(bad()) },
+])("an action that $it sets its actor aside without another input", async ({ attempts, boom }) => {
+  const clock = new ManualClock();
+  const machine = setup({ types: { events: {} as { type: "GO" } }, actions: { boom } }).createMachine({
+    on: { GO: { actions: "boom" } },
+  });
+  const type = defineActor(machine, { effects: { boom: { retry: { attempts } } } });
+  const runtime = await createRuntime({ actors: { machine: type }, store: memory(), clock, logger: silent });
+  const actor = runtime.actor("machine", "1");
+  await actor.create();
+  await actor.send({ type: "GO" });
+  await clock.advance(1_000);
+  expect(runtime.parked()).toMatchObject([{ actor: "machine.1", reason: "action", message: "boom" }]);
+});
+
+function raise(error: Error): never {
+  throw error;
+}

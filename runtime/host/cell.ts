@@ -259,7 +259,8 @@ export class Cell {
     if (this.#looping) return;
     const isLaterDue =
       this.#later.length > 0 && (this.#laterIsDue || this.#later.length >= this.definition.limits.batch);
-    const some = this.#own.length > 0 || this.#callers.length > 0 || this.#recover || isLaterDue;
+    const some =
+      this.#own.length > 0 || this.#callers.length > 0 || this.#recover || isLaterDue || this.#toPark !== undefined;
     if (!some && !evenWithoutInput) return;
     this.#looping = true;
     void this.#loop();
@@ -393,7 +394,7 @@ export class Cell {
       send: (item) => this.#send(item),
       park: (reason, error) => {
         this.#toPark = { reason, error };
-        this.#kick(true);
+        this.#kick();
       },
     });
     return this.#effects;
