@@ -858,14 +858,10 @@ export class Cell {
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
     const revision = this.#revision;
     this.#unload();
-    await this.#env.parking.park({
-      actor: this.key,
-      reason,
-      message,
-      revision,
-      token,
-      ...(input && { input: describeInput(input) }),
-    });
+    await this.#env.parking.park(
+      { actor: this.key, reason, message, revision, token, ...(input && { input: describeInput(input) }) },
+      this.#ports(token).mayAct,
+    );
   }
 }
 

@@ -87,27 +87,31 @@ export class Parking {
     return [...this.#known.values()].map(({ record }) => record);
   }
 
-  /** Writes the record, repeating until it stands: the actor stays parked in memory meanwhile. */
-  async park(parked: Omit<ParkedRecord, "at">): Promise<void> {
+  /**
+   * Writes the record, repeating until it stands: the actor stays parked in memory meanwhile. Once the actor is not this
+   * node's to run any more (R3), what to think of it is its next owner's affair, and it is forgotten here.
+   */
+  async park(parked: Omit<ParkedRecord, "at">, mayAct: () => boolean): Promise<void> {
     const { store, clock, random, settings } = this.#env;
     const record: ParkedRecord = { ...parked, at: new Date(clock.now()).toISOString() };
     const value = JSON.stringify(record);
     const header = { commit: random.id(), hash: hashText(value) };
     const key = parkedKey(parked.actor);
     this.#known.set(parked.actor, { record, revision: 0 });
-    let waitMs = settings.settleFirstMs;
-    while (!this.#stopped) {
+    const isOurs = () => this.#known.get(parked.actor)?.record === record;
+    for (let waitMs = settings.settleFirstMs; mayAct(); waitMs = Math.min(waitMs * 2, settings.settleMaxMs)) {
       const outcome = await store.write({ key, value, header, expect: 0, token: parked.token });
       if (outcome.kind === "written") {
-        this.#known.set(parked.actor, { record, revision: outcome.revision });
+        // The watch may have told of it before, and of its removal.
+        if (isOurs()) this.#known.set(parked.actor, { record, revision: outcome.revision });
         return;
       }
       // Another owner has set it aside before us, or our own repetition: either way it is parked.
       if (outcome.kind === "conflict") return;
       if (outcome.kind === "refused" && (outcome.reason === "fenced" || outcome.reason === "closed")) return;
       await pause(clock, waitMs);
-      waitMs = Math.min(waitMs * 2, settings.settleMaxMs);
     }
+    if (isOurs()) this.#gone(key);
   }
 
   /** Removes the record. Answers false when there is none. */
