@@ -11,6 +11,8 @@ import type { ActorStore, StoreWrite, Token, WriteOutcome } from "../ports/store
 import { ManualClock } from "../testing/manual-clock.ts";
 import type { Outcome } from "./cell.ts";
 import { Host } from "./host.ts";
+import { Parking } from "./parking.ts";
+import { defaultSettings } from "./settings.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const random = new SystemRandom();
@@ -113,4 +115,32 @@ test("an owner that was deposed while it set an actor aside does not set its suc
   const outcome = await asked(successor, { kind: "event", event: { type: "PING" }, key: caller("ping") });
   assert.equal(outcome.kind, "reply");
   await Promise.all([deposed.stop(0), successor.stop(0)]);
+});
+
+test("a record that is removed while a starting node lists it is not known there", async () => {
+  const clock = new ManualClock();
+  const store = new MemoryStore().reopen();
+  const token = [store.raiseEpoch(), 1] as const;
+  const parking = (store: ActorStore) =>
+    new Parking({ store, clock, random, logger: silent, settings: defaultSettings, onChange: () => {} });
+  const running = parking(store);
+  await running.start();
+  await running.park({ actor: "m.x", reason: "threw", message: "old code", revision: 1, token }, () => true);
+  const starting = parking(
+    seenThrough(store, {
+      list: async (options) => {
+        const page = await store.list(options);
+        await running.resume("m.x", token);
+        await clock.advance(100);
+        return page;
+      },
+    }),
+  );
+  await starting.start();
+  assert.equal(running.get("m.x"), undefined);
+  assert.equal(starting.get("m.x"), undefined);
+  await running.park({ actor: "m.x", reason: "threw", message: "again", revision: 2, token }, () => true);
+  await clock.advance(100);
+  assert.equal(starting.get("m.x")?.message, "again");
+  for (const one of [running, starting]) one.stop();
 });

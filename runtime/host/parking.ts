@@ -49,6 +49,8 @@ type Known = { readonly record: ParkedRecord; readonly revision: Revision };
 export class Parking {
   readonly #env: ParkingEnv;
   readonly #known = new Map<string, Known>();
+  /** The latest revision seen of each record, so that what is older, listed or told late, changes nothing. */
+  readonly #latest = new Map<string, Revision>();
   #unwatch: (() => void) | undefined;
   #stopped = false;
 
@@ -59,7 +61,7 @@ export class Parking {
   async start(): Promise<void> {
     this.#unwatch = this.#env.store.watch(parkedPrefix, (change) => {
       if (change.kind === "put") this.#see(change.entry);
-      else this.#gone(change.key);
+      else if (this.#isLater(change.key, change.revision)) this.#gone(change.key);
     });
     let after: string | undefined;
     for (;;) {
@@ -136,6 +138,7 @@ export class Parking {
   }
 
   #see(entry: StoredEntry): void {
+    if (!this.#isLater(entry.key, entry.revision)) return;
     const actor = entry.key.slice(parkedPrefix.length);
     const record = readParked(entry.value) ?? {
       actor,
@@ -147,6 +150,12 @@ export class Parking {
     };
     this.#known.set(actor, { record, revision: entry.revision });
     this.#env.onChange(actor, `${record.reason}: ${record.message}`);
+  }
+
+  #isLater(key: string, revision: Revision): boolean {
+    if ((this.#latest.get(key) ?? 0) >= revision) return false;
+    this.#latest.set(key, revision);
+    return true;
   }
 
   #gone(key: string): void {
