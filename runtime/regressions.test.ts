@@ -7,6 +7,8 @@ import { tokenOf } from "./host/commit.ts";
 import { readBody } from "./host/wire.ts";
 import { address, type Cause, createRuntime, defineActor, type Logger, memory } from "./index.ts";
 import { defaultLimits } from "./limits.ts";
+import type { ActorStore } from "./ports/store.ts";
+import type { StoreProvider } from "./ports/store-provider.ts";
 import { load, type Step, step } from "./step.ts";
 import { ManualClock } from "./testing/index.ts";
 import { Window } from "./window.ts";
@@ -315,3 +317,74 @@ test.each([
 function raise(error: Error): never {
   throw error;
 }
+
+test("a store that takes less than it promised: who asks for too much is refused, the actor's own is set aside", async () => {
+  const clock = new ManualClock();
+  let mostBytes = Number.POSITIVE_INFINITY;
+  const contents = memory();
+  const store: StoreProvider = {
+    ...contents,
+    async open() {
+      const open = await contents.open();
+      const write: ActorStore["write"] = async (write) =>
+        write.value.length > mostBytes
+          ? { kind: "refused", reason: "tooLarge", detail: `${write.value.length} bytes` }
+          : open.store.write(write);
+      const narrow = new Proxy(open.store, {
+        get(target, name) {
+          const found = name === "write" ? write : Reflect.get(target, name);
+          return typeof found === "function" ? found.bind(target) : found;
+        },
+      });
+      return { ...open, store: narrow };
+    },
+  };
+  let finish = (_output: string) => {};
+  type Events = { type: "GROW"; text: string } | { type: "PING" } | { type: "GO" };
+  const machine = setup({
+    types: { context: {} as { text: string; pings: number }, events: {} as Events },
+    actors: { work: fromPromise(() => new Promise<string>((resolve) => (finish = resolve))) },
+  }).createMachine({
+    context: { text: "", pings: 0 },
+    initial: "a",
+    on: {
+      GROW: { actions: assign({ text: ({ event }) => event.text }) },
+      PING: { actions: assign({ pings: ({ context }) => context.pings + 1 }) },
+    },
+    states: {
+      a: { on: { GO: "b" } },
+      b: { invoke: { src: "work", onDone: { target: "c", actions: assign({ text: ({ event }) => event.output }) } } },
+      c: {},
+    },
+  });
+  const runtime = await createRuntime({ actors: { m: machine }, store, clock, logger: silent });
+  const actor = runtime.actor("m", "1");
+  await actor.create();
+  mostBytes = 5_000;
+  const texts = ["x".repeat(10_000), "", "x".repeat(6_000)];
+  const sent = Promise.allSettled([
+    actor.send({ type: "PING" }),
+    ...texts.map((text) => actor.send({ type: "GROW", text })),
+    actor.send({ type: "PING" }),
+  ]);
+  await clock.advance(100);
+  expect((await sent).map((one) => (one.status === "rejected" ? one.reason.code : one.value.changed))).toEqual([
+    true,
+    "TooLarge",
+    true,
+    "TooLarge",
+    true,
+  ]);
+  await actor.send({ type: "GO" });
+  await clock.advance(100);
+  finish("y".repeat(10_000));
+  await clock.advance(100);
+  expect(runtime.parked()).toMatchObject([{ actor: "m.1", message: expect.stringMatching(/would have \d+ bytes/) }]);
+  mostBytes = Number.POSITIVE_INFINITY;
+  await actor.resume();
+  await clock.advance(100);
+  finish("z".repeat(10_000));
+  await clock.advance(100);
+  expect((await actor.state())?.value).toBe("c");
+  expect((await actor.state())?.context.pings).toBe(2);
+});

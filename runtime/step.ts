@@ -93,6 +93,8 @@ export type StepContext = {
   readonly born: string;
   /** W3C traceparent of what led to this step; kept in the document. */
   readonly trace?: string | undefined;
+  /** The largest document that the store will take, where it has shown less room than the definition's limit. */
+  readonly documentBytes?: number | undefined;
 };
 
 // ---- what comes out ----
@@ -779,12 +781,13 @@ class Run {
       (head.status !== "deleted" || head.output === undefined ? "" : `,"output":${JSON.stringify(head.output)}`) +
       (head.trace === undefined ? "}" : `,"origin":"${head.origin}","trace":"${head.trace}"}`);
     // A UTF-16 unit has at most 3 bytes: only texts near the bound are measured exactly.
-    if (text.length * 3 > limits.documentBytes) {
+    const mostBytes = Math.min(limits.documentBytes, context.documentBytes ?? Number.POSITIVE_INFINITY);
+    if (text.length * 3 > mostBytes) {
       const bytes = new TextEncoder().encode(text).length;
-      if (bytes > limits.documentBytes) {
+      if (bytes > mostBytes) {
         throw errorOf(
           "TooLarge",
-          `the document of ${nameOf(actor)} would have ${bytes} bytes; at most ${limits.documentBytes} are allowed`,
+          `the document of ${nameOf(actor)} would have ${bytes} bytes; at most ${mostBytes} are allowed`,
         );
       }
     }

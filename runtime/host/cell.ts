@@ -101,6 +101,8 @@ export class Cell {
   #laterIsDue = false;
   #actor: Actor | undefined;
   #revision: Revision = 0;
+  /** One byte less than the store refused, although it had promised more: the bound of the next steps. */
+  #documentBytes: number | undefined;
   /** The token under which the actor was loaded. */
   #token: Token | undefined;
   #looping = false;
@@ -202,6 +204,7 @@ export class Cell {
   parkingChanged(why: string | undefined): void {
     if (why === this.#parkedWhy) return;
     this.#parkedWhy = why;
+    this.#documentBytes = undefined;
     this.#unload();
     if (why === undefined) this.recover();
     else this.#kick();
@@ -348,6 +351,8 @@ export class Cell {
       : result.text === undefined
         ? await this.#unchanged(result, taken, token)
         : await this.#commit(result.actor, result.text, token, id, spans);
+    if (ended.kind === "refused" && ended.reason === "tooLarge")
+      this.#documentBytes = new TextEncoder().encode(result.text).length - 1;
     spans?.end(result.replies, ended);
     if (this.#closed) {
       this.#answer(taken, { kind: "unknown" });
@@ -408,7 +413,8 @@ export class Cell {
     try {
       const inputs = live.map(({ input }) => input);
       const trace = spans?.context;
-      return step(actor, inputs, { nowMs: this.#env.clock.now(), token, commit: id, born: id, trace });
+      const nowMs = this.#env.clock.now();
+      return step(actor, inputs, { nowMs, token, commit: id, born: id, trace, documentBytes: this.#documentBytes });
     } catch (error) {
       spans?.fail(error);
       this.#answer(live, { kind: "unknown" });
@@ -451,6 +457,7 @@ export class Cell {
     const sentAbove = this.#env.highestConfirmed(this.key);
     const result = await commit(ports, { key: this.key, value: text, header, expect: this.#revision, token });
     if (result.kind !== "written") return result;
+    this.#documentBytes = undefined;
     if (!this.#env.confirmed(this.key, sentAbove, result.revision)) return { kind: "abandoned" };
     actor.base = text;
     this.#revision = result.revision;
@@ -537,9 +544,13 @@ export class Cell {
       if (result.reason === "fenced") this.#env.fenced(result.detail);
       return false;
     }
-    const code = result.reason === "full" ? "StoreFull" : "TooLarge";
     this.#env.logger.error(`a commit was refused: ${result.detail}`, { actor: this.key });
-    this.#answer(taken, failed(code, `${this.key}: ${result.detail}`));
+    if (result.reason === "tooLarge") {
+      // The same again under the bound that the store has shown: the step finds whose input is too large.
+      this.#putBack(taken);
+      return true;
+    }
+    this.#answer(taken, failed("StoreFull", `${this.key}: ${result.detail}`));
     const own = taken.filter((waiting) => !isCallers(waiting));
     if (own.length === 0) return this.#more();
     // The actor's own inputs stay until there is room.

@@ -120,6 +120,7 @@ export class JetStreamStore implements ActorStore {
       options.inboxPrefix,
       prepared.every(({ info }) => info.config.num_replicas > 1),
       prepared.every(({ info }) => info.config.storage === "file"),
+      Math.min(...prepared.map(({ info }) => mostBytes(info.config.max_msg_size))),
     );
     if (asked.replicas > 1 && !isReader) await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
     return store;
@@ -133,6 +134,7 @@ export class JetStreamStore implements ActorStore {
     inboxPrefix: string | undefined,
     isReplicated: boolean,
     isOnDisk: boolean,
+    maxMessageBytes: number,
   ) {
     this.#api = api;
     this.#ports = ports;
@@ -159,7 +161,7 @@ export class JetStreamStore implements ActorStore {
       name: `the NATS bucket ${settings.bucket}`,
       identity: this.#shards.map(({ stream, created }) => `${stream} ${created}`).join(", "),
       durability: settings.synced ? "power-loss" : isReplicated ? "replicated" : isOnDisk ? "process-crash" : "none",
-      maxValueBytes: Math.min(largestValueBytes, maxPayload) - overheadBytes,
+      maxValueBytes: Math.min(largestValueBytes, maxPayload, maxMessageBytes) - overheadBytes,
       historyDepth: settings.history,
     };
     void this.#followConnection(connection);
@@ -347,4 +349,9 @@ const encoder = new TextEncoder();
 
 function byteLength(text: string): number {
   return encoder.encode(text).length;
+}
+
+/** Of a limit as the server gives it: -1 or nothing means none. */
+function mostBytes(limit: number | undefined): number {
+  return limit !== undefined && limit > 0 ? limit : Number.POSITIVE_INFINITY;
 }

@@ -139,6 +139,16 @@ describeWithNats("a bucket", () => {
     expect(lines.join("\n")).toMatch(/it keeps 3 revisions, asked are 10/);
   });
 
+  test("with a smaller size of messages: documents are bounded by it, and one that holds nothing is refused", async () => {
+    const bucket = await changed({ max_msg_size: 65_536 });
+    const { lines, logger } = recorded();
+    const store = await openStore({ bucket }, logger);
+    expect(store.info.maxValueBytes).toBe(65_536 - 2_048);
+    expect(lines.join("\n")).toMatch(/max_msg_size is 65536: larger documents are refused/);
+    await store.close();
+    await expect(openStore({ bucket: await changed({ max_msg_size: 1_000 }) })).rejects.toThrow(/max_msg_size is 1000/);
+  });
+
   test("a journal keeps what the bucket forgets, and history reads across both", async () => {
     const bucket = `s${++buckets}`;
     const store = await openStore({ bucket, history: 2, journal: true });

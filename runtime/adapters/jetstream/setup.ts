@@ -15,6 +15,8 @@ export const layout = {
   shard: "holdfast-shard",
 } as const;
 
+/** For entries of the index, leases, and records of what is parked. */
+const smallestMessageBytes = 16 * 1024;
 const oldestServer = [2, 10] as const;
 
 export type ServerFacts = { readonly version: string; readonly apiLevel: number };
@@ -177,6 +179,13 @@ export function compare(
     errors.push(`allow_rollup_hdrs is off: nothing could be purged; \`${edit} --allow-rollup\``);
   if (found.storage !== "file") warnings.push(`storage is ${found.storage}: nothing survives the server's process`);
   if ((found.max_msgs ?? -1) > 0) warnings.push(`max_msgs is ${found.max_msgs}: at that number writes are refused`);
+  const messageBytes = found.max_msg_size ?? -1;
+  if (messageBytes > 0 && messageBytes < smallestMessageBytes)
+    errors.push(
+      `max_msg_size is ${messageBytes}: not even the runtime's own entries fit; \`${edit} --max-msg-size=-1\``,
+    );
+  else if (messageBytes > 0)
+    warnings.push(`max_msg_size is ${messageBytes}: larger documents are refused; \`${edit} --max-msg-size=-1\``);
   if ((found.max_bytes ?? -1) > 0) warnings.push(`max_bytes is ${found.max_bytes}: at that size writes are refused`);
   if (found.num_replicas < wanted.num_replicas) {
     errors.push(
