@@ -388,3 +388,34 @@ test("a store that takes less than it promised: who asks for too much is refused
   expect((await actor.state())?.value).toBe("c");
   expect((await actor.state())?.context.pings).toBe(2);
 });
+
+test("a message to an actor whose type this node does not know waits for one that does; to nobody, it is a dead letter", async () => {
+  const clock = new ManualClock();
+  const store = memory();
+  const author = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
+    context: { n: 0 },
+    on: { INC: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
+  });
+  const order = setup({ types: { events: {} as { type: "GO" } } }).createMachine({
+    on: { GO: { actions: ["here", "nowhere"].map((id) => sendTo(address("author", id), { type: "INC" })) } },
+  });
+  const warnings: string[] = [];
+  const logger: Logger = { ...silent, warn: (text) => void warnings.push(text) };
+  const newer = { actors: { order, author }, store, clock, logger: silent };
+  const first = await createRuntime(newer);
+  await first.actor("author", "here").create();
+  await first.actor("order", "1").create();
+  await first.stop({ drainMs: 0 });
+  const older = await createRuntime({ actors: { order }, store, clock, logger });
+  for (let n = 0; n < 2; n++) await older.actor("order", "1").send({ type: "GO" });
+  await clock.advance(60_000);
+  expect((await older.actor("order", "1").document())?.outbox.length).toBe(2);
+  expect(older.info().counts.deadLetters).toBe(2);
+  expect(warnings.filter((text) => text.includes("actors of type author wait"))).toHaveLength(1);
+  await older.stop({ drainMs: 0 });
+  const last = await createRuntime(newer);
+  await clock.advance(60_000);
+  expect((await last.actor("author", "here").state())?.context.n).toBe(2);
+  expect((await last.actor("order", "1").document())?.outbox).toEqual([]);
+  await last.stop({ drainMs: 0 });
+});

@@ -91,6 +91,8 @@ export class Host {
     evictedKeys: 0,
   };
   readonly #stops: (() => void)[] = [];
+  /** Types of existing actors that this node owns and cannot run; each was complained of. */
+  readonly #unknownTypes = new Set<string>();
   readonly #recoveryGate: Gate;
   #wake: Cancel | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
@@ -564,10 +566,7 @@ export class Host {
   async #message(body: MessageBody, trace: string | undefined): Promise<MessageAnswer> {
     if (this.#state !== "running") return { kind: "later" };
     const cell = this.#cell(body.actor);
-    if (cell === undefined) {
-      const reason = `no actor type takes ${body.actor}`;
-      return { kind: "message", upTo: 0, dead: body.items.map(({ n }) => ({ n, reason })) };
-    }
+    if (cell === undefined) return this.#messageOfUnknownType(body);
     if (body.settlement !== undefined) cell.later({ kind: "settled", settlement: body.settlement });
     const codec = Tree.codec({});
     const items = body.items.map(({ n, event }) => ({ n, event: codec.decodeValue(event) as Event }));
@@ -577,6 +576,30 @@ export class Host {
     if (outcome.kind !== "reply") return { kind: "later" };
     const { reply } = outcome;
     return reply.kind === "message" || reply.kind === "renumber" || reply.kind === "life" ? reply : { kind: "later" };
+  }
+
+  /** In a rolling deploy the type may be known to other nodes: only what does not exist makes a dead letter. */
+  async #messageOfUnknownType(body: MessageBody): Promise<MessageAnswer> {
+    const { store, logger } = this.#ports;
+    const name = parseActorKey(body.actor);
+    let exists: boolean;
+    try {
+      exists = name !== undefined && (await store.read(body.actor)) !== undefined;
+    } catch {
+      return { kind: "later" };
+    }
+    if (name === undefined || !exists) {
+      const reason = `${body.actor} does not exist, and this node has no actor type for it`;
+      return { kind: "message", upTo: 0, dead: body.items.map(({ n }) => ({ n, reason })) };
+    }
+    if (!this.#unknownTypes.has(name.type)) {
+      this.#unknownTypes.add(name.type);
+      logger.warn(
+        `messages to actors of type ${name.type} wait in their senders: this node owns some of these actors and has no such type; run the version that has it`,
+        { actor: body.actor },
+      );
+    }
+    return { kind: "later" };
   }
 
   // ---- settling marks ----
