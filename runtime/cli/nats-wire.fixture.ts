@@ -83,9 +83,14 @@ export class NatsWire {
     return this.#publish(`$KV.${bucket}.${key}`, "", { "KV-Operation": "PURGE", "Nats-Rollup": "sub" });
   }
 
-  /** `nats kv edit <bucket>`: a configuration of its own, with history and replicas 1 unless they are given. */
+  /**
+   * `nats kv edit <bucket>`: a configuration of its own, with history and replicas 1 unless they are given. Times to
+   * live stay where they are: the server refuses to take them away again.
+   */
   async edit(bucket: string, history = 1, replicas = 1): Promise<void> {
-    const info = (await this.#bucket(bucket)) as { readonly config?: { readonly storage?: string } };
+    const info = (await this.#bucket(bucket)) as {
+      readonly config?: { readonly storage?: string; readonly allow_msg_ttl?: boolean };
+    };
     await this.#ask(`STREAM.UPDATE.KV_${bucket}`, {
       name: `KV_${bucket}`,
       subjects: [`$KV.${bucket}.>`],
@@ -106,6 +111,7 @@ export class NatsWire {
       compression: "none",
       allow_direct: true,
       mirror_direct: false,
+      ...(info.config?.allow_msg_ttl === true && { allow_msg_ttl: true }),
     });
   }
 

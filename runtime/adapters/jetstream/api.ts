@@ -44,6 +44,7 @@ export type StreamConfig = {
   readonly allow_rollup_hdrs?: boolean;
   readonly deny_delete?: boolean;
   readonly allow_atomic?: boolean;
+  readonly allow_msg_ttl?: boolean;
   readonly sealed?: boolean;
   readonly mirror?: unknown;
   readonly sources?: readonly { readonly name: string }[];
@@ -132,6 +133,11 @@ export class Api {
   /** The first message of the subject at or after the sequence. */
   async nextOf(stream: string, subject: string, seq: number): Promise<StoredMessage | undefined> {
     return this.#message(stream, { seq, next_by_subj: subject });
+  }
+
+  /** Removes what the subject has up to this sequence, and nothing that came later. */
+  async forget(stream: string, subject: string, upTo: number): Promise<void> {
+    await this.ask(`STREAM.PURGE.${stream}`, { filter: subject, seq: upTo + 1 });
   }
 
   /** Rejects with ServerFailed, JetStreamOff. `attempts`: of what may be asked again, within the same time. */

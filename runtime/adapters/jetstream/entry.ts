@@ -11,6 +11,7 @@ export const headerNames = {
   expect: "Nats-Expected-Last-Subject-Sequence",
   operation: "KV-Operation",
   rollup: "Nats-Rollup",
+  ttl: "Nats-TTL",
 } as const;
 
 export function subjectOf(bucket: string, key: string): string {

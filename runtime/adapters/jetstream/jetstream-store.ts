@@ -50,6 +50,8 @@ const checkEveryMs = 10_000;
 /** How long the keys of a listing are kept for its next page. */
 const listingKeptMs = 30_000;
 const keptListings = 4;
+/** How long a removal from the index can be seen by a watch that was interrupted. Who misses it looks once in vain. */
+const markerMs = 60_000;
 
 type Listing = { readonly keys: readonly string[]; readonly atMs: number };
 
@@ -65,6 +67,8 @@ export class JetStreamStore implements ActorStore {
   readonly #lossListeners: Set<(loss: StoreLoss) => void>;
   #loss: StoreLoss | undefined;
   #looking: Cancel | undefined;
+  #sweeping: Cancel | undefined;
+  #hasWarned = false;
   #closed = false;
   #purges = 0;
   readonly #life: string;
@@ -114,6 +118,8 @@ export class JetStreamStore implements ActorStore {
                 batches,
                 id: () => ports.random.id(),
               },
+              isFleeting: (key) => !isReader && key.startsWith("_pending."),
+              markerMs,
               onLost: (reason, detail) => listeners({ reason, detail }),
             }),
         ),
@@ -122,6 +128,7 @@ export class JetStreamStore implements ActorStore {
       prepared.every(({ info }) => info.config.storage === "file"),
       Math.min(...prepared.map(({ info }) => mostBytes(info.config.max_msg_size))),
     );
+    if (!isReader) store.#sweep();
     if (asked.replicas > 1 && !isReader) await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
     return store;
   }
@@ -241,6 +248,7 @@ export class JetStreamStore implements ActorStore {
     if (this.#closed) return;
     this.#closed = true;
     this.#looking?.();
+    this.#sweeping?.();
     for (const follower of this.#followers) follower.stop();
     await Promise.all(this.#shards.map((shard) => shard.close()));
   }
@@ -290,6 +298,31 @@ export class JetStreamStore implements ActorStore {
         });
       },
       { background: true },
+    );
+  }
+
+  /** What an older server, or a bucket without times to live, keeps of the index. */
+  #sweep(): void {
+    this.#sweeping = this.#ports.clock.after(
+      markerMs,
+      () => {
+        void Promise.all(this.#shards.map((shard) => shard.sweep()))
+          .catch((error: unknown) => this.#cannotSweep(error))
+          .finally(() => {
+            if (!this.#closed) this.#sweep();
+          });
+      },
+      { background: true },
+    );
+  }
+
+  #cannotSweep(error: unknown): void {
+    if (this.#hasWarned || this.#closed) return;
+    this.#hasWarned = true;
+    const [{ bucket, stream }] = this.#shards as readonly [Shard];
+    this.#ports.logger.warn(
+      `the bucket ${bucket}: what removed entries of the index leave could not be taken away: permit ${this.#api.prefix}.STREAM.PURGE.${stream}, or use nats-server 2.11 or newer`,
+      { error },
     );
   }
 

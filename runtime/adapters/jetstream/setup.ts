@@ -128,6 +128,7 @@ export function configOf(
     allow_direct: true,
     allow_rollup_hdrs: true,
     deny_delete: true,
+    ...(facts.apiLevel >= 1 && { allow_msg_ttl: true }),
     ...(settings.synced && facts.apiLevel >= 2 && { allow_atomic: true }),
     metadata: {
       [layout.version]: layoutVersion,
@@ -199,6 +200,10 @@ export function compare(
       `it keeps ${found.max_msgs_per_subject} revisions, asked are ${wanted.max_msgs_per_subject}: \`${edit} --max-msgs-per-subject=${wanted.max_msgs_per_subject}\``,
     );
   }
+  if (wanted.allow_msg_ttl === true && found.allow_msg_ttl !== true)
+    warnings.push(
+      `allow_msg_ttl is off, so what removed entries of the index leave is taken away one by one: \`${edit} --allow-msg-ttl\``,
+    );
   if (wanted.allow_atomic === true && found.allow_atomic !== true)
     warnings.push(`allow_atomic is off, so commits do not share a batch: \`${edit} --allow-batch\``);
   return { errors, warnings };

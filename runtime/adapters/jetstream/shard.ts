@@ -14,6 +14,10 @@ export type ShardOptions = {
   readonly prepared: Prepared;
   readonly journal: string | undefined;
   readonly writer: Omit<WriterOptions, "onBehind" | "onNobody">;
+  /** Keys that come and go, so that what their purges leave is taken away. */
+  readonly isFleeting: (key: string) => boolean;
+  /** How long that is kept for those who watch; whole seconds. */
+  readonly markerMs: number;
   /** The stream is not the one that was opened, or has lost writes that it had confirmed. Told once. */
   readonly onLost: (reason: LostReason, detail: string) => void;
 };
@@ -24,6 +28,7 @@ const impossible = 2 ** 52;
 /** Most revisions that one question for a key's history gives. */
 const longestHistory = 10_000;
 const readsAtATime = 64;
+const sweepsAtATime = 8;
 
 export class Shard {
   readonly bucket: string;
@@ -37,6 +42,13 @@ export class Shard {
   #floor: Revision;
   #highestConfirmed: Revision = 0;
   #lost: string | undefined;
+  readonly #isFleeting: ShardOptions["isFleeting"];
+  readonly #markerMs: number;
+  /** Whether the server takes away what is given a time to live. */
+  readonly #markersExpire: boolean;
+  /** What purges of fleeting keys left for ever, by subject: met since the last sweep, and before it. */
+  #markers = new Map<string, Revision>();
+  #oldMarkers = new Map<string, Revision>();
   #checking: Promise<void> | undefined;
 
   constructor(options: ShardOptions) {
@@ -48,6 +60,9 @@ export class Shard {
     this.#journal = options.journal;
     this.#onLost = options.onLost;
     this.#floor = prepared.info.state.last_seq;
+    this.#isFleeting = options.isFleeting;
+    this.#markerMs = options.markerMs;
+    this.#markersExpire = prepared.info.config.allow_msg_ttl === true;
     this.#writer = new Writer({
       ...options.writer,
       onBehind: async (_subject, _last, expected) => {
@@ -99,10 +114,13 @@ export class Shard {
     return marker === undefined ? outcome : this.#publish({ ...publish, expect: marker });
   }
 
+  /** A marker is left of the key, which shows the purge to those who watch. */
   async purge(key: string, expect: Revision, token: Token, commit: string): Promise<WriteOutcome> {
     if (expect === 0) return { kind: "conflict" };
-    return this.#publish({
-      subject: subjectOf(this.bucket, key),
+    const subject = subjectOf(this.bucket, key);
+    const expires = this.#markersExpire && this.#isFleeting(key);
+    const outcome = await this.#publish({
+      subject,
       data: new Uint8Array(0),
       expect,
       headers: [
@@ -111,14 +129,43 @@ export class Shard {
         [headerNames.commit, commit],
         [headerNames.hash, hashText("")],
         [headerNames.token, `${token[0]}.${token[1]}`],
+        ...(expires ? ([[headerNames.ttl, String(this.#markerMs / 1_000)]] as const) : []),
       ],
     });
+    if (!expires && outcome.kind === "written" && this.#isFleeting(key)) this.#markers.set(subject, outcome.revision);
+    return outcome;
+  }
+
+  /**
+   * Takes away the markers of fleeting keys that were met before the last sweep, where the server does not do so by
+   * itself. A key that was written again keeps what it has. Rejects when that fails; the next sweep goes on.
+   */
+  async sweep(): Promise<void> {
+    if (this.#lost !== undefined) return;
+    const due = [...this.#oldMarkers];
+    for (const [subject, revision] of this.#markers) this.#oldMarkers.set(subject, revision);
+    this.#markers = new Map();
+    let next = 0;
+    const sweeper = async () => {
+      for (let one = due[next++]; one !== undefined; one = due[next++]) {
+        const [subject, revision] = one;
+        await this.#api.forget(this.stream, subject, revision);
+        if (this.#oldMarkers.get(subject) === revision) this.#oldMarkers.delete(subject);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(sweepsAtATime, due.length) }, sweeper));
   }
 
   async read(key: string): Promise<StoredEntry | undefined> {
     if (this.#lost !== undefined) throw new Error(this.#lost);
     const message = await this.#api.lastOf(this.stream, subjectOf(this.bucket, key));
-    return message && entryOf(rawOf(this.bucket, message));
+    if (message === undefined) return undefined;
+    const raw = rawOf(this.bucket, message);
+    const entry = entryOf(raw);
+    // Left by a process that has ended, or before the bucket was given times to live.
+    if (entry === undefined && this.#isFleeting(key) && raw.header(headerNames.ttl) === undefined)
+      this.#markers.set(message.subject, message.seq);
+    return entry;
   }
 
   /** Each key read from the leader, many at a time; what vanished meanwhile is left out. */

@@ -99,6 +99,10 @@ export class ServerModel {
     return this.#streams.get(name)?.model;
   }
 
+  get streams(): readonly StreamModel[] {
+    return [...this.#streams.values()].map(({ model }) => model);
+  }
+
   // ---- connections ----
 
   subscribe(client: Client, id: number, pattern: string): void {
