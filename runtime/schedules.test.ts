@@ -99,6 +99,28 @@ test("after a restart a job goes on with the slot that comes next, and what was 
   assert.equal(dealtWith, ((state?.next ?? 0) - (state?.first ?? 0)) / 100);
 });
 
+test("work that a restart interrupted is done again, also when its job is scheduled after others", async () => {
+  const first = await opened();
+  const stuck = collecting(() => new Promise<void>(() => undefined));
+  await first.schedule("early", { every: 3_600_000 }, () => undefined);
+  await first.schedule("settle", { every: 100 }, stuck.handler);
+  await stuck.some(1);
+  await first.stop({ drainMs: 0 });
+  const second = await opened();
+  await second.schedule("early", { every: 3_600_000 }, () => undefined);
+  // What waits for its job is in nobody's way: this one is acknowledged behind it.
+  const late = collecting();
+  const job = jobActor(second, "settle");
+  await job.send({ type: "PAUSE" } as never);
+  assert.equal(((await job.state()) as unknown as { context: { log: unknown[] } }).context.log.length, 0);
+  await second.schedule("settle", { every: 100 }, late.handler);
+  await late.some(1);
+  assert.equal(late.ticks[0]?.tickId, stuck.ticks[0]?.tickId);
+  assert.ok((late.ticks[0]?.token[0] ?? 0) > (stuck.ticks[0]?.token[0] ?? 0), "under a later token");
+  type Told = { counts: { done: number; failed: number } };
+  await until(second, "settle", ({ counts }: Told) => counts.done === 1 && counts.failed === 0);
+});
+
 test("a handler that throws, and one that never ends, are told of in the log, and the next slot comes", async () => {
   const runtime = await opened();
   await runtime.schedule("throws", { every: 100 }, () => {

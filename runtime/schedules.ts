@@ -120,6 +120,8 @@ export class Schedules {
   readonly #slots = new Map<string, Slots>();
   /** Work that runs here, by tickId: how to ask it to end. */
   readonly #running = new Map<string, AbortController>();
+  /** Work that waits for its job to be scheduled here, by job. */
+  readonly #waiting = new Map<string, Set<(named: Named) => void>>();
   /** Records on their way into execution logs. */
   readonly #appending = new Set<Promise<void>>();
   #ticker: Ticker | undefined;
@@ -141,7 +143,9 @@ export class Schedules {
     const schedule = scheduleOf(name, options ?? {}, this.#readCron);
     const executionLog = options?.executionLog;
     const ticker = this.#startTicker();
-    this.#jobs.set(name, { handler, schedule, executionLog });
+    const named: Named = { handler, schedule, executionLog };
+    this.#jobs.set(name, named);
+    for (const begin of this.#waiting.get(name) ?? []) begin(named);
     await ticker.add({ name, key, schedule, slots: this.#slotsOf(schedule) });
     return new JobHandle(name, this.#ports.actor(jobType, name), this.#ports.clock);
   }
@@ -191,9 +195,9 @@ export class Schedules {
     const owner = this.#ports.owner();
     const { tickId, slot } = input.run;
     const { token, attempt, trace } = effectOf({ system });
+    const named = this.#jobs.get(input.job) ?? (await this.#scheduled(input, signal));
     const startedMs = clock.now();
-    const named = this.#jobs.get(input.job);
-    const { isAborted, ...outcome } = await this.#perform(input, signal, {
+    const { isAborted, ...outcome } = await this.#perform(named?.handler, input, signal, {
       tickId,
       slot,
       token,
@@ -248,13 +252,50 @@ export class Schedules {
     this.#appending.add(appending);
   }
 
+  /**
+   * Work that was interrupted is found with the first job that is scheduled, when others are not yet: it waits for its own.
+   * Undefined: in vain, or it is not to begin any more.
+   */
+  #scheduled({ job, run: { tickId } }: WorkInput, lost: AbortSignal): Promise<Named | undefined> {
+    const { clock, logger } = this.#ports;
+    return new Promise((resolve) => {
+      const controller = new AbortController();
+      const waiting = this.#waiting.get(job) ?? new Set();
+      const end = (named?: Named) => {
+        cancelWarning();
+        cancelWait();
+        lost.removeEventListener("abort", giveUp);
+        waiting.delete(end);
+        if (waiting.size === 0 && this.#waiting.get(job) === waiting) this.#waiting.delete(job);
+        if (this.#running.get(tickId) === controller) this.#running.delete(tickId);
+        resolve(named);
+      };
+      const giveUp = () => end();
+      const cancelWarning = clock.after(longWaitMs, () =>
+        logger.warn(
+          `${tickId} waits for ${job} to be scheduled on this node; after ${longestWaitMs} ms it has failed`,
+          {
+            actor: actorKey(jobType, job),
+          },
+        ),
+      );
+      const cancelWait = clock.after(longestWaitMs, giveUp);
+      lost.addEventListener("abort", giveUp);
+      controller.signal.addEventListener("abort", giveUp);
+      this.#running.set(tickId, controller);
+      waiting.add(end);
+      this.#waiting.set(job, waiting);
+      if (lost.aborted) giveUp();
+    });
+  }
+
   /** The handler, until it ends or its time is over. Never rejects. */
   async #perform(
+    handler: JobHandler | undefined,
     { job, timeoutMs }: WorkInput,
     lost: AbortSignal,
     tick: Omit<TickInfo, "signal">,
   ): Promise<Pick<RunResult, "outcome" | "error"> & { readonly isAborted: boolean }> {
-    const handler = this.#jobs.get(job)?.handler;
     if (handler === undefined) {
       const error = `this node has no handler for ${job}: it is not scheduled here`;
       return { outcome: "failed", error, isAborted: false };
@@ -292,6 +333,10 @@ export class Schedules {
     }
   }
 }
+
+/** How long work waits for its handler before that is worth a warning, and before it has failed. */
+const longWaitMs = 2_000;
+const longestWaitMs = 60_000;
 
 /** Of what a handler threw, in characters: it stands in the log of the document. */
 const longestError = 300;
