@@ -26,6 +26,8 @@ export type Failure = {
   readonly plan: Plan;
   /** The same failure, as small as it was got. */
   readonly shrunk: Shrunk;
+  /** Whether the same plan gave the same run again. If not, it was not shrunk: that would only lead astray. */
+  readonly isRepeatable: boolean;
 };
 
 export type Explored = {
@@ -64,9 +66,13 @@ export async function explore(suite: Suite, options: ExploreOptions): Promise<Ex
     note(explored, seed, ran);
     const [violation] = ran.violations;
     if (violation !== undefined) {
-      const shrunk = await shrink(suite, plan, ran, violation.rule, options.shrinkRuns);
+      const again = await runOrExplain(suite, plan);
+      const isRepeatable = again.traceHash === ran.traceHash;
+      const shrunk = isRepeatable
+        ? await shrink(suite, plan, ran, violation.rule, options.shrinkRuns)
+        : { plan, ran, runs: 0 };
       const same = shrunk.ran.violations.find(({ rule }) => rule === violation.rule) ?? violation;
-      explored.failures.push({ suite: suite.name, violation: same, plan, shrunk });
+      explored.failures.push({ suite: suite.name, violation: same, plan, shrunk, isRepeatable });
     }
     explored.seconds = (nowMs() - startedMs) / 1_000;
     options.onProgress?.(explored);

@@ -5,7 +5,7 @@ import { tellFault } from "./fault.ts";
 import { inPlainWords } from "./rules.ts";
 import type { Step } from "./suite.ts";
 
-export function tellFailure({ suite, violation, plan, shrunk }: Failure, replay: string): string {
+export function tellFailure({ suite, violation, plan, shrunk, isRepeatable }: Failure, replay: string): string {
   const { faults, steps } = shrunk.plan;
   const others = shrunk.ran.violations.filter(
     ({ rule }, index, all) => rule !== violation.rule && all.findIndex((other) => other.rule === rule) === index,
@@ -16,7 +16,9 @@ export function tellFailure({ suite, violation, plan, shrunk }: Failure, replay:
     `  ${violation.detail.slice(0, 1_500)}`,
     ...others.map((other) => `also broken: ${other.rule}: ${inPlainWords(other)}`),
     "",
-    `shrunk in ${shrunk.runs} runs: ${plan.faults.length} faults -> ${faults.length}, ${plan.steps.length} steps -> ${steps.length}`,
+    isRepeatable
+      ? `shrunk in ${shrunk.runs} runs: ${plan.faults.length} faults -> ${faults.length}, ${plan.steps.length} steps -> ${steps.length}`
+      : "the same seed did not give the same run again: something outside the context keeps state, such as a variable of the module",
     ...faults.map((fault) => `  ${tellFault(fault)}`),
     ...steps.map((step) => `  ${tellStep(step)}`),
     "",

@@ -63,6 +63,16 @@ describe("a counter whose caller asks again without a key", () => {
   });
 });
 
+test("a machine that keeps state outside its context is told that its runs do not repeat, and nothing is shrunk", async () => {
+  let outside = 0;
+  const leaky = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
+    context: { n: 0 },
+    on: { INC: { actions: assign({ n: () => ++outside }) } },
+  });
+  const report = await reportOf({ actors: { counter: leaky }, workload: clicks(true), invariants: countsOnce });
+  assert.match(report, /the same seed did not give the same run again: something outside the context keeps state/);
+});
+
 describe("an effect that is not idempotent", () => {
   const order =
     (charge: (service: (request: unknown) => Promise<unknown>, key: string) => Promise<unknown>) =>
