@@ -262,7 +262,8 @@ async function journalFacts({ api, target }: NatsLink): Promise<JournalFacts | u
   const { max_age: maxAge = 0, max_bytes: maxBytes = -1 } = info.config;
   return {
     name,
-    sources: (info.sources ?? []).map((source) => ({ name: source.name, lag: source.lag })),
+    // The server names them in no order of its own.
+    sources: (info.sources ?? []).map(({ name, lag }) => ({ name, lag })).sort((a, b) => (a.name < b.name ? -1 : 1)),
     isLimited: maxAge > 0 || maxBytes > 0,
   };
 }

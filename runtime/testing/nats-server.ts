@@ -222,18 +222,31 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 /** A cluster answers requests for streams only when its servers have met and one of them leads. */
+type MetaCluster = {
+  readonly leader?: string;
+  readonly cluster_size?: number;
+  /** At the leader: the others, as it sees them. */
+  readonly replicas?: readonly { readonly current?: boolean; readonly offline?: boolean }[];
+};
+
+/** When all know the leader, and the leader has heard of all: before, it may refuse to place a stream on some. */
 async function clusterReady(servers: readonly NatsServer[]): Promise<boolean> {
   const deadline = performance.now() + 10_000;
-  for (const server of servers) {
-    for (;;) {
-      const seen = await fetch(`http://127.0.0.1:${server.monitorPort}/jsz`)
-        .then((response) => response.json() as Promise<{ meta_cluster?: { leader?: string; cluster_size?: number } }>)
-        .catch(() => undefined);
-      const { leader, cluster_size: size } = seen?.meta_cluster ?? {};
-      if (leader !== undefined && leader !== "" && size === servers.length) break;
-      if (performance.now() > deadline) return false;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+  for (;;) {
+    const seen = await Promise.all(servers.map(metaCluster));
+    const leader = seen.find((one, index) => one?.leader !== undefined && one.leader === servers[index]?.name);
+    const isKnown = seen.every((one) => one?.leader === leader?.leader && one?.cluster_size === servers.length);
+    const others = leader?.replicas ?? [];
+    const areHeard = others.length === servers.length - 1 && others.every((one) => one.current && one.offline !== true);
+    if (leader !== undefined && isKnown && areHeard) return true;
+    if (performance.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  return true;
+}
+
+function metaCluster({ monitorPort }: NatsServer): Promise<MetaCluster | undefined> {
+  return fetch(`http://127.0.0.1:${monitorPort}/jsz`).then(
+    async (response) => ((await response.json()) as { readonly meta_cluster?: MetaCluster }).meta_cluster,
+    () => undefined,
+  );
 }
