@@ -72,3 +72,42 @@ describe("a request over the bus that is answered by one who is not the owner", 
       await client.close();
     });
 });
+
+describe("a request that is never answered", () => {
+  const cases = [
+    { it: "is repeated within half the window of its automatic key", key: undefined, lastMs: 60_000 },
+    { it: "is repeated until its deadline under a key of the caller's", key: "mine", lastMs: 600_000 },
+  ] as const;
+  for (const { it, key, lastMs } of cases)
+    test(it, async () => {
+      const clock = new ManualClock();
+      const startedMs = clock.now();
+      let last = 0;
+      const bus: Bus = {
+        request: async () => {
+          last = clock.now() - startedMs;
+          return { kind: "timeout" };
+        },
+        serve: () => () => {},
+        publish: async () => {},
+        subscribe: () => () => {},
+      };
+      const client = await connect({
+        actors: { counter: createMachine({ on: { INC: {} } }) },
+        clock,
+        store: {
+          open: () => assert.fail("it is not opened"),
+          connect: async () => ({ store: new MemoryStore(), bus, partitions: 1, close: async () => {} }),
+        },
+      });
+      const options = { timeoutMs: 600_000, ...(key !== undefined && { key }) };
+      const end = client
+        .actor("counter", "c")
+        .send({ type: "INC" }, options)
+        .catch(({ code }: { code: string }) => code);
+      await clock.advance(700_000);
+      assert.equal(await end, "OutcomeUnknown");
+      assert.ok(last <= lastMs && last > lastMs - 5_000, `the last one after ${last} ms`);
+      await client.close();
+    });
+});

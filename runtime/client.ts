@@ -307,6 +307,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       });
       const trace = span?.context ?? options?.trace;
       const timeoutMs = options?.timeoutMs ?? this.#env.requestTimeoutMs;
+      const repeatUntilMs = this.#env.clock.monotonic() + this.#repeatMs(key);
       const ask = (answer: Answering) => host?.request(this.key, { ...request, key } as Input, answer, trace);
       const end = (answer: Answer) => {
         sequences.close(this.key, key);
@@ -317,10 +318,14 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         else reject(answer.kind === "failed" ? answer.error : new OutcomeUnknownError(`no answer for ${this.key}`));
       };
       const insist = (mayHaveLanded: boolean) => {
-        this.#repeat(ask, () => encodeRequest(this.key, request, key), timeoutMs, mayHaveLanded, trace).then(
-          end,
-          (error: unknown) => end({ kind: "failed", error: error as Error }),
-        );
+        this.#repeat(
+          ask,
+          () => encodeRequest(this.key, request, key),
+          timeoutMs,
+          repeatUntilMs,
+          mayHaveLanded,
+          trace,
+        ).then(end, (error: unknown) => end({ kind: "failed", error: error as Error }));
       };
       // Nearly always the owner is here and answers: one turn, without the machinery of repetition.
       if (host === undefined || !host.owns(this.key)) return insist(false);
@@ -330,6 +335,11 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         else insist(answer.kind === "unknown");
       });
     });
+  }
+
+  /** How long one request is repeated: half the window of its key; the rest is for what is on its way, and for clocks. */
+  #repeatMs(key: Key): number {
+    return key.kind === "auto" ? this.#definition.limits.clientWindowMs / 2 : Number.POSITIVE_INFINITY;
   }
 
   #keyOf(request: Request, options: SendOptions | undefined): Key {
@@ -347,7 +357,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         answer({ kind: "failed", code: "OutcomeUnknown", message: error.message }),
       );
     };
-    await this.#repeat(ask, () => body, this.#env.requestTimeoutMs, false);
+    await this.#repeat(ask, () => body, this.#env.requestTimeoutMs, Number.POSITIVE_INFINITY, false);
   }
 
   /** Asks the owner, here or over the bus, under the same key until there is an answer or the deadline passes. */
@@ -355,6 +365,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     ask: Ask,
     remote: () => RequestBody,
     timeoutMs: number,
+    repeatUntilMs: number,
     landed: boolean,
     trace?: string,
   ): Promise<Extract<Answer, { kind: "receipt" }>> {
@@ -366,7 +377,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     let attemptMs = firstAttemptMs;
     for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
-      if (leftMs <= 0) break;
+      // Past the window of its key the owner would not know it again, and do it twice (R5).
+      const isTooLate = (mayHaveLanded || wasSentAway) && clock.monotonic() >= repeatUntilMs;
+      if (leftMs <= 0 || isTooLate) break;
       if (host?.failure !== undefined) throw host.failure;
       if (this.#env.isStopped()) {
         if (mayHaveLanded || wasSentAway)
@@ -389,7 +402,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       if (answer.kind === "timeout") attemptMs = Math.min(attemptMs * 2, longestAttemptMs);
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
-    if (mayHaveLanded || wasSentAway) throw unknownOutcome(this.key, timeoutMs);
+    if (mayHaveLanded || wasSentAway) throw unknownOutcome(this.key, Math.round(clock.monotonic() - startedMs));
     throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
   }
 

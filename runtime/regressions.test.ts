@@ -419,3 +419,17 @@ test("a message to an actor whose type this node does not know waits for one tha
   expect((await last.actor("order", "1").document())?.outbox).toEqual([]);
   await last.stop({ drainMs: 0 });
 });
+
+test("actors that cannot leave memory do not keep those that can in it", async () => {
+  const clock = new ManualClock();
+  const waiting = setup({}).createMachine({ initial: "a", states: { a: { after: { 30000: "b" } }, b: {} } });
+  const settings = { hotActors: 20, idleMs: 60_000 };
+  const runtime = await createRuntime({ actors: { waiting, notes }, store: memory(), clock, logger: silent, settings });
+  for (let n = 0; n < 10; n++) await runtime.actor("waiting", String(n)).create();
+  for (let n = 0; n < 100; n++) {
+    await runtime.actor("notes", String(n)).create();
+    await clock.advance(1);
+  }
+  expect(runtime.info().hotActors).toBeLessThanOrEqual(21);
+  await runtime.stop({ drainMs: 0 });
+});

@@ -235,16 +235,23 @@ export class Cell {
     return this.#lastUsedMs;
   }
 
-  /** Leaves memory if nothing is to be done soon; the index entry is brought up to date first. */
-  passivate(): void {
-    if (!this.idle || this.#leaving) return;
+  /** Leaves memory if nothing is to be done soon; the index entry is brought up to date first. Answers whether it goes. */
+  passivate(): boolean {
+    if (this.#leaving) return true;
+    if (!this.idle || this.#isDueSoon) return false;
     if (this.#actor === undefined) {
       this.#closed = true;
       this.#env.left(this, undefined);
-      return;
+    } else {
+      this.#leaving = true;
+      this.#kick(true);
     }
-    this.#leaving = true;
-    this.#kick(true);
+    return true;
+  }
+
+  get #isDueSoon(): boolean {
+    const due = this.#actor && dueMs(this.#actor);
+    return due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
   }
 
   /** Stops at once: waiting callers are told that they must go elsewhere. */
@@ -673,9 +680,8 @@ export class Cell {
     }
     const actor = this.#actor;
     const due = dueMs(actor);
-    const soon = due !== undefined && due <= this.#env.clock.now() + this.#env.settings.idleMs;
     this.#leaving = false;
-    if (soon || this.effectsBusy) return false;
+    if (this.#isDueSoon || this.effectsBusy) return false;
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
       return this.#more() || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {

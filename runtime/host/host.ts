@@ -355,12 +355,10 @@ export class Host {
     return cell;
   }
 
+  /** A tenth of them leaves: the oldest of those that can. */
   #makeRoom(): void {
     let toLeave = Math.ceil(this.#settings.hotActors / 10);
-    for (const cell of this.#cells.values()) {
-      if (toLeave-- <= 0) return;
-      cell.passivate();
-    }
+    for (const cell of this.#cells.values()) if (cell.passivate() && --toLeave <= 0) return;
   }
 
   #left(cell: Cell, dueMs: number | undefined): void {

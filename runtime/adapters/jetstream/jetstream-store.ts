@@ -120,6 +120,7 @@ export class JetStreamStore implements ActorStore {
               },
               isFleeting: (key) => !isReader && key.startsWith("_pending."),
               markerMs,
+              clock: ports.clock,
               onLost: (reason, detail) => listeners({ reason, detail }),
             }),
         ),
@@ -129,7 +130,7 @@ export class JetStreamStore implements ActorStore {
       Math.min(...prepared.map(({ info }) => mostBytes(info.config.max_msg_size))),
     );
     if (!isReader) store.#sweep();
-    if (asked.replicas > 1 && !isReader) await Promise.all(store.#shards.map((shard) => shard.ready(ports.clock)));
+    if (asked.replicas > 1 && !isReader) await Promise.all(store.#shards.map((shard) => shard.ready()));
     return store;
   }
 

@@ -54,6 +54,7 @@ describeWithNats("markers of fleeting keys", () => {
         },
         isFleeting: (key) => key.startsWith("_pending."),
         markerMs: 1_000,
+        clock: new SystemClock(),
         onLost: (_, detail) => {
           throw new Error(detail);
         },

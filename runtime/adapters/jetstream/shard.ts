@@ -20,6 +20,7 @@ export type ShardOptions = {
   readonly markerMs: number;
   /** The stream is not the one that was opened, or has lost writes that it had confirmed. Told once. */
   readonly onLost: (reason: LostReason, detail: string) => void;
+  readonly clock: Clock;
 };
 
 const encoder = new TextEncoder();
@@ -29,6 +30,9 @@ const impossible = 2 ** 52;
 const longestHistory = 10_000;
 const readsAtATime = 64;
 const sweepsAtATime = 8;
+/** How often, and how long apart, a stream says that it ends too early before it is believed. */
+const lowerReads = 5;
+const lowerReadMs = 100;
 
 export class Shard {
   readonly bucket: string;
@@ -38,6 +42,7 @@ export class Shard {
   readonly #writer: Writer;
   readonly #journal: string | undefined;
   readonly #onLost: ShardOptions["onLost"];
+  readonly #clock: Clock;
   /** A sequence that was the last of the stream not long ago, or a later one of our own. */
   #floor: Revision;
   #highestConfirmed: Revision = 0;
@@ -59,6 +64,7 @@ export class Shard {
     this.#api = options.api;
     this.#journal = options.journal;
     this.#onLost = options.onLost;
+    this.#clock = options.clock;
     this.#floor = prepared.info.state.last_seq;
     this.#isFleeting = options.isFleeting;
     this.#markerMs = options.markerMs;
@@ -77,7 +83,7 @@ export class Shard {
    * A new replicated stream has no leader for a moment, and then one that not every server knows. Asks with a write that
    * cannot succeed, until its refusal shows the way to be open.
    */
-  async ready(clock: Clock): Promise<void> {
+  async ready(): Promise<void> {
     const probe = {
       subject: subjectOf(this.bucket, "_probe"),
       data: new Uint8Array(0),
@@ -87,7 +93,7 @@ export class Shard {
     for (let tries = 0; tries < 100; tries++) {
       const outcome = await this.#writer.write(probe);
       if (outcome.kind === "conflict") return;
-      await new Promise<void>((resolve) => void clock.after(50, resolve));
+      await this.#pause(50);
     }
   }
 
@@ -259,23 +265,35 @@ export class Shard {
     return entries;
   }
 
+  /** A server that has just become the leader may be behind for a moment: a lower read alone is repeated. */
   async #check(): Promise<void> {
     const before = this.#highestConfirmed;
-    const info = await this.#api.streamInfo(this.stream);
-    if (info === undefined) return this.#lose("replaced", `the bucket ${this.bucket} is gone`);
-    if (info.created !== this.created) {
-      return this.#lose(
-        "replaced",
-        `the bucket ${this.bucket} was made anew at ${info.created}; this process had opened that of ${this.created}`,
-      );
+    let lower = 0;
+    for (;;) {
+      const info = await this.#api.streamInfo(this.stream);
+      if (info === undefined) return this.#lose("replaced", `the bucket ${this.bucket} is gone`);
+      if (info.created !== this.created) {
+        return this.#lose(
+          "replaced",
+          `the bucket ${this.bucket} was made anew at ${info.created}; this process had opened that of ${this.created}`,
+        );
+      }
+      if (info.state.last_seq >= before) {
+        this.#floor = Math.max(this.#floor, info.state.last_seq);
+        return;
+      }
+      if (++lower >= lowerReads) {
+        return this.#lose(
+          "wentBack",
+          `the bucket ${this.bucket} ends at ${info.state.last_seq} although it had confirmed ${before}: it lost writes`,
+        );
+      }
+      await this.#pause(lowerReadMs);
     }
-    if (info.state.last_seq < before) {
-      return this.#lose(
-        "wentBack",
-        `the bucket ${this.bucket} ends at ${info.state.last_seq} although it had confirmed ${before}: it lost writes`,
-      );
-    }
-    this.#floor = Math.max(this.#floor, info.state.last_seq);
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.after(delayMs, resolve));
   }
 
   #lose(reason: LostReason, detail: string): void {
