@@ -7,6 +7,7 @@ import { afterEach, beforeEach, test } from "vitest";
 import { createMachine } from "xstate";
 import { embedded } from "./adapters/embedded/index.ts";
 import { createRuntime, type Runtime, type TickInfo } from "./index.ts";
+import { ManualClock } from "./testing/manual-clock.ts";
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const actors = { plain: createMachine({}) };
@@ -119,6 +120,34 @@ test("work that a restart interrupted is done again, also when its job is schedu
   assert.ok((late.ticks[0]?.token[0] ?? 0) > (stuck.ticks[0]?.token[0] ?? 0), "under a later token");
   type Told = { counts: { done: number; failed: number } };
   await until(second, "settle", ({ counts }: Told) => counts.done === 1 && counts.failed === 0);
+});
+
+test("work whose job is scheduled nowhere is told of in the log, and has failed in the end", async () => {
+  const first = await opened();
+  const stuck = collecting(() => new Promise<void>(() => undefined));
+  await first.schedule("settle", { every: 100 }, stuck.handler);
+  await stuck.some(1);
+  await first.stop({ drainMs: 0 });
+  const clock = new ManualClock(Date.now());
+  const warnings: string[] = [];
+  const logger = { ...silent, warn: (message: string) => void warnings.push(message) };
+  const second = await createRuntime({ actors, store: embedded(directory, { historyDepth: 64 }), logger, clock });
+  runtimes.push(second as unknown as Runtime);
+  const read = async () => (await jobActor(second as unknown as Runtime, "settle").state()) as unknown as Read;
+  type Read = { context: { log: { tick: string; outcome: string; error?: string }[] } };
+  await second.schedule("other", { every: 3_600_000 }, () => undefined);
+  const waits = () => warnings.filter((text) => / waits for settle to be scheduled on this node/.test(text));
+  while (waits().length === 0) await clock.advance(100);
+  const warnedMs = clock.now();
+  await clock.advance(50_000);
+  assert.deepEqual((await read()).context.log, []);
+  while ((await read()).context.log.length === 0) await clock.advance(100);
+  assert.ok(clock.now() - warnedMs > 57_000);
+  const [told] = (await read()).context.log;
+  assert.equal(told?.tick, stuck.ticks[0]?.tickId);
+  assert.equal(told?.outcome, "failed");
+  assert.match(told?.error ?? "", /no handler for settle/);
+  assert.equal(waits().length, 1);
 });
 
 test("a handler that throws, and one that never ends, are told of in the log, and the next slot comes", async () => {
