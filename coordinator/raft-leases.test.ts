@@ -87,6 +87,22 @@ describe("a service's own leases without any server", () => {
     expect(next[1]).toBeGreaterThan(lease.token[1]);
   });
 
+  test("in memory, however busy they are, timers of the process run", { timeout: 20_000 }, async () => {
+    const { leases, close } = await raftLeases();
+    let isOver = false;
+    const timer = new Promise<void>((resolve) => setTimeout(resolve, 50)).then(() => {
+      isOver = true;
+    });
+    let taken = 0;
+    const busy = Array.from({ length: 16 }, async (_, one) => {
+      for (; !isOver && taken < 1_000_000; taken++) await (await leases.acquire(`k${one}`)).release();
+    });
+    await Promise.all(busy);
+    expect(isOver).toBe(true);
+    await timer;
+    await close();
+  });
+
   test("in a folder, where tokens grow over restarts", async () => {
     const directory = mkdtempSync(join(tmpdir(), "holdfast-leases-"));
     closing.push(async () => rmSync(directory, { recursive: true, force: true }));

@@ -1,5 +1,6 @@
 /** Leases for services without NATS: one process alone, or three or five that keep a log together. */
 import { hostname } from "node:os";
+import { setImmediate as turn } from "node:timers/promises";
 import { consoleLogger } from "../runtime/adapters/console-logger.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
@@ -113,7 +114,7 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
     for (const step of closing.splice(0).reverse()) await step();
   };
   try {
-    const disk = options.directory === undefined ? new MemoryDisk() : await Files.open(options.directory);
+    const disk = options.directory === undefined ? new MemoryDisk(() => turn()) : await Files.open(options.directory);
     if (disk instanceof Files) closing.push(() => disk.close());
     const places = new Map(Object.entries(members).map(([id, address]) => [Number(id), address]));
     const listen = places.get(self);

@@ -5,6 +5,12 @@ type Content = { bytes: Uint8Array; size: number };
 
 export class MemoryDisk implements Disk {
   readonly #files = new Map<string, Content>();
+  readonly #turn: () => Promise<void>;
+
+  /** `turn` stands for the time that a flush takes: a process that only ever waits for memory would let nothing else run. */
+  constructor(turn: () => Promise<void> = async () => {}) {
+    this.#turn = turn;
+  }
 
   async list(): Promise<readonly string[]> {
     return [...this.#files.keys()].sort();
@@ -13,7 +19,7 @@ export class MemoryDisk implements Disk {
   async open(name: string): Promise<DiskFile> {
     const content = this.#files.get(name) ?? { bytes: new Uint8Array(1_024), size: 0 };
     this.#files.set(name, content);
-    return new MemoryFile(content);
+    return new MemoryFile(content, this.#turn);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -32,9 +38,11 @@ export class MemoryDisk implements Disk {
 
 class MemoryFile implements DiskFile {
   readonly #content: Content;
+  readonly #turn: () => Promise<void>;
 
-  constructor(content: Content) {
+  constructor(content: Content, turn: () => Promise<void>) {
     this.#content = content;
+    this.#turn = turn;
   }
 
   size(): number {
@@ -64,7 +72,9 @@ class MemoryFile implements DiskFile {
     this.#content.size = Math.min(size, this.#content.size);
   }
 
-  async sync(): Promise<void> {}
+  sync(): Promise<void> {
+    return this.#turn();
+  }
 
   async close(): Promise<void> {}
 }
