@@ -46,6 +46,8 @@ const unitTests = [
 ];
 /** After a bug is caught, so long for a smaller case of it. */
 const shrinkMs = 30_000;
+/** Of the property of schedules: far more than its tests take in CI. */
+const scheduleRuns = 300;
 const unitsMs = 180_000;
 
 /** Where nothing else is named, the property of the protocol is what must find a bug. */
@@ -122,6 +124,7 @@ async function judgeByTest(folder, by) {
   const { output, seconds } = await run(folder, args, {
     HOLDFAST_SHRINK: "0",
     ...(suite !== undefined && { HOLDFAST_RUNS: String(suiteSeeds) }),
+    ...(by === "simulations/schedule" && { HOLDFAST_RUNS: String(scheduleRuns), HOLDFAST_SEED: values.seed }),
     ...(isRaft && { RAFT_RUNS: "400", RAFT_SEED: values.seed }),
   });
   // A copy that does not even run has caught nothing.
