@@ -10,6 +10,11 @@ export type Key =
   | { readonly kind: "caller"; readonly key: string }
   | { readonly kind: "auto"; readonly client: string; readonly number: number; readonly low: number };
 
+/** As causes and messages to people name it. */
+export function describeKey(key: Key): string {
+  return key.kind === "caller" ? key.key : `${key.client}.${key.number}`;
+}
+
 /** What a request got: the actor's own revision (commit number in this life) after it, and whether it changed anything. */
 export type Receipt = { readonly revision: number; readonly changed: boolean };
 

@@ -1,0 +1,131 @@
+/**
+ * One actor in memory: its committed document, taken apart. Hot between steps, and consumed by them: what was not
+ * committed is thrown away, and `load` reads the committed text again.
+ */
+import type { ActorDefinition } from "../definition.ts";
+import { type DeadLetter, type Document, type DocumentStatus, readDocument } from "../document.ts";
+import { Inbox } from "../inbox.ts";
+import type { Json } from "../machine/codec.ts";
+import type { Event } from "../machine/internals.ts";
+import type { SystemOptions } from "../machine/system.ts";
+import { Tree, type TreeOptions } from "../machine/tree.ts";
+import { restoreTree } from "../migration.ts";
+import { type OutboxItem, readItem, readSend } from "../outbox.ts";
+import type { Token } from "../ports/store.ts";
+import { isTraceparent } from "../ports/telemetry.ts";
+import { Window } from "../window.ts";
+
+/** The part of a document that is not the tree, the outbox, the window or the inbox. */
+export type Head = {
+  seq: number;
+  atMs: number;
+  status: DocumentStatus;
+  born: string;
+  token: Token;
+  expiresMs: number | undefined;
+  dead: { count: number; last: DeadLetter[] };
+  /** Of a tombstone. */
+  output: Json | undefined;
+  /** W3C traceparents of what led to the first commit that had one, and to the latest. */
+  origin: string | undefined;
+  trace: string | undefined;
+};
+
+export type ActorName = { readonly type: string; readonly id: string };
+
+export type Actor = {
+  readonly name: ActorName;
+  readonly definition: ActorDefinition;
+  readonly options: SystemOptions & Pick<TreeOptions, "live"> & { readonly handle?: Tree };
+  /** How its documents begin, and what they say of the machine. */
+  readonly prefix: string;
+  readonly stamp: string;
+  /** The committed document; undefined: there is none. */
+  base: string | undefined;
+  head: Head | undefined;
+  tree: Tree | undefined;
+  outbox: Map<number, OutboxItem>;
+  window: Window;
+  inbox: Inbox;
+  /** Applied before anything else, in the next step: what a migration asked for. */
+  pendingEvents: Event[];
+};
+
+/** Reads a committed document, or makes an actor that does not exist yet. Throws what `readDocument` and `restoreTree` throw. */
+export function load(
+  name: ActorName,
+  definition: ActorDefinition,
+  options: Actor["options"],
+  base: string | undefined,
+): Actor {
+  const actor: Actor = {
+    name,
+    definition,
+    options,
+    prefix: `{"id":${JSON.stringify(name.id)},"type":"${name.type}","state":`,
+    stamp: `","machine":{"version":${definition.version},"hash":"${definition.hash}"}`,
+    base,
+    head: undefined,
+    tree: undefined,
+    outbox: new Map(),
+    window: new Window(),
+    inbox: new Inbox(),
+    pendingEvents: [],
+  };
+  if (base === undefined) return actor;
+  const document = readDocument(base);
+  actor.head = {
+    seq: document.seq,
+    atMs: Date.parse(document.at),
+    status: document.status,
+    born: document.born,
+    token: document.token,
+    expiresMs: document.expires === undefined ? undefined : Date.parse(document.expires),
+    dead: { count: document.dead?.count ?? 0, last: [...(document.dead?.last ?? [])] },
+    output: document.output,
+    origin: isTraceparent(document.origin) ? document.origin : undefined,
+    trace: isTraceparent(document.trace) ? document.trace : undefined,
+  };
+  actor.window = Window.read(document.seen);
+  actor.inbox = Inbox.read(document.inbox);
+  if (document.status === "deleted") {
+    readTombstoneOutbox(actor, document);
+    return actor;
+  }
+  const { tree, event } = restoreTree(document, definition, { ...options, rootId: name.id }, options.handle);
+  actor.tree = tree;
+  if (event !== undefined) actor.pendingEvents.push(event);
+  for (const record of document.outbox) actor.outbox.set(record.n, readItem(record, tree));
+  return actor;
+}
+
+function readTombstoneOutbox(actor: Actor, document: Document): void {
+  const codec = Tree.codec(actor.options);
+  for (const record of document.outbox) {
+    if (record.do !== "send") continue;
+    actor.outbox.set(record.n, { ...readSend(record, codec), text: JSON.stringify(record) });
+  }
+}
+
+/** When the actor next needs to be looked at without being asked: 0 for pending work, a time for timers, else undefined. */
+export function dueMs(actor: Actor): number | undefined {
+  const { head, tree } = actor;
+  if (head === undefined) return undefined;
+  let due: number | undefined = head.expiresMs;
+  const consider = (ms: number | undefined) => {
+    if (ms !== undefined && (due === undefined || ms < due)) due = ms;
+  };
+  for (const item of actor.outbox.values()) consider(item.dueMs ?? 0);
+  if (actor.pendingEvents.length > 0) consider(0);
+  // An actor that ended fires no timers, though children that outlived it may have left some.
+  if (tree !== undefined && head.status === "active") {
+    consider(tree.nextDueMs);
+    if (tree.volatileSids().length > 0) consider(0);
+  }
+  return due;
+}
+
+/** How messages to people name it. */
+export function nameOf(actor: Actor): string {
+  return `${actor.name.type} ${JSON.stringify(actor.name.id)}`;
+}
