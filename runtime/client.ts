@@ -16,9 +16,9 @@ import {
   StoppedError,
   WaitEndedError,
 } from "./errors.ts";
-import type { Outcome } from "./host/cell.ts";
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
+import type { Outcome } from "./host/outcome.ts";
 import { readParked } from "./host/parking.ts";
 import { channelOf, type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
 import { actorKey, parkedKey } from "./keys.ts";

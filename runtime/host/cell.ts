@@ -6,62 +6,39 @@
  * refusal all lead back to empty, with the inputs still queued.
  */
 import type { ActorDefinition } from "../definition.ts";
-import { DamagedDocumentError, NewerDocumentError } from "../document.ts";
-import type { ErrorCode } from "../errors.ts";
-import { hashText } from "../hash.ts";
+import { NewerDocumentError } from "../document.ts";
 import type { Sender } from "../inbox.ts";
 import type { ActorName } from "../keys.ts";
-import { DamagedValueError } from "../machine/codec.ts";
-import type { Event } from "../machine/internals.ts";
 import type { OutsideEvent } from "../machine/system.ts";
-import { Tree, UnreadableTreeError } from "../machine/tree.ts";
-import { IncompatibleDocumentError } from "../migration.ts";
+import { Tree } from "../machine/tree.ts";
 import type { SendItem } from "../outbox.ts";
 import type { Bus } from "../ports/bus.ts";
-import type { Cancel, Clock } from "../ports/clock.ts";
-import type { Hold } from "../ports/fault-points.ts";
-import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
-import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
+import { compareTokens, type Token } from "../ports/store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { type Actor, dueMs, type Input, load, type Reply, type Step, step } from "../step.ts";
-import { type CommitPorts, type CommitResult, commit, isOurs, pause } from "./commit.ts";
+import { Alarm } from "./alarm.ts";
+import { type CommitResult, isOurs, pause } from "./commit.ts";
 import { Effects } from "./effects.ts";
 import type { Gate } from "./gate.ts";
+import { answerCallers, isCallers, Mailbox, type Waiting } from "./mailbox.ts";
 import type { Messenger } from "./messenger.ts";
-import type { Parking, ParkReason } from "./parking.ts";
+import { failed, type Outcome } from "./outcome.ts";
+import { describeInput, type Parking, type ParkReason, parkMessage, whyUnreadable } from "./parking.ts";
 import type { PendingEntry, PendingSlot } from "./pending-index.ts";
-import type { HostSettings } from "./settings.ts";
+import { StoredDocument, type StoredDocumentEnv } from "./stored-document.ts";
 import { TurnSpans } from "./turn-spans.ts";
 
-/** How a request ended. */
-export type Outcome =
-  | { readonly kind: "reply"; readonly reply: Reply }
-  /** This node may not run the actor; surely nothing was done. */
-  | { readonly kind: "moved" }
-  /** It may have been done. */
-  | { readonly kind: "unknown" }
-  | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };
-
-export type CellEnv = {
-  readonly store: ActorStore;
-  readonly clock: Clock;
+export type CellEnv = Omit<StoredDocumentEnv, "count"> & {
   readonly random: Random;
   readonly bus: Bus;
-  readonly logger: Logger;
   readonly telemetry: Telemetry | undefined;
-  readonly hold: Hold | undefined;
-  readonly settings: HostSettings;
   readonly effectGate: Gate;
   readonly messenger: Messenger;
   readonly parking: Parking;
-  readonly token: (partition: number) => Token | undefined;
   readonly partition: (key: string) => number;
   /** A new identity of a commit: of this host's life, and a running number. */
   readonly commitId: () => string;
-  /** A write was confirmed: the host watches that revisions only grow. Answers whether they do. */
-  readonly confirmed: (key: string, sentAbove: Revision, revision: Revision) => boolean;
-  readonly highestConfirmed: (key: string) => Revision;
   /** The store says that this host is not the owner of the epoch any more. */
   readonly fenced: (detail: string) => void;
   /** The actor left memory; `dueMs` is when it must be looked at again. */
@@ -73,16 +50,6 @@ export type CellEnv = {
   ) => void;
 };
 
-type Waiting = {
-  readonly input: Input;
-  /** Missing for the actor's own inputs. */
-  readonly answer: ((outcome: Outcome) => void) | undefined;
-  /** Own inputs count only under the token under which they arose. */
-  readonly token: Token | undefined;
-  /** Traceparent of whatever led to it. */
-  readonly trace?: string | undefined;
-};
-
 export class Cell {
   readonly key: string;
   readonly name: ActorName;
@@ -92,22 +59,14 @@ export class Cell {
   readonly #slot: PendingSlot;
   /** Made when the actor has its first effect; most actors at rest have none. */
   #effects: Effects | undefined;
-  #callers: Waiting[] = [];
-  #own: Waiting[] = [];
-  /** Settlements: they ride with the next commit, or make one when there are many or time has passed. */
-  #later: Waiting[] = [];
-  #laterDue: Cancel | undefined;
-  /** They have waited long enough for a commit to ride with. */
-  #laterIsDue = false;
+  readonly #mailbox: Mailbox;
+  readonly #document: StoredDocument;
+  readonly #alarm: Alarm;
   #actor: Actor | undefined;
-  #revision: Revision = 0;
-  /** One byte less than the store refused, although it had promised more: the bound of the next steps. */
-  #documentBytes: number | undefined;
   /** The token under which the actor was loaded. */
   #token: Token | undefined;
   #looping = false;
   #parkedWhy: string | undefined;
-  #wake: Cancel | undefined;
   #leaving = false;
   #lastUsedMs: number;
   #closed = false;
@@ -119,8 +78,6 @@ export class Cell {
   #deposedBy: Token = [0, 0];
   /** Since when, by the monotonic clock, the actor is known not to exist. */
   #missingSinceMs: number | undefined;
-  /** When the owners of old marks were asked last, by the wall clock. */
-  #askedMs = 0;
 
   constructor(env: CellEnv, key: string, name: ActorName, definition: ActorDefinition, slot: PendingSlot) {
     this.#env = env;
@@ -130,6 +87,13 @@ export class Cell {
     this.partition = env.partition(key);
     this.#slot = slot;
     this.#lastUsedMs = env.clock.monotonic();
+    const { limits } = definition;
+    const { clock, settings } = env;
+    const { settlementMs, askAfterMs } = settings;
+    this.#mailbox = new Mailbox({ clock, settlementMs, limits, onDue: () => this.#kick() });
+    this.#alarm = new Alarm(clock, askAfterMs, () => this.#woken());
+    const isClosed = () => this.#closed;
+    this.#document = new StoredDocument(env, { key, partition: this.partition, limits, slot, isClosed });
   }
 
   get slot(): PendingSlot {
@@ -141,37 +105,28 @@ export class Cell {
   /** A request from a caller or another actor. Answers once, when its outcome is known. */
   offer(input: Input, answer: (outcome: Outcome) => void, trace?: string): void {
     if (this.#closed) return answer({ kind: "moved" });
-    const { mailbox } = this.definition.limits;
-    if (this.#callers.length >= mailbox) {
+    if (this.#mailbox.isFull) {
+      const { mailbox } = this.definition.limits;
       return answer(
-        failed("Overloaded", `${this.key} has ${this.#callers.length} requests waiting; at most ${mailbox} may`),
+        failed("Overloaded", `${this.key} has ${this.#mailbox.requests} requests waiting; at most ${mailbox} may`),
       );
     }
-    this.#callers.push({ input, answer, token: undefined, trace });
+    this.#mailbox.addRequest(input, answer, trace);
     this.#kick();
   }
 
   /** An input of the actor's own. The lane is bounded by what the actor has pending. */
   tell(input: Input, trace?: string): void {
     if (this.#closed || this.#token === undefined) return;
-    this.#own.push({ input, answer: undefined, token: this.#token, trace });
+    this.#mailbox.addOwn({ input, answer: undefined, token: this.#token, trace });
     this.#kick();
   }
 
   /** An input that can wait for the next commit. */
   later(input: Input): void {
     if (this.#closed) return;
-    this.#later.push({ input, answer: undefined, token: undefined });
-    if (this.#later.length >= this.definition.limits.batch) this.#kick();
-    this.#laterDue ??= this.#env.clock.after(
-      this.#env.settings.settlementMs,
-      () => {
-        this.#laterDue = undefined;
-        this.#laterIsDue = true;
-        this.#kick();
-      },
-      { background: true },
-    );
+    this.#mailbox.addSettlement(input);
+    this.#kick();
   }
 
   /** The index says that there is work: load, claim, and see. */
@@ -184,7 +139,7 @@ export class Cell {
   /** The lease of the partition changed: nothing that runs or waits under another token counts any more. */
   leaseChanged(): void {
     this.#unload();
-    this.#own = [];
+    this.#mailbox.dropOwn();
     // What ran, or waits for its time, is the next owner's to go on with; that may be this node again.
     if (this.#slot.exists && this.#env.token(this.partition) !== undefined) this.#recover = true;
     this.#kick();
@@ -204,7 +159,7 @@ export class Cell {
   parkingChanged(why: string | undefined): void {
     if (why === this.#parkedWhy) return;
     this.#parkedWhy = why;
-    this.#documentBytes = undefined;
+    this.#document.mostBytes = undefined;
     this.#unload();
     if (why === undefined) this.recover();
     else this.#kick();
@@ -212,14 +167,7 @@ export class Cell {
 
   /** What is queued or runs. */
   get idle(): boolean {
-    return (
-      !this.#looping &&
-      this.#callers.length === 0 &&
-      this.#own.length === 0 &&
-      this.#later.length === 0 &&
-      !this.effectsBusy &&
-      !this.#recover
-    );
+    return !this.#looping && this.#mailbox.isEmpty && !this.effectsBusy && !this.#recover;
   }
 
   /** Whether it looks after its own timers and effects. */
@@ -258,7 +206,7 @@ export class Cell {
   close(): void {
     this.#closed = true;
     this.#unload();
-    this.#laterDue?.();
+    this.#mailbox.close();
     for (const done of this.#recovered.splice(0)) done();
     this.#answerAll(this.#looping ? { kind: "unknown" } : { kind: "moved" });
   }
@@ -267,10 +215,7 @@ export class Cell {
 
   #kick(evenWithoutInput = false): void {
     if (this.#looping) return;
-    const isLaterDue =
-      this.#later.length > 0 && (this.#laterIsDue || this.#later.length >= this.definition.limits.batch);
-    const some =
-      this.#own.length > 0 || this.#callers.length > 0 || this.#recover || isLaterDue || this.#toPark !== undefined;
+    const some = this.#mailbox.isDue || this.#recover || this.#toPark !== undefined;
     if (!some && !evenWithoutInput) return;
     this.#looping = true;
     void this.#loop();
@@ -290,7 +235,7 @@ export class Cell {
         error,
       });
       this.#unload();
-      this.#own = [];
+      this.#mailbox.dropOwn();
       this.#answerAll({ kind: "unknown" });
       this.#env.clock.after(this.#env.settings.settleMaxMs, () => this.recover(), { background: true });
     } finally {
@@ -308,7 +253,7 @@ export class Cell {
       return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
     if (this.#actor === undefined || this.#token === undefined || compareTokens(this.#token, token) !== 0) {
       const loaded = await this.#load(token);
-      if (loaded !== "loaded") return loaded === "again" || this.#more();
+      if (loaded !== "loaded") return loaded === "again" || this.#mailbox.hasWork;
     }
     if (this.#toPark !== undefined) return this.#parkAsWished(token);
     const batch = this.#take();
@@ -318,19 +263,10 @@ export class Cell {
     return this.#process(batch, token);
   }
 
-  #more(): boolean {
-    return this.#own.length > 0 || this.#callers.length > 0;
-  }
-
   #take(): Waiting[] {
-    const { batch } = this.definition.limits;
-    const taken = this.#later.splice(0, batch);
-    this.#laterIsDue = this.#later.length > 0;
-    if (this.#needsClaim()) taken.push({ input: { kind: "claim" }, answer: undefined, token: undefined });
+    const claims = this.#needsClaim();
     this.#recover = false;
-    taken.push(...this.#own.splice(0, Math.max(0, batch - taken.length)));
-    taken.push(...this.#callers.splice(0, Math.max(0, batch - taken.length)));
-    return taken;
+    return this.#mailbox.take(claims);
   }
 
   /** A new owner writes its token before it runs an effect or touches the index. */
@@ -350,19 +286,19 @@ export class Cell {
     const result = this.#step(actor, live, token, id, spans);
     this.#actor = result.actor;
     const taken = live.slice(0, result.taken);
-    this.#putBack(live.slice(result.taken));
+    this.#mailbox.putBack(live.slice(result.taken));
     spans?.took(result.taken);
     if (result.actor !== actor) this.#effects?.loaded(result.actor, false);
     const ended = result.purge
       ? await this.#purge(token)
       : result.text === undefined
-        ? await this.#unchanged(result, taken, token)
-        : await this.#commit(result.actor, result.text, token, id, spans);
+        ? await this.#document.unchanged(result, taken, token)
+        : await this.#document.commit(result.actor, result.text, token, id, spans);
     if (ended.kind === "refused" && ended.reason === "tooLarge")
-      this.#documentBytes = new TextEncoder().encode(result.text).length - 1;
+      this.#document.mostBytes = new TextEncoder().encode(result.text).length - 1;
     spans?.end(result.replies, ended);
     if (this.#closed) {
-      this.#answer(taken, { kind: "unknown" });
+      answerCallers(taken, { kind: "unknown" });
       return false;
     }
     if (ended.kind !== "written") return this.#notWritten(ended, taken);
@@ -374,13 +310,13 @@ export class Cell {
     if (parked >= 0) {
       const reply = result.replies[parked] as Extract<Reply, { kind: "park" }>;
       await this.#park("threw", reply.error, taken[parked]?.input);
-      return this.#more();
+      return this.#mailbox.hasWork;
     }
-    if (this.#actor === undefined) return this.#more();
+    if (this.#actor === undefined) return this.#mailbox.hasWork;
     if (this.#claimed(this.#actor, token))
       this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
     this.#arm();
-    return this.#more();
+    return this.#mailbox.hasWork;
   }
 
   /** What runs this actor's effects, once there are any. */
@@ -421,103 +357,31 @@ export class Cell {
       const inputs = live.map(({ input }) => input);
       const trace = spans?.context;
       const nowMs = this.#env.clock.now();
-      return step(actor, inputs, { nowMs, token, commit: id, born: id, trace, documentBytes: this.#documentBytes });
+      return step(actor, inputs, {
+        nowMs,
+        token,
+        commit: id,
+        born: id,
+        trace,
+        documentBytes: this.#document.mostBytes,
+      });
     } catch (error) {
       spans?.fail(error);
-      this.#answer(live, { kind: "unknown" });
+      answerCallers(live, { kind: "unknown" });
       throw error;
     }
   }
 
-  // ---- commit ----
-
-  /** Nothing to write. What was concluded from the actor as we know it is true only if it is still the latest. */
-  async #unchanged(result: Step, taken: readonly Waiting[], token: Token): Promise<CommitResult> {
-    const needsProof = result.replies.some((reply, index) => isConclusion(reply, taken[index] as Waiting));
-    return needsProof ? this.#prove(token) : { kind: "written", revision: this.#revision };
-  }
-
-  async #prove(token: Token): Promise<CommitResult> {
-    const entry = await this.#read(token);
-    if (entry === "abandoned") return { kind: "abandoned" };
-    return (entry?.revision ?? 0) === this.#revision
-      ? { kind: "written", revision: this.#revision }
-      : { kind: "superseded" };
-  }
-
-  async #commit(
-    actor: Actor,
-    text: string,
-    token: Token,
-    id: string,
-    spans: TurnSpans | undefined,
-  ): Promise<CommitResult> {
-    const ports = this.#ports(token);
-    const due = dueMs(actor);
-    if (due !== undefined) {
-      const ready = await this.#slot.ensure(ports, due, token, id);
-      if (ready.kind !== "ready" && ready.kind !== "written") return ready;
-    }
-    const trace = actor.head?.trace;
-    const header = { commit: id, hash: hashText(text), ...(trace !== undefined && { trace }) };
-    spans?.committing(text.length);
-    const sentAbove = this.#env.highestConfirmed(this.key);
-    const result = await commit(ports, { key: this.key, value: text, header, expect: this.#revision, token });
-    if (result.kind !== "written") return result;
-    this.#documentBytes = undefined;
-    if (!this.#env.confirmed(this.key, sentAbove, result.revision)) return { kind: "abandoned" };
-    actor.base = text;
-    this.#revision = result.revision;
-    this.#env.count("commits");
-    this.#reportEvictions(actor);
-    if (text.length >= this.definition.limits.warnBytes) {
-      this.#env.logger.warn(
-        `a document of ${text.length} characters; refused above ${this.definition.limits.documentBytes} bytes`,
-        {
-          actor: this.key,
-          revision: result.revision,
-        },
-      );
-    }
-    return result;
-  }
-
-  /** R5: a key that was forgotten before its time is reported. */
-  #reportEvictions(actor: Actor): void {
-    const { evictedEarly } = actor.window;
-    if (evictedEarly === 0) return;
-    actor.window.evictedEarly = 0;
-    for (let index = 0; index < evictedEarly; index++) this.#env.count("evictedKeys");
-    this.#env.logger.warn(
-      `${evictedEarly} idempotency keys were forgotten before their time: raise limits.keys or limits.clients`,
-      {
-        actor: this.key,
-        revision: this.#revision,
-      },
-    );
-  }
+  // ---- what follows from a commit ----
 
   async #purge(token: Token): Promise<CommitResult> {
-    const ports = this.#ports(token);
-    const outcome = await this.#env.store.purge(this.key, this.#revision, token);
-    if (outcome.kind === "written") {
+    const ended = await this.#document.purge(token);
+    if (ended.kind === "written") {
       this.#env.count("expired");
       this.#unload();
-      await this.#slot.relax(ports, undefined, token, this.#env.commitId());
-      return outcome;
+      await this.#slot.relax(this.#document.ports(token), undefined, token, this.#env.commitId());
     }
-    if (outcome.kind === "refused") return outcome;
-    // Whatever it was, the next look at the key tells.
-    return { kind: "superseded" };
-  }
-
-  #ports(token: Token): CommitPorts {
-    const { store, clock, settings, hold } = this.#env;
-    const mayAct = () => {
-      const now = this.#env.token(this.partition);
-      return !this.#closed && now !== undefined && compareTokens(now, token) === 0;
-    };
-    return { store, clock, settings, mayAct, hold };
+    return ended;
   }
 
   async #notWritten(result: Exclude<CommitResult, { kind: "written" }>, taken: Waiting[]): Promise<boolean> {
@@ -528,17 +392,17 @@ export class Cell {
         if (result.kind === "steppedDown") this.#deposedBy = result.by;
         // Loading again decides: keys that the new document holds are answered from it.
         this.#env.count("conflicts");
-        this.#putBack(taken);
+        this.#mailbox.putBack(taken);
         return true;
       case "foreign":
-        this.#putBack(taken);
-        this.#revision = result.entry.revision;
+        this.#mailbox.putBack(taken);
+        this.#document.revision = result.entry.revision;
         await this.#park("foreign", new Error(`revision ${result.entry.revision} was not written by a runtime`));
         return true;
       case "abandoned":
         this.#env.count("unknown");
-        this.#answer(taken, { kind: "unknown" });
-        return this.#more();
+        answerCallers(taken, { kind: "unknown" });
+        return this.#mailbox.hasWork;
       case "refused":
         return this.#refused(result, taken);
     }
@@ -547,21 +411,21 @@ export class Cell {
   async #refused(result: Extract<CommitResult, { kind: "refused" }>, taken: Waiting[]): Promise<boolean> {
     this.#env.count("refusals");
     if (result.reason === "fenced" || result.reason === "closed") {
-      this.#answer(taken, { kind: "moved" });
+      answerCallers(taken, { kind: "moved" });
       if (result.reason === "fenced") this.#env.fenced(result.detail);
       return false;
     }
     this.#env.logger.error(`a commit was refused: ${result.detail}`, { actor: this.key });
     if (result.reason === "tooLarge") {
       // The same again under the bound that the store has shown: the step finds whose input is too large.
-      this.#putBack(taken);
+      this.#mailbox.putBack(taken);
       return true;
     }
-    this.#answer(taken, failed("StoreFull", `${this.key}: ${result.detail}`));
+    answerCallers(taken, failed("StoreFull", `${this.key}: ${result.detail}`));
     const own = taken.filter((waiting) => !isCallers(waiting));
-    if (own.length === 0) return this.#more();
+    if (own.length === 0) return this.#mailbox.hasWork;
     // The actor's own inputs stay until there is room.
-    this.#putBack(own);
+    this.#mailbox.putBack(own);
     await pause(this.#env.clock, this.#env.settings.settleMaxMs);
     return true;
   }
@@ -571,10 +435,10 @@ export class Cell {
   /** "again": the right to run the actor changed meanwhile. "not": it cannot be run here now; callers were told. */
   async #load(token: Token): Promise<"loaded" | "not" | "again"> {
     this.#unload();
-    const entry = await this.#read(token);
-    if (entry === "abandoned" || !this.#ports(token).mayAct()) return "again";
+    const entry = await this.#document.read(token);
+    if (entry === "abandoned" || !this.#document.ports(token).mayAct()) return "again";
     this.#token = token;
-    this.#revision = entry?.revision ?? 0;
+    this.#document.revision = entry?.revision ?? 0;
     if (entry !== undefined && !isOurs(entry)) {
       await this.#park("foreign", new Error(`revision ${entry.revision} was not written by a runtime`));
       return "not";
@@ -600,7 +464,7 @@ export class Cell {
     effects?.loaded(actor, true);
     if (this.#claimed(actor, token)) {
       // What waits in the own lane may be the result of something that would be begun again here.
-      if (this.#own.length === 0) effects?.startDue(actor);
+      if (!this.#mailbox.hasOwn) effects?.startDue(actor);
       this.#arm();
     } else if (dueMs(actor) !== undefined) {
       this.#recover = true;
@@ -608,43 +472,21 @@ export class Cell {
     return "loaded";
   }
 
-  async #read(token: Token): Promise<StoredEntry | undefined | "abandoned"> {
-    let waitMs = this.#env.settings.settleFirstMs;
-    for (;;) {
-      try {
-        return await this.#env.store.read(this.key);
-      } catch (error) {
-        this.#env.logger.warn("the store could not be read; trying again", { actor: this.key, error });
-      }
-      if (!this.#ports(token).mayAct()) return "abandoned";
-      await pause(this.#env.clock, waitMs);
-      waitMs = Math.min(waitMs * 2, this.#env.settings.settleMaxMs);
-    }
-  }
-
   async #unreadable(thrown: unknown): Promise<void> {
     if (thrown instanceof NewerDocumentError) {
       this.#env.logger.warn(`left alone: ${thrown.message}`, { actor: this.key });
       this.#answerAll({ kind: "moved" });
-      this.#own = [];
-      // What is settled is asked for again by whoever runs the actor then.
-      this.#later = [];
+      this.#mailbox.dropOwnAndSettlements();
       this.#recover = false;
       return;
     }
-    const reason: ParkReason | undefined =
-      thrown instanceof IncompatibleDocumentError || thrown instanceof UnreadableTreeError
-        ? "incompatible"
-        : thrown instanceof DamagedDocumentError || thrown instanceof DamagedValueError
-          ? "damaged"
-          : undefined;
-    await this.#park(reason ?? "incompatible", thrown);
+    await this.#park(whyUnreadable(thrown), thrown);
   }
 
   /** R3: somebody with a higher token runs this actor. What it holds of our callers' keys is answered from it. */
   #stepDown(actor: Actor): void {
     this.#env.logger.warn("stepping down: the document has a higher token", { actor: this.key });
-    for (const waiting of this.#callers.splice(0)) {
+    for (const waiting of this.#mailbox.takeRequests()) {
       const { input } = waiting;
       const key = "key" in input ? input.key : undefined;
       const receipt = key && actor.window.receiptOf(key);
@@ -654,15 +496,13 @@ export class Cell {
           : { kind: "reply", reply: { kind: "receipt", receipt, duplicate: true } },
       );
     }
-    this.#own = [];
-    this.#later = [];
+    this.#mailbox.dropOwnAndSettlements();
     this.#recover = false;
     this.#unload();
   }
 
   #unload(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    this.#alarm.clear();
     if (this.#actor !== undefined || this.#token !== undefined) {
       this.#effects?.abort();
       this.#env.messenger.forget(this.key);
@@ -683,17 +523,11 @@ export class Cell {
     this.#leaving = false;
     if (this.#isDueSoon || this.effectsBusy) return false;
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
-      return this.#more() || this.#recover;
+      return this.#mailbox.hasWork || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
-      await this.#slot.relax(this.#ports(token), due, token, this.#env.commitId());
+      await this.#slot.relax(this.#document.ports(token), due, token, this.#env.commitId());
     }
-    if (
-      this.#more() ||
-      this.#later.length > 0 ||
-      this.#recover ||
-      this.#toPark !== undefined ||
-      this.#actor !== actor
-    ) {
+    if (!this.#mailbox.isEmpty || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
       this.#arm();
       return true;
     }
@@ -705,7 +539,7 @@ export class Cell {
 
   /** What does not exist cannot be claimed: a creation that its owner gave up may still land, and needs its entry. */
   async #isMissingForGood(token: Token): Promise<boolean> {
-    const found = await this.#prove(token);
+    const found = await this.#document.prove(token);
     if (found.kind !== "written") {
       this.#unload();
       this.#recover = true;
@@ -717,27 +551,11 @@ export class Cell {
   // ---- waking ----
 
   #arm(): void {
-    this.#wake?.();
-    this.#wake = undefined;
     const actor = this.#actor;
-    if (actor?.head === undefined) return;
-    const now = this.#env.clock.now();
-    let next = actor.head.expiresMs;
-    const consider = (ms: number | undefined) => {
-      if (ms !== undefined && (next === undefined || ms < next)) next = ms;
-    };
-    if (actor.head.status === "active") consider(actor.tree?.nextDueMs);
-    consider(this.#effects?.nextDueMs(actor));
-    const { oldestMs } = actor.inbox;
-    // Not at once again after a question that was not answered.
-    if (oldestMs !== undefined)
-      consider(Math.max(oldestMs + this.#env.settings.askAfterMs, this.#askedMs + this.#env.settings.askAfterMs));
-    if (next === undefined) return;
-    this.#wake = this.#env.clock.after(Math.max(0, next - now), () => this.#woken());
+    this.#alarm.set(actor, actor && this.#effects?.nextDueMs(actor));
   }
 
   #woken(): void {
-    this.#wake = undefined;
     const actor = this.#actor;
     if (actor?.head === undefined || this.#looping) {
       // A turn is under way; it arms the next waking when it ends.
@@ -748,11 +566,8 @@ export class Cell {
     if (timer !== undefined && timer <= now) this.tell({ kind: "timers" });
     if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) this.tell({ kind: "expire" });
     this.#effects?.startDue(actor);
-    const old = actor.inbox.olderThan(now - this.#env.settings.askAfterMs);
-    if (old.length > 0) {
-      this.#askedMs = now;
-      this.#env.ask(this, old);
-    }
+    const old = this.#alarm.toAsk(actor);
+    if (old.length > 0) this.#env.ask(this, old);
     if (!this.#looping) this.#arm();
   }
 
@@ -784,7 +599,7 @@ export class Cell {
           this.#env.count("deadLetters");
           this.#env.logger.warn(`a message to ${to} can never be delivered: ${letter.reason}`, { actor: this.key });
         }
-        this.#own.push({
+        this.#mailbox.addOwn({
           input: { kind: "delivered", to, upTo: answer.upTo, dead: answer.dead },
           answer: () => this.#env.messenger.removed(sender, item.to, upToOf(answer)),
           token,
@@ -829,34 +644,22 @@ export class Cell {
     }
   }
 
-  #answer(waiting: readonly Waiting[], outcome: Outcome): void {
-    for (const one of waiting) if (isCallers(one)) one.answer?.(outcome);
-  }
-
   #answerAll(outcome: Outcome): void {
-    this.#answer(this.#callers.splice(0), outcome);
+    answerCallers(this.#mailbox.takeRequests(), outcome);
   }
 
   #giveUp(outcome: Outcome): boolean {
     this.#answerAll(outcome);
-    this.#own = [];
-    this.#later = [];
+    this.#mailbox.dropOwnAndSettlements();
     this.#recover = false;
     this.#unload();
     return false;
   }
 
-  #putBack(waiting: readonly Waiting[]): void {
-    const own = waiting.filter((one) => !isCallers(one) && one.input.kind !== "settled" && one.input.kind !== "claim");
-    this.#own = [...own, ...this.#own];
-    this.#callers = [...waiting.filter(isCallers), ...this.#callers];
-    this.#later = [...waiting.filter(({ input }) => input.kind === "settled"), ...this.#later];
-  }
-
   /** Only what is known to be the latest is set aside: a picture of yesterday may fail for reasons of yesterday. */
   async #parkAsWished(token: Token): Promise<boolean> {
     const wish = this.#toPark;
-    const proof = await this.#prove(token);
+    const proof = await this.#document.prove(token);
     if (this.#toPark === undefined || wish === undefined) return true;
     if (proof.kind === "written") {
       await this.#park(wish.reason, wish.error);
@@ -868,55 +671,23 @@ export class Cell {
   }
 
   async #park(reason: ParkReason, error: unknown, input?: Input): Promise<void> {
-    // A record that the store refuses for its size would leave the actor neither parked nor running.
-    const message = (error instanceof Error ? error.message : String(error)).slice(0, longestReason);
+    const message = parkMessage(error);
     this.#parkedWhy = `${reason}: ${message}`;
-    this.#env.logger.error(`parked (${reason}): ${message}`, { actor: this.key, revision: this.#revision, error });
+    this.#env.logger.error(`parked (${reason}): ${message}`, {
+      actor: this.key,
+      revision: this.#document.revision,
+      error,
+    });
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
-    const revision = this.#revision;
+    const revision = this.#document.revision;
     this.#unload();
     await this.#env.parking.park(
       { actor: this.key, reason, message, revision, token, ...(input && { input: describeInput(input) }) },
-      this.#ports(token).mayAct,
+      this.#document.ports(token).mayAct,
     );
-  }
-}
-
-/** Of what a parking record says, in characters. */
-const longestReason = 4_000;
-
-/** Whether somebody outside waits for the outcome; `delivered` has an answer too, for our own messenger. */
-function isCallers({ input, answer }: Waiting): boolean {
-  return answer !== undefined && input.kind !== "delivered";
-}
-
-/** Whether an answer rests on the whole state of the actor, so that a later commit could make it wrong. */
-function isConclusion(reply: Reply, { input, answer }: Waiting): boolean {
-  switch (reply.kind) {
-    case "refused":
-      return (
-        reply.error.code !== "UnknownEvent" && reply.error.code !== "KeyReused" && reply.error.code !== "Overloaded"
-      );
-    case "message":
-      return reply.dead.length > 0;
-    case "park":
-      return true;
-    case "done":
-      return input.kind === "claim" && answer !== undefined;
-    default:
-      return false;
   }
 }
 
 function upToOf(answer: { readonly upTo: number; readonly dead: readonly { readonly n: number }[] }): number {
   return Math.max(answer.upTo, ...answer.dead.map(({ n }) => n));
-}
-
-function failed(code: ErrorCode, message: string): Outcome {
-  return { kind: "failed", code, message };
-}
-
-function describeInput(input: Input): string {
-  const event = (input as { event?: Event }).event;
-  return event === undefined ? input.kind : `${input.kind} ${event.type}`;
 }

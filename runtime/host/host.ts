@@ -20,10 +20,11 @@ import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision, StoredEntry } from "../ports/store.ts";
 import { isTraceparent, type Telemetry } from "../ports/telemetry.ts";
 import type { Input } from "../step.ts";
-import { Cell, type CellEnv, type Outcome } from "./cell.ts";
+import { Cell, type CellEnv } from "./cell.ts";
 import { isOurs, pause, tokenOf } from "./commit.ts";
 import { Gate } from "./gate.ts";
 import { Messenger } from "./messenger.ts";
+import { type Outcome, refused } from "./outcome.ts";
 import { Parking } from "./parking.ts";
 import { type PendingEntry, PendingSlot, readPendingEntry } from "./pending-index.ts";
 import { defaultSettings, type HostSettings } from "./settings.ts";
@@ -267,15 +268,15 @@ export class Host {
   /** Removes a tombstone, or with `force` whatever stands there, with its history. */
   async purge(key: string, force: boolean): Promise<Outcome> {
     const entry = await this.#ports.store.read(key);
-    if (entry === undefined) return refusedOutcome("NotFound", `${key} does not exist`);
+    if (entry === undefined) return refused("NotFound", `${key} does not exist`);
     if (!force) {
       const tombstone = tombstoneIn(entry);
       if (tombstone === undefined)
-        return refusedOutcome("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
+        return refused("AlreadyExists", `${key} is not deleted: delete it first, or force the purge`);
       const { expires } = tombstone;
       const openUntilMs = expires === undefined ? 0 : Date.parse(expires);
       if (openUntilMs > this.#ports.clock.now()) {
-        return refusedOutcome(
+        return refused(
           "AlreadyExists",
           `the tombstone of ${key} guards idempotency keys until ${expires}; force the purge to drop them`,
         );
@@ -298,10 +299,10 @@ export class Host {
     if (token === undefined) return { kind: "moved" };
     const parked = this.#parking.get(key);
     if (parked === undefined && (mode === "retry" || !(await this.#isForeign(key))))
-      return refusedOutcome("NotFound", `${key} is not parked`);
+      return refused("NotFound", `${key} is not parked`);
     if (mode !== "retry") {
       const problem = await this.#settleForeign(key, mode);
-      if (problem !== undefined) return refusedOutcome("InvalidRequest", problem);
+      if (problem !== undefined) return refused("InvalidRequest", problem);
     }
     if (parked === undefined) {
       // What is in memory was before the person's write.
@@ -734,8 +735,4 @@ function offered(cell: Cell, input: Input, trace: string | undefined): Promise<O
 
 function answer(value: RequestAnswer): string {
   return JSON.stringify(value);
-}
-
-function refusedOutcome(code: "NotFound" | "AlreadyExists" | "InvalidRequest", message: string): Outcome {
-  return { kind: "reply", reply: { kind: "refused", error: errorOf(code, message) } };
 }

@@ -9,8 +9,8 @@ import { parkedKey } from "../keys.ts";
 import type { LeaseChange, Leases } from "../ports/leases.ts";
 import type { ActorStore, StoreWrite, Token, WriteOutcome } from "../ports/store.ts";
 import { ManualClock } from "../testing/manual-clock.ts";
-import type { Outcome } from "./cell.ts";
 import { Host } from "./host.ts";
+import type { Outcome } from "./outcome.ts";
 import { Parking } from "./parking.ts";
 import { defaultSettings } from "./settings.ts";
 

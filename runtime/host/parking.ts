@@ -2,12 +2,16 @@
  * Actors that are set aside: a record under `_parked.<actor>` says why, the document stays untouched. As long as the
  * record stands, nobody runs the actor; removing it, by `resume`, lets it go on. The host knows them all by watching.
  */
+import { DamagedDocumentError } from "../document.ts";
 import { hashText } from "../hash.ts";
 import { parkedKey, parkedPrefix } from "../keys.ts";
+import { DamagedValueError } from "../machine/codec.ts";
+import type { Event } from "../machine/internals.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision, StoredEntry, Token } from "../ports/store.ts";
+import type { Input } from "../step.ts";
 import { pause } from "./commit.ts";
 import type { HostSettings } from "./settings.ts";
 
@@ -172,4 +176,23 @@ export function readParked(text: string): ParkedRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Why an actor whose document cannot be loaded is set aside. */
+export function whyUnreadable(thrown: unknown): ParkReason {
+  return thrown instanceof DamagedDocumentError || thrown instanceof DamagedValueError ? "damaged" : "incompatible";
+}
+
+/** Of what a parking record says, in characters. */
+const longestMessage = 4_000;
+
+/** A record that the store refuses for its size would leave the actor neither parked nor running. */
+export function parkMessage(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, longestMessage);
+}
+
+/** What the actor was doing, as the record tells it. */
+export function describeInput(input: Input): string {
+  const event = (input as { event?: Event }).event;
+  return event === undefined ? input.kind : `${input.kind} ${event.type}`;
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "vitest";
 import { scheduleOf, slotsOf } from "../../coordinator/schedule/index.ts";
 import { ManualClock } from "../testing/manual-clock.ts";
-import type { Outcome } from "./cell.ts";
+import type { Outcome } from "./outcome.ts";
 import { Ticker } from "./ticker.ts";
 
 test("what keeps many jobs from their ticks is said in one line, and said again only when it comes again", async () => {

@@ -14,8 +14,8 @@ import type { Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Token } from "../ports/store.ts";
 import type { Input } from "../step.ts";
-import type { Outcome } from "./cell.ts";
 import { DueHeap } from "./due-heap.ts";
+import type { Outcome } from "./outcome.ts";
 
 export type TickedJob = {
   readonly name: string;
