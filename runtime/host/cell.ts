@@ -87,13 +87,9 @@ export class Cell {
     this.partition = env.partition(key);
     this.#slot = slot;
     this.#lastUsedMs = env.clock.monotonic();
-    const { limits } = definition;
-    const { clock, settings } = env;
-    const { settlementMs, askAfterMs } = settings;
-    this.#mailbox = new Mailbox({ clock, settlementMs, limits, onDue: () => this.#kick() });
-    this.#alarm = new Alarm(clock, askAfterMs, () => this.#woken());
-    const isClosed = () => this.#closed;
-    this.#document = new StoredDocument(env, { key, partition: this.partition, limits, slot, isClosed });
+    this.#mailbox = new Mailbox(env, definition.limits, () => this.#kick());
+    this.#document = new StoredDocument(env, this);
+    this.#alarm = new Alarm(env, () => this.#woken());
   }
 
   get slot(): PendingSlot {
@@ -173,6 +169,11 @@ export class Cell {
   /** Whether it looks after its own timers and effects. */
   get isLoaded(): boolean {
     return this.#actor !== undefined;
+  }
+
+  /** Whether it has left memory for good: requests go elsewhere. */
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   get effectsBusy(): boolean {

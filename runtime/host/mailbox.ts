@@ -7,6 +7,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Token } from "../ports/store.ts";
 import type { Input } from "../step.ts";
 import type { Outcome } from "./outcome.ts";
+import type { HostSettings } from "./settings.ts";
 
 export type Waiting = {
   readonly input: Input;
@@ -18,25 +19,24 @@ export type Waiting = {
   readonly trace?: string | undefined;
 };
 
-export type MailboxEnv = {
-  readonly clock: Clock;
-  /** How long a settlement waits for a commit to ride with. */
-  readonly settlementMs: number;
-  readonly limits: Pick<Limits, "batch" | "mailbox">;
-  /** The settlements have waited long enough. */
-  readonly onDue: () => void;
-};
+/** Of the host. */
+export type MailboxEnv = { readonly clock: Clock; readonly settings: Pick<HostSettings, "settlementMs"> };
 
 export class Mailbox {
   readonly #env: MailboxEnv;
+  readonly #limits: Pick<Limits, "batch" | "mailbox">;
+  readonly #onDue: () => void;
   #callers: Waiting[] = [];
   #own: Waiting[] = [];
   #settlements: Waiting[] = [];
   #settlementsDue: Cancel | undefined;
   #areSettlementsDue = false;
 
-  constructor(env: MailboxEnv) {
+  /** `onDue` is called when settlements have waited long enough for a commit to ride with. */
+  constructor(env: MailboxEnv, limits: Pick<Limits, "batch" | "mailbox">, onDue: () => void) {
     this.#env = env;
+    this.#limits = limits;
+    this.#onDue = onDue;
   }
 
   /** How many requests wait. */
@@ -45,7 +45,7 @@ export class Mailbox {
   }
 
   get isFull(): boolean {
-    return this.#callers.length >= this.#env.limits.mailbox;
+    return this.#callers.length >= this.#limits.mailbox;
   }
 
   get isEmpty(): boolean {
@@ -67,7 +67,7 @@ export class Mailbox {
   }
 
   get #isBatch(): boolean {
-    return this.#settlements.length >= this.#env.limits.batch;
+    return this.#settlements.length >= this.#limits.batch;
   }
 
   addRequest(input: Input, answer: (outcome: Outcome) => void, trace: string | undefined): void {
@@ -82,11 +82,11 @@ export class Mailbox {
   addSettlement(input: Input): void {
     this.#settlements.push({ input, answer: undefined, token: undefined });
     this.#settlementsDue ??= this.#env.clock.after(
-      this.#env.settlementMs,
+      this.#env.settings.settlementMs,
       () => {
         this.#settlementsDue = undefined;
         this.#areSettlementsDue = true;
-        this.#env.onDue();
+        this.#onDue();
       },
       { background: true },
     );
@@ -94,7 +94,7 @@ export class Mailbox {
 
   /** The next batch: settlements first, then a claim where one is needed, own inputs, requests. */
   take(claims: boolean): Waiting[] {
-    const { batch } = this.#env.limits;
+    const { batch } = this.#limits;
     const taken = this.#settlements.splice(0, batch);
     this.#areSettlementsDue = this.#settlements.length > 0;
     if (claims) taken.push({ input: { kind: "claim" }, answer: undefined, token: undefined });

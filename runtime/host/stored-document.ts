@@ -28,14 +28,14 @@ export type StoredDocumentEnv = {
   readonly count: (what: "commits" | "evictedKeys") => void;
 };
 
-/** Whose document it is. */
+/** Whose document it is: the cell. */
 export type DocumentOwner = {
   readonly key: string;
   readonly partition: number;
-  readonly limits: Limits;
+  readonly definition: { readonly limits: Limits };
   readonly slot: PendingSlot;
   /** The actor is not run here any more, whatever the lease says. */
-  readonly isClosed: () => boolean;
+  readonly isClosed: boolean;
 };
 
 export class StoredDocument {
@@ -56,7 +56,7 @@ export class StoredDocument {
     const { store, clock, settings, hold } = this.#env;
     const mayAct = () => {
       const now = this.#env.token(this.#owner.partition);
-      return !this.#owner.isClosed() && now !== undefined && compareTokens(now, token) === 0;
+      return !this.#owner.isClosed && now !== undefined && compareTokens(now, token) === 0;
     };
     return { store, clock, settings, mayAct, hold };
   }
@@ -144,9 +144,10 @@ export class StoredDocument {
   }
 
   #reportSize(text: string): void {
-    const { key, limits } = this.#owner;
-    if (text.length < limits.warnBytes) return;
-    this.#env.logger.warn(`a document of ${text.length} characters; refused above ${limits.documentBytes} bytes`, {
+    const { key, definition } = this.#owner;
+    const { warnBytes, documentBytes } = definition.limits;
+    if (text.length < warnBytes) return;
+    this.#env.logger.warn(`a document of ${text.length} characters; refused above ${documentBytes} bytes`, {
       actor: key,
       revision: this.revision,
     });

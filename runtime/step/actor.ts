@@ -23,7 +23,8 @@ export type Head = {
   born: string;
   token: Token;
   expiresMs: number | undefined;
-  dead: { count: number; last: DeadLetter[] };
+  /** Missing until there is one. */
+  dead: { count: number; last: DeadLetter[] } | undefined;
   /** Of a tombstone. */
   output: Json | undefined;
   /** W3C traceparents of what led to the first commit that had one, and to the latest. */
@@ -37,9 +38,8 @@ export type Actor = {
   readonly name: ActorName;
   readonly definition: ActorDefinition;
   readonly options: SystemOptions & Pick<TreeOptions, "live"> & { readonly handle?: Tree };
-  /** How its documents begin, and what they say of the machine. */
+  /** How its documents begin. */
   readonly prefix: string;
-  readonly stamp: string;
   /** The committed document; undefined: there is none. */
   base: string | undefined;
   head: Head | undefined;
@@ -63,7 +63,6 @@ export function load(
     definition,
     options,
     prefix: `{"id":${JSON.stringify(name.id)},"type":"${name.type}","state":`,
-    stamp: `","machine":{"version":${definition.version},"hash":"${definition.hash}"}`,
     base,
     head: undefined,
     tree: undefined,
@@ -81,7 +80,7 @@ export function load(
     born: document.born,
     token: document.token,
     expiresMs: document.expires === undefined ? undefined : Date.parse(document.expires),
-    dead: { count: document.dead?.count ?? 0, last: [...(document.dead?.last ?? [])] },
+    dead: document.dead && { count: document.dead.count, last: [...document.dead.last] },
     output: document.output,
     origin: isTraceparent(document.origin) ? document.origin : undefined,
     trace: isTraceparent(document.trace) ? document.trace : undefined,

@@ -28,12 +28,13 @@ export function documentText(actor: Actor, head: Head, causes: readonly string[]
   const text =
     `${actor.prefix}${JSON.stringify(head.status === "deleted" ? "" : stateText(snapshot?.value))}` +
     `,"status":"${head.status}","at":"${new Date(head.atMs).toISOString()}","seq":${head.seq},"format":${formatVersion}` +
-    `,"causes":[${causes.join()}],"born":"${head.born}","token":[${head.token}],"commit":"${context.commit}${actor.stamp}` +
+    `,"causes":[${causes.join()}],"born":"${head.born}","token":[${head.token}],"commit":"${context.commit}"` +
+    `,"machine":{"version":${definition.version},"hash":"${definition.hash}"}` +
     (tags === undefined || tags.size === 0 ? "" : `,"tags":${JSON.stringify([...tags])}`) +
     `,"actors":${encoded?.actors ?? "{}"},"timers":${encoded?.timers ?? "{}"},"outbox":[${items}]` +
     `,"seen":${actor.window.text()},"next":${encoded?.next ?? "[0,0]"}` +
     (inbox === "" ? "" : `,"inbox":${inbox}`) +
-    (head.dead.count === 0 ? "" : `,"dead":${JSON.stringify(head.dead)}`) +
+    (head.dead === undefined ? "" : `,"dead":${JSON.stringify(head.dead)}`) +
     (head.expiresMs === undefined ? "" : `,"expires":"${new Date(head.expiresMs).toISOString()}"`) +
     (head.status !== "deleted" || head.output === undefined ? "" : `,"output":${JSON.stringify(head.output)}`) +
     (head.trace === undefined ? "}" : `,"origin":"${head.origin}","trace":"${head.trace}"}`);

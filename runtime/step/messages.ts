@@ -62,7 +62,9 @@ export function onDelivered(run: Run, input: Extract<Input, { kind: "delivered" 
 }
 
 function noteDeadLetter(run: Run, n: number, to: Address, event: Event, reason: string): void {
-  const { dead } = run.actor.head as Head;
+  const head = run.actor.head as Head;
+  head.dead ??= { count: 0, last: [] };
+  const { dead } = head;
   dead.count++;
   dead.last.push({
     n,

@@ -40,7 +40,7 @@ export function onCreate(run: Run, input: Extract<Input, { kind: "create" }>): R
     born: context.born,
     token: context.token,
     expiresMs: undefined,
-    dead: { count: 0, last: [] },
+    dead: undefined,
     output: undefined,
     origin: undefined,
     trace: undefined,
