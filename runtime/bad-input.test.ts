@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
-import { assign, fromPromise, setup } from "xstate";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { type AnyActorRef, assign, forwardTo, fromCallback, fromPromise, sendTo, setup } from "xstate";
 import { embedded } from "./adapters/embedded/index.ts";
 import {
   type ActorStore,
@@ -97,6 +97,75 @@ describe.each([
       await runtime.stop();
     },
   );
+
+  test("data that JSON cannot hold comes too late for a finished actor: refused or acknowledged, never thrown", async () => {
+    const machine = setup({
+      types: { events: {} as { type: "CLOSE" } | { type: "KNOCK"; data: unknown } },
+    }).createMachine({
+      initial: "open",
+      states: { open: { on: { CLOSE: "closed", KNOCK: {} } }, closed: { type: "final" } },
+    });
+    const runtime = await createRuntime({ actors: { door: machine }, store: provide(), logger: silent });
+    const door = runtime.actor("door", "d");
+    await door.create();
+    await door.send({ type: "CLOSE" });
+    const circular: { self?: unknown } = {};
+    circular.self = circular;
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    await expect(door.send({ type: "KNOCK", data: circular })).rejects.toMatchObject({
+      code: "NotStorable",
+      message: expect.stringMatching(/data.*(circular|cycle|itself)/),
+    });
+    const late = await door.send({ type: "KNOCK", data: 2n ** 64n }, { key: "k-1" });
+    expect(late).toMatchObject({ changed: false, duplicate: false });
+    expect(await door.send({ type: "KNOCK", data: 2n ** 64n }, { key: "k-1" })).toEqual({ ...late, duplicate: true });
+    expect(await door.state()).toMatchObject({ status: "done", value: "closed" });
+    expect(runtime.parked()).toEqual([]);
+    expect(warn.mock.calls).toEqual([[expect.stringMatching(/^Event "KNOCK" was sent to stopped actor/)]]);
+    warn.mockRestore();
+    await runtime.stop();
+  });
+
+  test("what comes too late for a child need not be storable: the actor goes on, untouched", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const circular: { type: string; self?: unknown } = { type: "KNOCK" };
+    circular.self = circular;
+    let knocked = 0;
+    const machine = setup({
+      types: {} as { context: { room: AnyActorRef }; events: { type: "EMPTY" } | { type: "KNOCK" } },
+      actors: {
+        room: setup({}).createMachine({
+          initial: "used",
+          states: { used: { on: { LEAVE: "empty" } }, empty: { type: "final" } },
+        }),
+        knocker: fromCallback<{ type: "KNOCK" }, { room: AnyActorRef }>(({ input, receive }) =>
+          receive(() => {
+            input.room.send(circular);
+            knocked++;
+          }),
+        ),
+      },
+    }).createMachine({
+      context: ({ spawn }) => ({ room: spawn("room") }),
+      invoke: { id: "knocker", src: "knocker", input: ({ context }) => ({ room: context.room }) },
+      on: {
+        EMPTY: { actions: sendTo(({ context }) => context.room, { type: "LEAVE" }) },
+        KNOCK: { actions: forwardTo("knocker") },
+      },
+    });
+    const runtime = await createRuntime({ actors: { house: machine }, store: provide(), logger: silent });
+    const house = runtime.actor("house", "h");
+    await house.create();
+    await house.send({ type: "EMPTY" });
+    await house.send({ type: "KNOCK" });
+    await house.send({ type: "KNOCK" });
+    await expect.poll(() => knocked).toBe(2);
+    expect(await house.state({ linearizable: true })).toMatchObject({ status: "active" });
+    expect(runtime.parked()).toEqual([]);
+    expect(warn.mock.calls).toEqual(Array(2).fill([expect.stringMatching(/^Event "KNOCK" was sent to stopped actor/)]));
+    warn.mockRestore();
+    await runtime.stop();
+  });
 
   test("a function made by the machine itself is refused before the commit, naming the place", async () => {
     const machine = setup({ types: { context: {} as { f: unknown } } }).createMachine({

@@ -65,7 +65,6 @@ export type Ref = {
   sessionId: string;
   sid: string;
   src: unknown;
-  systemId: string | undefined;
   system: System;
   options: { input?: unknown; parent?: unknown; [option: string]: unknown };
   mailbox: Mailbox;

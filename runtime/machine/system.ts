@@ -14,6 +14,7 @@ import {
   running,
   type Scope,
   type System,
+  stopped,
 } from "./internals.ts";
 import { NotStorableError } from "./not-storable.ts";
 import { tellAfterStep } from "./observers.ts";
@@ -235,7 +236,7 @@ export class DurableSystem implements System {
     }
     this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
     // Without a target XState itself fails here with its own TypeError; machines may rely on it.
-    if (target?.system === (this as unknown)) target._send(event);
+    if (target?.system === (this as unknown)) hand(target, event);
     else this.#relayToStranger(target, event);
   }
 
@@ -336,6 +337,19 @@ const refusingClock = {
   clearTimeout: () => {},
 };
 
+/**
+ * Gives an actor an event as XState does. All that one which has ended does with it is to warn in the development build,
+ * with the event as JSON; XState before 5.32.5 fails there when JSON cannot hold it.
+ */
+export function hand(target: Ref, event: Event): void {
+  if (!hasStopped(target)) return target._send(event);
+  try {
+    target._send(event);
+  } catch {
+    target._send({ type: event.type });
+  }
+}
+
 function strange(target: Ref, what: string): NotStorableError {
   const reason = `sent to "${target.id}", an actor of another system`;
   return new NotStorableError(what, reason, "send it to address(type, id)");
@@ -353,4 +367,8 @@ function toCollected(action: CustomAction): CollectedAction {
 
 export function isRunning(ref: Ref): boolean {
   return ref._processingStatus === running;
+}
+
+export function hasStopped(ref: Ref): boolean {
+  return ref._processingStatus === stopped;
 }

@@ -461,10 +461,7 @@ export class Tree {
     if (isRunning(ref)) ref.mailbox.start();
     this.system.refs.set(sid, ref);
     if (isRoot) this.root = ref;
-    if (record.systemId !== undefined) {
-      ref.systemId = record.systemId;
-      this.system._set(record.systemId, ref);
-    }
+    if (record.systemId !== undefined) this.system._set(record.systemId, ref);
     if (shell === undefined && record.sync && isRunning(ref)) this.#follow(ref);
   }
 
@@ -476,6 +473,8 @@ export class Tree {
       parent: parent ?? standIn(this.system),
       ...(id !== undefined && { id }),
       ...(record.sync && { syncSnapshot: true }),
+      // Its constructor keeps the name, in a field that XState has renamed, for `getPersistedSnapshot`.
+      ...(record.systemId !== undefined && { systemId: record.systemId }),
       snapshot: { status: "active" },
     });
   }

@@ -1,6 +1,7 @@
 /** Inputs of the actor's own: timers that are due, results of its work, events of its live children, retries. */
 import { type Json, NotStorableError } from "../machine/codec.ts";
 import { type Event, promiseRejected, promiseResolved } from "../machine/internals.ts";
+import { hasStopped } from "../machine/system.ts";
 import type { Input } from "./input.ts";
 import type { Reply } from "./output.ts";
 import type { Run } from "./run.ts";
@@ -53,7 +54,14 @@ export function onResult(run: Run, input: Extract<Input, { kind: "result" }>): R
 
 export function onRelay(run: Run, input: Extract<Input, { kind: "relay" }>): Reply {
   const { tree, head } = run.actor;
-  if (tree?.ref(input.target) === undefined || head?.status !== "active") return { kind: "done" };
+  const target = tree?.ref(input.target);
+  if (tree === undefined || target === undefined || head?.status !== "active") return { kind: "done" };
+  if (hasStopped(target)) {
+    // XState warns of it, and nothing changes: there is nothing to keep, and so no need that it can be kept.
+    tree.relay(input.source, input.target, input.event, run.nowMs);
+    run.collect(tree.take());
+    return { kind: "done" };
+  }
   run.noteEvent(input.event, "by", input.source ?? "outside");
   run.inTree(() => tree.relay(input.source, input.target, input.event, run.nowMs));
   return { kind: "done" };

@@ -9,7 +9,7 @@ import type { Document } from "../document.ts";
 import { LiveTable } from "../machine/codec.ts";
 import type { AnySnapshot, Event, Ref } from "../machine/internals.ts";
 import { begin, type EffectInfo, type Executor, type Live, perform, xstateExecutor } from "../machine/live.ts";
-import type { OutsideEvent, Sid } from "../machine/system.ts";
+import { hand, type OutsideEvent, type Sid } from "../machine/system.ts";
 import { Tree, type TreeOptions } from "../machine/tree.ts";
 import type { ActionItem, OutboxItem } from "../outbox.ts";
 import { type Actor as DurableActor, type Input, load, type Order, step } from "../step.ts";
@@ -135,7 +135,7 @@ class DropIn {
     if (target._processingStatus !== 1) {
       // Before the start XState keeps events, after the end it ignores them.
       this.#tree.system._sendInspectionEvent({ type: "@xstate.event", sourceRef: undefined, actorRef: target, event });
-      target._send(event);
+      hand(target, event);
       return;
     }
     if (target.sid === "s0" && source === undefined && !event.type.startsWith("xstate.")) {

@@ -3,7 +3,7 @@
  * A restart is the way such users write it: persist, through JSON, and create an actor from the snapshot. The mode that
  * crashes before each event and timer restarts in between as well, and there only the handle of the root survives.
  */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   type Actor,
   type ActorOptions,
@@ -45,6 +45,34 @@ for (const { mode, stores, modes } of everyMode)
       actor.stop();
       return createActor<AnyActorLogic>(logic, { ...options, snapshot: stored }).start() as Actor<Logic>;
     }
+
+    describe("beginnings", () => {
+      // https://github.com/statelyai/xstate/issues/4774: first without the input, then with it, the child twice.
+      test("an actor is initialized once, with the input that it was given", () => {
+        const begun: string[] = [];
+        const machine = tent(begun);
+        let actor = createActor(machine, { input: { guests: 2 } });
+        expect(actor.getSnapshot().context).toEqual({ beds: 2 });
+        expect(begun).toEqual(["tent for 2", "lamp"]);
+        actor.start();
+        actor.send({ type: "LIGHT" });
+        actor = restart(actor, machine, { input: { guests: 5 } });
+        actor.send({ type: "LIGHT" });
+        expect(actor.getSnapshot().context).toEqual({ beds: 2 });
+        expect(begun).toEqual(["tent for 2", "lamp"]);
+      });
+
+      // The same: "Actor with system ID 'child' already exists."
+      test("a child that is invoked with a system id at the beginning is the only one of that name", () => {
+        const actor = createActor(tent([]), { input: { guests: 2 } });
+        expect(Object.keys(actor.system.getAll())).toEqual(["lamp"]);
+        actor.start();
+        actor.send({ type: "LIGHT" });
+        expect(actor.getSnapshot().status).toBe("active");
+        expect(Object.keys(actor.system.getAll())).toEqual(["lamp"]);
+        expect(actor.system.get("lamp").getSnapshot().value).toBe("lit");
+      });
+    });
 
     describe("children", () => {
       // https://github.com/statelyai/xstate/issues/5077: the second persist fails, once JSON is in between.
@@ -450,6 +478,55 @@ for (const { mode, stores, modes } of everyMode)
         expect(completed).toBe(1);
       });
 
+      // https://github.com/statelyai/xstate/issues/5013: the warning threw as it printed the event.
+      describe.each([
+        ["a circular structure", circular],
+        ["a bigint", () => 2n ** 64n],
+      ])("an event with %s that comes too late is warned of, and changes nothing", (_, data) => {
+        const late = expect.stringMatching(/^Event "KNOCK" was sent to stopped actor/);
+        const warningsOf = (act: () => void) => {
+          const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+          try {
+            act();
+            return warn.mock.calls;
+          } finally {
+            warn.mockRestore();
+          }
+        };
+
+        test("sent to a finished actor", () => {
+          const house = createActor(houseWithRooms(data)).start();
+          house.send({ type: "DEMOLISH" });
+          expect(warningsOf(() => house.send({ type: "KNOCK", data: data() }))).toEqual([[late]]);
+          expect(house.getSnapshot()).toMatchObject({ status: "done", context: { knocks: 0 } });
+        });
+
+        test("sent to a stopped actor", () => {
+          const house = createActor(houseWithRooms(data)).start();
+          house.stop();
+          expect(warningsOf(() => house.send({ type: "KNOCK", data: data() }))).toEqual([[late]]);
+          expect(house.getSnapshot()).toMatchObject({ status: "stopped", context: { knocks: 0 } });
+        });
+
+        test.each(["finished", "stopped"] as const)(
+          "sent by a machine to a child that it keeps though it is %s",
+          (how) => {
+            const house = createActor(houseWithRooms(data)).start();
+            house.send({ type: "EMPTY", how });
+            expect(warningsOf(() => house.send({ type: "KNOCK_AT_ROOM" }))).toEqual([[late]]);
+            expect(house.getSnapshot()).toMatchObject({ status: "active", context: { knocks: 1 } });
+          },
+        );
+
+        test("sent to such a child by somebody who holds a reference", () => {
+          const house = createActor(houseWithRooms(data)).start();
+          house.send({ type: "EMPTY", how: "finished" });
+          const { room } = house.getSnapshot().context;
+          expect(warningsOf(() => room.send({ type: "KNOCK", data: data() }))).toEqual([[late]]);
+          expect(house.getSnapshot()).toMatchObject({ status: "active", context: { knocks: 0 } });
+        });
+      });
+
       // https://github.com/statelyai/xstate/issues/4166
       test("tags and meta are there after a restart", () => {
         const machine = createMachine({
@@ -532,6 +609,82 @@ const switchboard = setup({
     CLOSE: { actions: stopChild(({ event }) => `${event.line} line`) },
   },
 });
+
+/** It writes down what is initialized. */
+function tent(begun: string[]) {
+  const lamp = createMachine({
+    context: () => {
+      begun.push("lamp");
+      return {};
+    },
+    initial: "dark",
+    states: { dark: { on: { LIGHT: "lit" } }, lit: {} },
+  });
+  return setup({
+    types: {} as { input: { guests: number }; context: { beds: number }; events: { type: "LIGHT" } },
+    actors: { lamp },
+  }).createMachine({
+    context: ({ input }) => {
+      begun.push(`tent for ${input?.guests}`);
+      return { beds: input?.guests };
+    },
+    invoke: { id: "lamp", systemId: "lamp", src: "lamp" },
+    on: { LIGHT: { actions: forwardTo("lamp") } },
+  });
+}
+
+function circular(): unknown {
+  const ring: { next?: unknown } = {};
+  ring.next = ring;
+  return ring;
+}
+
+/** One room that can be emptied while the house keeps a reference to it; what it then sends there holds `data`. */
+const houseWithRooms = (data: () => unknown) =>
+  setup({
+    types: {} as {
+      context: { room: AnyActorRef; knocks: number };
+      events:
+        | { type: "KNOCK"; data: unknown }
+        | { type: "KNOCK_AT_ROOM" }
+        | { type: "EMPTY"; how: "finished" | "stopped" }
+        | { type: "DEMOLISH" };
+    },
+    actors: {
+      room: createMachine({
+        initial: "used",
+        states: { used: { on: { LEAVE: "empty" } }, empty: { type: "final" } },
+      }),
+    },
+  }).createMachine({
+    context: ({ spawn }) => ({ room: spawn("room", { id: "room" }), knocks: 0 }),
+    initial: "standing",
+    states: {
+      standing: {
+        on: {
+          KNOCK: { actions: assign({ knocks: ({ context }) => context.knocks + 1 }) },
+          KNOCK_AT_ROOM: {
+            actions: [
+              sendTo(
+                ({ context }) => context.room,
+                () => ({ type: "KNOCK", data: data() }),
+              ),
+              assign({ knocks: ({ context }) => context.knocks + 1 }),
+            ],
+          },
+          EMPTY: [
+            {
+              guard: ({ event }) => event.how === "finished",
+              actions: sendTo(({ context }) => context.room, { type: "LEAVE" }),
+            },
+            { actions: stopChild(({ context }) => context.room) },
+          ],
+          DEMOLISH: "gone",
+        },
+      },
+      gone: { type: "final" },
+    },
+  });
 
 function journeyWithPendingBooking(): { attempts: { resolve: (seat: string) => void }[]; journey: AnyStateMachine } {
   const attempts: { resolve: (seat: string) => void }[] = [];
