@@ -2,7 +2,15 @@
  * The typed client: one handle per actor. Requests go to the owner, here or elsewhere, and are repeated under the same
  * key until an answer or the deadline; reads come from the store, and prove nothing (a `linearizable` one commits).
  */
-import type { AnyActorLogic, AnyMachineSnapshot, EmittedFrom, EventFromLogic, InputFrom, SnapshotFrom } from "xstate";
+import type {
+  AnyActorLogic,
+  AnyMachineSnapshot,
+  EmittedFrom,
+  EventFromLogic,
+  InputFrom,
+  MachineSnapshot,
+  SnapshotFrom,
+} from "xstate";
 import type { Deadlines } from "./deadlines.ts";
 import type { ActorDefinition } from "./definition.ts";
 import { type Cause, type Document, readDocument } from "./document.ts";
@@ -60,7 +68,27 @@ export type ActorState<TLogic extends AnyActorLogic> = SnapshotFrom<TLogic> & {
   readonly at: Date;
 };
 
-type TagOf<TSnapshot> = TSnapshot extends AnyMachineSnapshot ? Parameters<TSnapshot["hasTag"]>[0] : never;
+/**
+ * The tags that the types of the machine declare. Where they declare none, any text of a machine whose type says nothing
+ * of its states (`createMachine`, `AnyStateMachine`), and no text at all of one that `setup` made.
+ */
+type TagOf<TSnapshot> =
+  TSnapshot extends MachineSnapshot<
+    infer _TContext,
+    infer _TEvent,
+    infer _TChildren,
+    infer _TValue,
+    infer TTag,
+    infer _TOutput,
+    infer _TMeta,
+    infer TStates
+  >
+    ? string extends TTag
+      ? 0 extends 1 & TStates
+        ? string
+        : never
+      : TTag
+    : never;
 type InputArgs<TLogic extends AnyActorLogic> =
   undefined extends InputFrom<TLogic>
     ? [input?: InputFrom<TLogic>, options?: SendOptions]

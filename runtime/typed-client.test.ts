@@ -3,7 +3,7 @@
  * compiler (`npm run check`); what compiles beside it shows that the error is of that line's mistake alone.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { assign, emit, setup } from "xstate";
+import { assign, createMachine, emit, setup } from "xstate";
 import { type ActorHandle, address, createRuntime, defineActor, memory, type Runtime } from "./index.ts";
 
 const orderMachine = setup({
@@ -45,11 +45,25 @@ const counterMachine = setup({
   on: { COUNT: { actions: assign({ count: ({ context }) => context.count + 1 }) } },
 });
 
-type Actors = { order: ReturnType<typeof orderDefinition>; counter: typeof counterMachine };
+/** Its tags are in its states alone: the types of `setup` do not look there. */
+const lampMachine = setup({}).createMachine({ initial: "off", states: { off: { tags: "dark" } } });
+
+/** As `createMachine` makes it: of its type nobody can tell what states it has. */
+const looseMachine = createMachine({ initial: "off", states: { off: { tags: "dark" } } });
+
+type Actors = {
+  order: ReturnType<typeof orderDefinition>;
+  counter: typeof counterMachine;
+  lamp: typeof lampMachine;
+  loose: typeof looseMachine;
+};
 const orderDefinition = () => defineActor(orderMachine, { version: 1 });
 let runtime: Runtime<Actors>;
 beforeAll(async () => {
-  runtime = await createRuntime({ actors: { order: orderDefinition(), counter: counterMachine }, store: memory() });
+  runtime = await createRuntime({
+    actors: { order: orderDefinition(), counter: counterMachine, lamp: lampMachine, loose: looseMachine },
+    store: memory(),
+  });
 });
 afterAll(() => runtime.stop());
 
@@ -66,6 +80,15 @@ test("what the types allow is what the actor does", async () => {
   const { output } = await order.waitFor("done");
   expect(output?.paid).toBe(80);
   expect(emitted).toEqual([80]);
+});
+
+test("tags that no type declares are asked of the state, or waited for where the type says nothing of states", async () => {
+  const lamp = runtime.actor("lamp", "l-1");
+  await lamp.create();
+  expect((await lamp.waitFor((state) => state.hasTag("dark"))).value).toBe("off");
+  const loose = runtime.actor("loose", "x-1");
+  await loose.create();
+  expect((await loose.waitFor("dark")).value).toBe("off");
 });
 
 test("what the types refuse is refused too when it comes untyped", async () => {
@@ -112,6 +135,11 @@ async function mistakes(): Promise<void> {
 
   // @ts-expect-error: no such tag
   await order.waitFor("payed");
+  // @ts-expect-error: this machine has no tags
+  await counter.waitFor("paid");
+  // @ts-expect-error: the types of this machine declare no tags
+  await runtime.actor("lamp", "l-1").waitFor("dark");
+  await counter.waitFor("done");
   // @ts-expect-error: no such state
   await order.waitFor((state) => state.matches("delivered"));
   // @ts-expect-error: no such tag
