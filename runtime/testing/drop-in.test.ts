@@ -3,7 +3,18 @@
  * an action runs, what its failure leaves behind, and what comes too late.
  */
 import { describe, expect, test, vi } from "vitest";
-import { assign, emit, type InspectionEvent, raise, SimulatedClock, sendParent, sendTo, setup } from "xstate";
+import {
+  assign,
+  emit,
+  fromCallback,
+  type InspectionEvent,
+  raise,
+  SimulatedClock,
+  sendParent,
+  sendTo,
+  setup,
+  spawnChild,
+} from "xstate";
 import { everyMode } from "./every-mode.ts";
 import { createActorWith } from "./index.ts";
 
@@ -157,3 +168,44 @@ for (const { mode, modes } of everyMode)
       expect([...done].sort()).toEqual(["ink", "one", "two"]);
     });
   });
+
+describe("after the last event, before anybody looks", () => {
+  const camera = (begun: string[] = []) =>
+    setup({
+      types: { context: {} as { film: string[] }, events: {} as { type: "SHOOT" } },
+      actors: { develop: fromCallback(() => void begun.push("developing")) },
+    }).createMachine({
+      context: { film: [] },
+      on: {
+        SHOOT: {
+          actions: [
+            assign({ film: ({ context }) => [...context.film, "picture"] }),
+            spawnChild("develop", { id: "develop" }),
+          ],
+        },
+      },
+    });
+
+  test.each([
+    ["rebuilt from JSON", { strict: true, rebuild: true }],
+    ["crashed", { strict: true, crash: true }],
+  ] as const)("the actor is %s once more", (_, modes) => {
+    const seen: unknown[] = [];
+    const actor = createActorWith(modes)(camera());
+    actor.subscribe(({ context }) => seen.push(context.film));
+    actor.start();
+    actor.send({ type: "SHOOT" });
+    const { film } = actor.getSnapshot().context;
+    expect(film).toEqual(["picture"]);
+    expect(film).toEqual(seen.at(-1));
+    expect(film).not.toBe(seen.at(-1));
+  });
+
+  test("a crash ends what the last event began, and begins it anew", () => {
+    const begun: string[] = [];
+    const actor = createActorWith({ strict: true, crash: true })(camera(begun)).start();
+    actor.send({ type: "SHOOT" });
+    expect(begun).toEqual(["developing", "developing"]);
+    expect(actor.getSnapshot().children.develop?.getSnapshot().status).toBe("active");
+  });
+});

@@ -17,9 +17,9 @@ import { type Actor as DurableActor, type Input, load, type Order, step } from "
 export type DropInModes = {
   /** Refuse what cannot be stored, as the runtime does, instead of keeping it in memory. */
   readonly strict?: boolean;
-  /** Rebuild every value from JSON before each event. References to actors stay usable. */
+  /** Rebuild every value from JSON before each event and after the last. References to actors stay usable. */
   readonly rebuild?: boolean;
-  /** Crash and recover from JSON before each event and timer: only the root's handle survives. */
+  /** Crash and recover from JSON before each event and timer and after the last: only the root's handle survives. */
   readonly crash?: boolean;
   /** Deliver each event twice under one key; the second delivery must change nothing. */
   readonly duplicate?: boolean;
@@ -170,7 +170,15 @@ class DropIn {
     if (this.#draining) return;
     this.#draining = true;
     try {
-      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#take(next);
+      while (this.#queue.length > 0) {
+        let last = input;
+        for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+          this.#take(next);
+          last = next;
+        }
+        // Whoever looks now sees what was stored. What begins anew may speak at once, and is heard in the next round.
+        this.#lose(last);
+      }
     } finally {
       this.#draining = false;
     }
@@ -179,15 +187,19 @@ class DropIn {
   // ---- one step ----
 
   #take(input: Input): void {
-    if (input.kind !== "create" && this.#actor.base !== undefined) {
-      // While an action runs, a crash would take with it the code that waits for this very step.
-      const crash = this.#tree.system.busy.size === 0 && !ofThisProcess(input) && !this.#saidAtWork.has(input);
-      if (this.#modes.crash && crash) this.#crash();
-      else if (!this.#modes.crash && this.#modes.rebuild) this.#reload();
-    }
+    if (input.kind !== "create") this.#lose(input);
     this.#step(input);
     if (this.#modes.duplicate && (input.kind === "event" || input.kind === "result" || input.kind === "timer"))
       this.#again(input);
+  }
+
+  /** Before each input and after the last, what the mode takes away. */
+  #lose(input: Input): void {
+    if (this.#actor.base === undefined) return;
+    // While an action runs, a crash would take with it the code that waits for this very step.
+    const crash = this.#tree.system.busy.size === 0 && !ofThisProcess(input) && !this.#saidAtWork.has(input);
+    if (this.#modes.crash && crash) this.#crash();
+    else if (!this.#modes.crash && this.#modes.rebuild) this.#reload();
   }
 
   #step(input: Input): void {
