@@ -18,14 +18,13 @@ function adds(keys: boolean) {
   const workload = callSteps({ actors: ["counter/a"], events, keys, maxLength: 8 });
   return fc.asyncProperty(faultSchedules(), workload, async (faults, steps) => {
     const sum = steps.reduce((total, { send }) => total + Number(send?.by ?? 0), 0);
-    const invariants = {
-      "nothing is added twice": ({
-        state,
-      }: {
-        state: (type: string, id: string) => { context: unknown } | undefined;
-      }) => ((state("counter", "a")?.context as { n: number } | undefined)?.n ?? 0) <= sum,
-    };
-    await simulate({ actors: { counter }, workload: steps, faults, invariants, seeds: [1] });
+    await simulate({
+      actors: { counter },
+      workload: steps,
+      faults,
+      invariants: { "nothing is added twice": ({ state }) => (state("counter", "a")?.context.n ?? 0) <= sum },
+      seeds: [1],
+    });
   });
 }
 

@@ -55,6 +55,7 @@ export type {
   Process,
   Service,
   ServiceCall,
+  StateOf,
   StepResult,
   Workload,
 } from "./run/cluster.ts";

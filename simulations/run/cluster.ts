@@ -3,7 +3,7 @@
  * client, services outside. Troubles first, then everything heals and must come to rest, then whatever was still under
  * way arrives; at the end `rules.ts` judges. Start reading at `runCluster`.
  */
-import type { AnyActorLogic } from "xstate";
+import type { AnyActorLogic, SnapshotFrom } from "xstate";
 import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
@@ -13,7 +13,7 @@ import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
 import { pendingPrefix } from "../../runtime/keys.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
-import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { ActorTypes, LogicOf } from "../../runtime/runtime.ts";
 import type { KeyedReply } from "../checkers/replies.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { bootHosts, rigSettings } from "../protocol/rig.ts";
@@ -48,8 +48,8 @@ export type ServiceCall = { readonly request: unknown; readonly atMs: number };
 /** Answers a request; throws to answer with an error. `calls`: those handled before. */
 export type Service = (request: never, calls: readonly ServiceCall[]) => unknown;
 
-export type Cluster = {
-  readonly actors: ActorTypes | ((process: Process) => ActorTypes);
+export type Cluster<TActors extends ActorTypes = ActorTypes> = {
+  readonly actors: TActors | ((process: Process) => TActors);
   readonly services?: Readonly<Record<string, Service>>;
   /** Default 3. */
   readonly nodes?: number;
@@ -64,9 +64,9 @@ export type Cluster = {
   /** In place of steps: drives the clients itself. */
   readonly workload?: Workload;
   /** What must hold when everything has come to rest. */
-  readonly invariants?: Invariants;
+  readonly invariants?: Invariants<TActors>;
   /** What must hold after every commit. */
-  readonly always?: Always;
+  readonly always?: Always<TActors>;
   /** Rules that do not hold here, by name, because this workload breaks them on purpose. */
   readonly except?: readonly string[];
 };
@@ -114,9 +114,9 @@ export type StepResult = {
 };
 
 /** How the world stands when everything has come to rest. */
-export type End = {
+export type End<TActors extends ActorTypes = ActorTypes> = {
   /** The revived XState snapshot; undefined: there is no such actor. */
-  state(type: string, id: string): EndState | undefined;
+  state<TType extends keyof TActors & string>(type: TType, id: string): StateOf<TActors, TType> | undefined;
   readonly actors: readonly string[];
   /** What a service handled. */
   calls(service: string): readonly ServiceCall[];
@@ -130,8 +130,15 @@ export type EndState = {
   readonly output?: unknown;
 };
 
+/** A snapshot of the machine, where the types of the actors are known. */
+export type StateOf<TActors extends ActorTypes, TType extends keyof TActors> = string extends keyof TActors
+  ? EndState
+  : SnapshotFrom<LogicOf<TActors[TType]>>;
+
 /** By what must hold, in plain words. False, a text that says what is wrong, or a throw: it does not. */
-export type Invariants = Readonly<Record<string, (end: End) => unknown>>;
+export type Invariants<TActors extends ActorTypes = ActorTypes> = Readonly<
+  Record<string, (end: End<TActors>) => unknown>
+>;
 
 const lateMs = 45_000;
 const troubleMs = 30_000;

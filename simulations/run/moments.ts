@@ -8,19 +8,21 @@ import { restoreTree } from "../../runtime/migration.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { AppliedChange } from "../world/store-data.ts";
-import type { EndState } from "./cluster.ts";
+import type { EndState, StateOf } from "./cluster.ts";
 
 /** All actors right after one commit. */
-export type Moment = {
+export type Moment<TActors extends ActorTypes = ActorTypes> = {
   /** The revived XState snapshot; undefined: there was no such actor yet, or no longer. */
-  state(type: string, id: string): EndState | undefined;
+  state<TType extends keyof TActors & string>(type: TType, id: string): StateOf<TActors, TType> | undefined;
   readonly actors: readonly string[];
   /** Virtual time. */
   readonly atMs: number;
 };
 
 /** By what must hold at every moment, in plain words. False, a text that says what is wrong, or a throw: it does not. */
-export type Always = Readonly<Record<string, (moment: Moment) => unknown>>;
+export type Always<TActors extends ActorTypes = ActorTypes> = Readonly<
+  Record<string, (moment: Moment<TActors>) => unknown>
+>;
 
 export function judgeAlways(always: Always, types: ActorTypes, log: readonly AppliedChange[]): readonly Violation[] {
   const left = new Map(Object.entries(always));

@@ -3,6 +3,7 @@
 import type { Explored, Failure } from "./explore.ts";
 import { tellFault } from "./fault.ts";
 import { inPlainWords } from "./rules.ts";
+import type { Shrunk } from "./shrink.ts";
 import type { Step } from "./suite.ts";
 
 export function tellFailure({ suite, violation, plan, shrunk, isRepeatable }: Failure, replay: string): string {
@@ -19,12 +20,24 @@ export function tellFailure({ suite, violation, plan, shrunk, isRepeatable }: Fa
     isRepeatable
       ? `shrunk in ${shrunk.runs} runs: ${plan.faults.length} faults -> ${faults.length}, ${plan.steps.length} steps -> ${steps.length}`
       : "the same seed did not give the same run again: something outside the context keeps state, such as a variable of the module",
+    ...tellCause(shrunk),
     ...faults.map((fault) => `  ${tellFault(fault)}`),
     ...steps.map((step) => `  ${tellStep(step)}`),
     "",
     `see it again: ${replay}`,
   ];
   return lines.join("\n");
+}
+
+/** What is not to be looked for where no fault is to blame. */
+function tellCause({ plan, brokenBy }: Shrunk): readonly string[] {
+  if (plan.steps.length === 0) return [];
+  if (brokenBy === "steps") return ["  no fault is needed: these steps alone break it"];
+  if (brokenBy !== "nothing") return [];
+  return [
+    "  no fault is needed, and it is broken also when nobody does anything: it asks for what the steps do. So the steps are all there;",
+    "  a rule that compares with `steps`, what was asked and what became of it, can be shrunk",
+  ];
 }
 
 export function tellStep(step: Step): string {

@@ -6,30 +6,39 @@
 import type { Fault } from "./fault.ts";
 import type { Plan, Ran, Suite } from "./suite.ts";
 
-export type Shrunk = { readonly plan: Plan; readonly ran: Ran; readonly runs: number };
+export type Shrunk = {
+  readonly plan: Plan;
+  readonly ran: Ran;
+  readonly runs: number;
+  /** What it takes to break the rule: faults, the steps alone, or nothing at all. Undefined: it was not tried. */
+  readonly brokenBy?: "faults" | "steps" | "nothing";
+};
 
 export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, maxRuns = 300): Promise<Shrunk> {
   let best: { plan: Plan; ran: Ran } = { plan, ran };
   let runs = 0;
   const breaks = (tried: Ran | undefined): boolean =>
     tried?.violations.some((violation) => violation.rule === rule) === true;
+  const breaksAlone = async (steps: Plan["steps"]): Promise<boolean> =>
+    breaks(await suite.run({ ...plan, faults: [], steps }).catch(() => undefined));
   // What breaks by its steps alone, with the faults left out, would shrink to something else than what was found.
-  const isByFaults = plan.faults.length > 0 && !breaks(await suite.run({ ...plan, faults: [] }).catch(() => undefined));
+  const isByFaults = plan.faults.length > 0 && !(await breaksAlone(plan.steps));
+  // A rule that asks for what the steps do is broken where they are left out, which says nothing of what was found.
+  const asksForSteps = plan.steps.length > 0 && (await breaksAlone([]));
   const fails = async (candidate: Plan): Promise<boolean> => {
     if (runs >= maxRuns) return false;
     runs++;
     // A plan that cannot be run at all is no smaller failure.
     const tried = await suite.run(candidate).catch(() => undefined);
     if (tried === undefined || !breaks(tried)) return false;
-    const isOther = isByFaults && breaks(await suite.run({ ...candidate, faults: [] }).catch(() => undefined));
-    if (isOther) return false;
+    if (isByFaults && (await breaksAlone(candidate.steps))) return false;
     best = { plan: candidate, ran: tried };
     return true;
   };
   for (let size = -1; size !== sizeOf(best.plan) && runs < maxRuns; ) {
     size = sizeOf(best.plan);
     await fewer(best.plan.faults, (faults) => fails({ ...best.plan, faults }));
-    await fewer(best.plan.steps, (steps) => fails({ ...best.plan, steps }));
+    if (!asksForSteps) await fewer(best.plan.steps, (steps) => fails({ ...best.plan, steps }));
   }
   for (let index = 0; index < best.plan.faults.length; index++) {
     for (;;) {
@@ -39,7 +48,7 @@ export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, m
       if (!(await fails({ ...best.plan, faults }))) break;
     }
   }
-  return { ...best, runs };
+  return { ...best, runs, brokenBy: isByFaults ? "faults" : asksForSteps ? "nothing" : "steps" };
 }
 
 function sizeOf({ faults, steps }: Plan): number {

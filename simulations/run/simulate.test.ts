@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import { effectOf } from "../../runtime/index.ts";
-import type { Process } from "./cluster.ts";
+import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { Invariants, Process } from "./cluster.ts";
 import { type SimulateOptions, SimulationError, simulate } from "./simulate.ts";
 
 const counter = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
@@ -25,7 +26,7 @@ const orderWith = (charge: (args: { key: string }) => Promise<unknown>) =>
     },
   });
 
-async function reportOf(options: SimulateOptions): Promise<string> {
+async function reportOf<TActors extends ActorTypes>(options: SimulateOptions<TActors>): Promise<string> {
   const error = await simulate(options).then(
     () => assert.fail("all seeds hold"),
     (thrown: unknown) => thrown,
@@ -43,10 +44,9 @@ const clicks = (key: boolean) => [
     ...(key ? { key: `c${n}` } : { retries: 3 }),
   })),
 ];
-const countsOnce: SimulateOptions["invariants"] = {
+const countsOnce: Invariants<{ counter: typeof counter }> = {
   "every click counts once": ({ state, steps }) =>
-    ((state("counter", "a")?.context as { n: number } | undefined)?.n ?? 0) <=
-    steps.filter(({ step }) => step.send).length,
+    (state("counter", "a")?.context.n ?? 0) <= steps.filter(({ step }) => step.send).length,
 };
 
 describe("a counter whose caller asks again without a key", () => {
@@ -71,6 +71,62 @@ test("a machine that keeps state outside its context is told that its runs do no
   });
   const report = await reportOf({ actors: { counter: leaky }, workload: clicks(true), invariants: countsOnce });
   assert.match(report, /the same seed did not give the same run again: something outside the context keeps state/);
+});
+
+describe("a rule that asks for what the whole workload does", () => {
+  /** It forgets the third click. */
+  const forgetful = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
+    context: { n: 0 },
+    on: { INC: { actions: assign({ n: ({ context }) => Math.min(context.n + 1, 2) }) } },
+  });
+
+  test("keeps the steps when it is broken without any of them too, and says so", async () => {
+    const text = await reportOf({
+      actors: { counter: forgetful },
+      workload: clicks(true),
+      invariants: { "three clicks are three": ({ state }) => state("counter", "a")?.context.n === 3 },
+    });
+    assert.match(text, /three clicks are three/);
+    assert.match(text, /faults -> 0, 4 steps -> 4/);
+    assert.match(text, /broken also when nobody does anything.*the steps are all there/s);
+    assert.match(text, /sends {"type":"INC"} to counter\/a, key c3/);
+  });
+
+  test("is told so too when it asks for an actor that nobody makes", async () => {
+    const text = await reportOf({
+      actors: { counter },
+      workload: clicks(true),
+      invariants: { "the counter is there": ({ state }) => state("counter", "b") !== undefined },
+    });
+    assert.match(text, /broken also when nobody does anything/);
+  });
+
+  test("shrinks to the steps that it takes when it compares with what was done, and no fault is blamed", async () => {
+    const text = await reportOf({
+      actors: { counter: forgetful },
+      workload: [...clicks(true), ...clicks(true).map((step) => ({ ...step, to: "counter/b" }))],
+      invariants: {
+        "every click counts": ({ state, steps }) => {
+          const clicks = steps.filter(({ step }) => step.to === "counter/a" && step.send !== undefined);
+          const counted = clicks.filter(({ outcome }) => outcome === "acknowledged").length;
+          return (state("counter", "a")?.context.n ?? 0) === counted;
+        },
+      },
+    });
+    assert.match(text, /faults -> 0, 8 steps -> 4/);
+    assert.match(text, /no fault is needed: these steps alone break it/);
+    assert.doesNotMatch(text, /counter\/b/);
+  });
+
+  test("keeps the steps under faults, where fewer would break it by themselves", async () => {
+    const text = await reportOf({
+      actors: { counter },
+      workload: clicks(false),
+      invariants: { "three clicks are three": ({ state }) => state("counter", "a")?.context.n === 3 },
+      except: ["retried-without-key"],
+    });
+    assert.match(text, /faults -> [1-4], 4 steps -> 4/);
+  });
 });
 
 describe("an effect that is not idempotent", () => {

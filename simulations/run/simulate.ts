@@ -3,6 +3,7 @@
  * reading at `simulate`; `suiteOf` makes the same a suite for the command line.
  */
 
+import type { ActorTypes } from "../../runtime/runtime.ts";
 import { Dice } from "../world/dice.ts";
 import { type CallStep, type Cluster, clientNamesOf, nodeNamesOf, runCluster } from "./cluster.ts";
 import { type Explored, explore } from "./explore.ts";
@@ -13,7 +14,7 @@ import { everyKind, faultFamilies, swarm } from "./swarm.ts";
 
 export type FaultFamily = keyof typeof faultFamilies;
 
-export type SimulateOptions = Omit<Cluster, "workload"> & {
+export type SimulateOptions<TActors extends ActorTypes = ActorTypes> = Omit<Cluster<TActors>, "workload"> & {
   /** For reports and scenario files. Default `simulation`. */
   readonly name?: string;
   /** What callers do: steps, steps drawn from dice, or code that drives the clients. Only steps shrink. */
@@ -39,7 +40,7 @@ export class SimulationError extends Error {
 }
 
 /** Rejects with a SimulationError that tells the rule, the shrunk schedule and how to see it again. */
-export async function simulate(options: SimulateOptions): Promise<Explored> {
+export async function simulate<TActors extends ActorTypes>(options: SimulateOptions<TActors>): Promise<Explored> {
   const explored = await explore(suiteOf(options), { seeds: seedsOf(options.seeds) });
   const [failure] = explored.failures;
   if (failure !== undefined) {
@@ -49,7 +50,9 @@ export async function simulate(options: SimulateOptions): Promise<Explored> {
   return explored;
 }
 
-export function suiteOf(options: SimulateOptions): Suite {
+export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActors>): Suite {
+  // Which actors there are is of use to whoever writes the rules; from here on they are all the same.
+  const options = typed as unknown as SimulateOptions;
   const { name = "simulation", workload, faults = everyKind, ...rest } = options;
   const cluster: Cluster =
     typeof workload === "object" && "drive" in workload ? { ...rest, workload: workload.drive } : rest;
