@@ -617,3 +617,52 @@ describe("the command line itself", () => {
     expect(await json(directory, "get", "counter.--json")).toMatchObject({ id: "--json" });
   });
 });
+
+describe("where NATS_URL names a server", () => {
+  const env = { NATS_URL: "nats://user:secret@127.0.0.1:1" };
+  async function inFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      return await work();
+    } finally {
+      process.chdir(before);
+    }
+  }
+  async function failing(...argv: string[]): Promise<{ code: string; message: string }> {
+    const errors: string[] = [];
+    const terminal = { out: () => {}, err: (text: string) => void errors.push(text), env };
+    assert.notEqual(await runCommandLine([...argv, "--json"], terminal), 0);
+    return (JSON.parse(errors.join("")) as { error: { code: string; message: string } }).error;
+  }
+
+  test("a store in ./data as well is refused until one of them is named, without its credentials", async () => {
+    const folder = freshDirectory();
+    mkdirSync(folder);
+    const runtime = await host(join(folder, "data"));
+    await runtime.actor("order", "o-1").create({ total: 90 });
+    await inFolder(folder, async () => {
+      for (const argv of [["ls"], ["get", "order.o-1"], ["send", "order.o-1", '{"type":"NOTE"}'], ["leases"]]) {
+        expect(await failing(...argv)).toEqual({
+          code: "Usage",
+          message: expect.stringMatching(
+            /^there is a store in \.\/data, and NATS_URL .* --data \.\/data or --nats "\$NATS_URL"/,
+          ),
+        });
+      }
+      const shown: string[] = [];
+      const terminal = { out: (text: string) => void shown.push(text), err: () => {}, env };
+      expect(await runCommandLine(["ls", "--data", "./data"], terminal)).toBe(0);
+      expect(await runCommandLine(["ls"], { ...terminal, env: { ...env, HOLDFAST_DATA: "data" } })).toBe(0);
+      expect(shown).toEqual([expect.stringMatching(/o-1/), expect.stringMatching(/o-1/)]);
+      expect((await failing("ls", "--nats", "nats://127.0.0.1:1")).code).toBe("NatsUnreachable");
+    });
+  });
+
+  test("a folder ./data that holds something else is no store", async () => {
+    const folder = freshDirectory();
+    mkdirSync(join(folder, "data"), { recursive: true });
+    writeFileSync(join(folder, "data", "notes.txt"), "");
+    await inFolder(folder, async () => expect((await failing("ls")).code).toBe("NatsUnreachable"));
+  });
+});

@@ -3,11 +3,9 @@
  * in a wrong way. With `--json` the output is one JSON value, and an error is one JSON value on the error output.
  */
 
-import { existsSync } from "node:fs";
-
 import { setTimeout as sleep } from "node:timers/promises";
-
 import { parseArgs } from "node:util";
+import { holdsStore } from "../adapters/embedded/index.ts";
 import { SystemClock } from "../adapters/system-clock.ts";
 import { codeOf } from "../control/errors.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -35,7 +33,7 @@ import { ls } from "./ls.ts";
 import { linkTo, type NatsLink, natsOptions, natsTarget } from "./nats-target.ts";
 import { nodes } from "./nodes.ts";
 import { parked } from "./parked.ts";
-import { raft } from "./raft.ts";
+import { isMemberFolder, raft } from "./raft.ts";
 import { replay } from "./replay.ts";
 import { resume } from "./resume.ts";
 import { send } from "./send.ts";
@@ -120,7 +118,7 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> 
   try {
     const place = placeOf(values, env);
     const session = async () => {
-      const opened = place.isOnNats ? await onNats(await nats(), clock) : await openSession(place.directory);
+      const opened = place.isOnNats() ? await onNats(await nats(), clock) : await openSession(place.directory);
       closing.push(() => opened.close());
       return opened;
     };
@@ -138,18 +136,29 @@ async function onNats(link: NatsLink, clock: Clock): Promise<Session> {
   return openNatsSession(link, clock);
 }
 
-/** Where the store is: what is named decides, then NATS_URL where no directory is. Throws UsageError. */
+/** The directory where nothing names another, and no NATS. */
+const usualDirectory = "./data";
+
+/** Where the store is: what is named decides, then what the environment says. Throws UsageError. */
 function placeOf(
   values: { readonly data?: string; readonly [option: string]: unknown },
   env: Terminal["env"],
-): { readonly isOnNats: boolean; readonly directory: string } {
+): Pick<Call, "isOnNats" | "directory"> {
   const named = natsOptions.find((option) => values[option] !== undefined);
-  const directory = values.data ?? (env.HOLDFAST_DATA || "./data");
+  const given = values.data ?? (env.HOLDFAST_DATA || undefined);
+  const directory = given ?? usualDirectory;
   if (directory === "") throw new UsageError("--data is empty");
   if (named !== undefined && values.data !== undefined)
     throw new UsageError(`choose --data or --${named}: a store is a directory, or a bucket on NATS`);
-  const isGiven = values.data !== undefined || Boolean(env.HOLDFAST_DATA);
-  return { isOnNats: named !== undefined || (!isGiven && Boolean(env.NATS_URL) && !existsSync(directory)), directory };
+  const isOnNats = () => {
+    if (named !== undefined || given !== undefined || !env.NATS_URL) return named !== undefined;
+    const found = holdsStore(directory) ? "a store" : isMemberFolder(directory) ? "a member of Raft" : undefined;
+    if (found === undefined) return true;
+    throw new UsageError(
+      `there is ${found} in ${directory}, and NATS_URL names a server: say which is meant, --data ${directory} or --nats "$NATS_URL"`,
+    );
+  };
+  return { isOnNats, directory };
 }
 
 function parsed(argv: readonly string[]) {
@@ -199,7 +208,8 @@ function overview(): string {
 ${lines.join("")}
   --data <dir>   the store's directory: ./data if not given, or what HOLDFAST_DATA says
   --nats <url>   the store is a bucket on NATS, several URLs of a cluster separated by commas; without it NATS_URL,
-                 where no directory is. Credentials: NATS_USER and NATS_PASSWORD, NATS_TOKEN, NATS_NKEY, NATS_CREDS
+                 where no directory is given; refused where ./data holds a store too
+                 Credentials: NATS_USER and NATS_PASSWORD, NATS_TOKEN, NATS_NKEY, NATS_CREDS
   --bucket <name>, --app <name>, --domain <name>, --inbox-prefix <subject>
                  as the runtime's options of these names; default: actors, the bucket's name, none, _INBOX
   --json         one JSON value on the output; an error is one on the error output

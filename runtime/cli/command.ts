@@ -81,8 +81,8 @@ export type Call = {
   readonly args: readonly string[];
   readonly options: OptionValues;
   readonly directory: string;
-  /** Whether the store is a bucket on NATS: the directory is nothing then. */
-  readonly isOnNats: boolean;
+  /** Whether the store is a bucket on NATS: the directory is nothing then. Throws UsageError where it may be either. */
+  readonly isOnNats: () => boolean;
   /**
    * Finds the host or, when none runs, opens the directory for reading; on NATS, opens the bucket. Closed by the caller
    * of `run`.

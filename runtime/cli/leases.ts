@@ -22,7 +22,7 @@ adopt  declares that the actors are run under these leases from now on, where th
     nothingMore(what === "adopt" ? rest : args);
     if (what === "adopt") return adopt(await nats(), clock, options.raft);
     if (options.raft !== undefined) throw new UsageError("only adopt takes --raft");
-    return !isOnNats && isMemberFolder(directory) ? listMember(directory) : list(await nats());
+    return !isOnNats() && isMemberFolder(directory) ? listMember(directory) : list(await nats());
   },
 };
 

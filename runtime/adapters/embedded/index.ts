@@ -13,6 +13,7 @@ export {
   StoreNotFound,
   StoreTooNew,
 } from "./errors.ts";
+export { holdsStore } from "./lmdb-open.ts";
 
 export type EmbeddedProvider = StoreProvider & {
   readonly kind: "embedded";

@@ -1,5 +1,5 @@
 /** Opens a directory's LMDB file, or refuses with an error that says what is there instead, before anything is changed. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
@@ -8,6 +8,11 @@ import { damageOf } from "./lmdb-header.ts";
 /** Raised when an older release could no longer read what this one writes. */
 export const FORMAT = 1;
 export const FILE_NAME = "holdfast.mdb";
+
+/** Whether there is a store in the directory, whatever its state. */
+export function holdsStore(directory: string): boolean {
+  return existsSync(join(directory, FILE_NAME));
+}
 
 /** Codes of LMDB that say the file is not what it should be: INVALID, VERSION_MISMATCH, PAGE_NOTFOUND, CORRUPTED. */
 const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30793, -30794, -30797, -30796]);
