@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { SystemClock } from "../../../runtime/adapters/system-clock.ts";
+import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
 import { Authority } from "./certificates.fixture.ts";
 import { FrameReader, frameOf } from "./frames.ts";
 import {
@@ -100,6 +101,18 @@ describe("frames", () => {
     a.send(2, bytes("found"));
     await until(() => atB.length > 0, "it arrives");
     expect(atB).toEqual(["1: found"]);
+  });
+
+  test("to one who has come back find it at once, not when it is next dialled", async () => {
+    const reserved = await start(3);
+    const { port } = reserved;
+    await reserved.close();
+    open.delete(reserved);
+    // Whose time stands still: he dials nobody again of himself.
+    const a = await start(1, { clock: new ManualClock(), members: new Map([[2, at(port)]]) });
+    await until(() => logs.some((line) => line.startsWith("no connection to member 2: ")), "nobody is there");
+    const b = await start(2, { listen: at(port), members: new Map([[1, at(a.port)]]) });
+    await connected(a, b);
   });
 
   test("beyond the bound are not sent at all", async () => {

@@ -241,6 +241,8 @@ export class TcpPeers implements Peers {
     this.#inbound.get(hello.from)?.destroy();
     this.#inbound.set(hello.from, socket);
     socket.write(frameOf(new TextEncoder().encode("welcome")));
+    // It is there again: what it asks for, a vote perhaps, cannot be answered before we have dialled it too.
+    this.#lines.get(hello.from)?.dialNow();
     return hello.from;
   }
 
@@ -335,6 +337,13 @@ class Line {
     if (socket.writableLength + frame.length > this.#env.limits.queueBytes) return false;
     if (!socket.write(frame)) this.#watchStall(socket);
     return true;
+  }
+
+  /** Does not wait any longer for its next attempt. */
+  dialNow(): void {
+    if (this.#socket !== undefined || this.#isClosed) return;
+    this.#redial?.();
+    this.#dial();
   }
 
   close(): void {
