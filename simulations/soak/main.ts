@@ -6,10 +6,11 @@
  * result as one object.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { findNatsServers, howToGetOne } from "../../runtime/testing/nats-server.ts";
+import type { Gap } from "./raft-gaps.ts";
 import { raftSoak } from "./raft-soak.ts";
 import { type Latencies, rollingRestart } from "./rolling.ts";
 import { soakSchedules } from "./scheduling.ts";
@@ -127,18 +128,52 @@ async function raft(): Promise<boolean> {
   const rounds = Number(values.rounds ?? 100);
   say(`three members of our Raft, ${rounds} rounds: their leader is killed, or stopped, while it holds a lease`);
   const result = await raftSoak({ rounds, folder, say });
-  const { gapsMs, boundMs } = result;
-  const at = (share: number) =>
-    (gapsMs[Math.min(gapsMs.length - 1, Math.floor(gapsMs.length * share))] ?? 0).toFixed(0);
-  const within = gapsMs.filter((gapMs) => gapMs <= boundMs).length;
+  const { gaps, boundMs } = result;
+  const within = gaps.filter(({ gapMs }) => gapMs <= boundMs);
   say("");
   say(`troubles   kill -9 ${result.kills}, SIGSTOP ${result.stops}, in ${result.seconds.toFixed(0)} s`);
+  const line = (name: string, cells: readonly string[]) =>
+    say(`${name.padEnd(44)}${cells.map((cell) => cell.padStart(8)).join("")}`);
+  line("gaps (ms)", ["p50", "p90", "p99", "max"]);
+  const row = (name: string, of: (gap: Gap) => number) => {
+    const sorted = gaps.map(of).sort((a, b) => a - b);
+    const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+    line(
+      `  ${name}`,
+      [0.5, 0.9, 0.99, 1].map((share) => at(share).toFixed(0)),
+    );
+  };
+  row("from the leader's end to the next grant", ({ gapMs }) => gapMs);
+  row("  until another led", ({ leaderlessMs }) => leaderlessMs);
+  row("  the rest of the time to live", ({ restOfTtlMs }) => restOfTtlMs);
+  row("  until it was granted", ({ grantingMs }) => grantingMs);
+  row("a process stood still meanwhile", ({ stalledMs }) => stalledMs);
+  row("  of that, it waited for a processor", ({ queuedMs }) => queuedMs ?? Number.NaN);
+  const late = gaps.slice(within.length);
+  const excused = late.filter(({ gapMs, queuedMs = 0 }) => gapMs - queuedMs <= boundMs);
   say(
-    `gap        p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms; ${within} of ${gapsMs.length} within ${boundMs} ms`,
+    `${within.length} of ${gaps.length} within ${boundMs} ms; of the others, ${excused.length} but for processes that waited ` +
+      `for a processor; load ${loadavg()[0]?.toFixed(1)} on ${cpus().length}`,
   );
+  for (const gap of late) say(`late       ${describeGap(gap)}`);
   const isRight = tell(result);
   say(
     `grants ${result.grants} · looked for after a leader was gone ${result.kept} · lost or out of order ${result.differences.length}`,
   );
   return isRight;
+}
+
+function describeGap(gap: Gap): string {
+  const [gapMs, leaderlessMs, restOfTtlMs, grantingMs, stalledMs] = [
+    gap.gapMs,
+    gap.leaderlessMs,
+    gap.restOfTtlMs,
+    gap.grantingMs,
+    gap.stalledMs,
+  ].map((ms) => ms.toFixed(0));
+  const stood = `a process stood still for ${stalledMs} ms, ${gap.queuedMs?.toFixed(0) ?? "?"} of them without a processor`;
+  return (
+    `round ${gap.round} (${gap.trouble}): ${gapMs} ms = ${leaderlessMs} without a leader (${gap.terms} terms) + ` +
+    `${restOfTtlMs} of its time to live + ${grantingMs} to be granted; ${stood}`
+  );
 }

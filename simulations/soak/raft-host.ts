@@ -1,11 +1,13 @@
 /**
  * One member of the soak of Raft, until it is killed: it takes and gives back leases as fast as it is answered, and holds or
- * tries to take what its parent names. What it was granted goes to the parent, with the machine's monotonic time.
+ * tries to take what its parent names. What it was granted, and what it saw, goes to the parent.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "../../coordinator/ports/lease-service.ts";
 import { type RaftMember, raftLeases } from "../../coordinator/raft-leases.ts";
+import type { Sight } from "./raft-gaps.ts";
 import type { Granted, HostMessage, ParentMessage } from "./raft-soak.ts";
+import { monotonicNs, watchStalls } from "./stalls.ts";
 
 const [self = "1", ports = "", directory = "", ttl = "1500", loops = "4"] = process.argv.slice(2);
 const ttlMs = Number(ttl);
@@ -14,6 +16,7 @@ const members = Object.fromEntries(
 );
 const raft: RaftMember = await raftLeases({ cluster: "soak", directory, self: Number(self), members, ttlMs });
 const granted: Granted[] = [];
+const sights: Sight[] = [];
 let session: Session | undefined;
 /** Names to be held, or taken over, with the session under which each was granted. */
 const wanted = new Map<string, string | undefined>();
@@ -24,8 +27,17 @@ process.on("message", (message: ParentMessage) => {
   else tell({ kind: "status", role: raft.member.status().role, holds: holds() });
 });
 process.once("disconnect", () => process.exit(1));
+const member = Number(self);
+watchStalls((stall) => void sights.push({ kind: "stalled", member, ...stall }));
+watchHolders();
 tell({ kind: "ready" });
-await Promise.all([keepSession(), want(), report(), ...Array.from({ length: Number(loops) }, (_, loop) => load(loop))]);
+await Promise.all([
+  keepSession(),
+  want(),
+  watchLeader(),
+  report(),
+  ...Array.from({ length: Number(loops) }, (_, loop) => load(loop)),
+]);
 
 function tell(message: HostMessage): void {
   process.send?.(message);
@@ -49,7 +61,7 @@ async function keepSession(): Promise<void> {
 async function acquire(key: string): Promise<string | undefined> {
   const by = session;
   if (by?.isValid !== true) return undefined;
-  const askedNs = now();
+  const askedNs = monotonicNs();
   const outcome = await by.acquire(key);
   if (outcome.kind !== "granted") return undefined;
   granted.push({ ...noted(key, outcome.index), askedNs, session: by.id });
@@ -64,6 +76,30 @@ async function want(): Promise<void> {
         if (wanted.has(key)) wanted.set(key, holder);
       }
     await sleep(10);
+  }
+}
+
+/** When what is wanted here, and was held by another, is not any more. */
+function watchHolders(): void {
+  const holders = new Map<string, string>();
+  raft.service.onChange(() => {
+    const { leases } = raft.service.view();
+    for (const key of wanted.keys()) {
+      const [before, after] = [holders.get(key), leases.get(key)?.session];
+      if (before === after) continue;
+      if (before !== undefined) sights.push({ kind: "freed", member, key, atNs: monotonicNs() });
+      if (after === undefined) holders.delete(key);
+      else holders.set(key, after);
+    }
+  });
+}
+
+async function watchLeader(): Promise<void> {
+  for (let known = ""; ; await sleep(5)) {
+    const { leader = 0, term } = raft.member.status();
+    if (known === `${leader} ${term}`) continue;
+    known = `${leader} ${term}`;
+    sights.push({ kind: "follows", member, leader, term, atNs: monotonicNs() });
   }
 }
 
@@ -84,17 +120,13 @@ async function load(loop: number): Promise<void> {
 
 async function report(): Promise<void> {
   for (;;) {
+    if (sights.length > 0) tell({ kind: "saw", sights: sights.splice(0) });
     if (granted.length > 0) tell({ kind: "granted", granted: granted.splice(0) });
     await sleep(20);
   }
 }
 
 function noted(key: string, index: number): Granted {
-  const atNs = now();
-  return { key, index, session: session?.id ?? "", member: Number(self), askedNs: atNs, atNs };
-}
-
-/** The same clock in all processes of a machine. */
-function now(): number {
-  return Number(process.hrtime.bigint());
+  const atNs = monotonicNs();
+  return { key, index, session: session?.id ?? "", member, askedNs: atNs, atNs };
 }

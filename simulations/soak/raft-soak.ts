@@ -7,6 +7,8 @@ import { createWriteStream } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Gap, gapOf, type RaftRound, type Sight } from "./raft-gaps.ts";
+import { monotonicNs } from "./stalls.ts";
 
 /** Times are of the machine's monotonic clock. */
 export type Granted = {
@@ -21,6 +23,7 @@ export type ParentMessage = { readonly kind: "want" | "drop"; readonly key: stri
 export type HostMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "granted"; readonly granted: readonly Granted[] }
+  | { readonly kind: "saw"; readonly sights: readonly Sight[] }
   | { readonly kind: "status"; readonly role: string; readonly holds: readonly Granted[] };
 
 export type RaftSoakOptions = {
@@ -37,8 +40,8 @@ export type RaftSoakResult = {
   /** Grants of another member that were looked for after a leader's end, and were there. */
   readonly kept: number;
   readonly seconds: number;
-  /** From the kill or the stop to the next grant of what the leader held, ascending. */
-  readonly gapsMs: readonly number[];
+  /** From the kill or the stop to the next grant of what the leader held, shortest first. */
+  readonly gaps: readonly Gap[];
   readonly boundMs: number;
   readonly differences: readonly string[];
 };
@@ -51,7 +54,7 @@ const patienceMs = 30_000;
 export async function raftSoak({ rounds, folder, say }: RaftSoakOptions): Promise<RaftSoakResult> {
   const fleet = new Members(folder, await freePorts(3));
   const startedMs = performance.now();
-  const gapsMs: number[] = [];
+  const gone: RaftRound[] = [];
   const done = { kills: 0, stops: 0 };
   try {
     await Promise.all([0, 1, 2].map((place) => fleet.start(place)));
@@ -64,10 +67,11 @@ export async function raftSoak({ rounds, folder, say }: RaftSoakOptions): Promis
       for (const other of others) fleet.tell(other, { kind: "want", key });
       await sleep(100);
       const isKill = round % 2 === 1;
-      const goneNs = Number(process.hrtime.bigint());
-      fleet.signal(leader, isKill ? "SIGKILL" : "SIGSTOP");
-      const next = await fleet.granted(key, (one) => one.member !== leader + 1);
-      gapsMs.push((next.atNs - goneNs) / 1e6);
+      const trouble = isKill ? "SIGKILL" : "SIGSTOP";
+      const goneNs = monotonicNs();
+      fleet.signal(leader, trouble);
+      const { atNs: nextNs } = await fleet.granted(key, (one) => one.member !== leader + 1);
+      gone.push({ round, trouble, leader: leader + 1, key, goneNs, nextNs });
       await fleet.mustHold(others[0]!, kept);
       if (isKill) {
         done.kills++;
@@ -78,12 +82,12 @@ export async function raftSoak({ rounds, folder, say }: RaftSoakOptions): Promis
       }
       for (const place of [0, 1, 2]) for (const each of [key, kept.key]) fleet.tell(place, { kind: "drop", key: each });
       if (round % 10 === 0)
-        say(`round ${round}: ${fleet.grants} grants so far, the last gap ${gapsMs.at(-1)?.toFixed(0)} ms`);
+        say(`round ${round}: ${fleet.grants} grants so far, the last gap ${((nextNs - goneNs) / 1e6).toFixed(0)} ms`);
     }
     const { differences, kept, grants } = fleet;
-    gapsMs.sort((a, b) => a - b);
+    const gaps = gone.map((one) => gapOf(one, fleet.sights)).sort((a, b) => a.gapMs - b.gapMs);
     const seconds = (performance.now() - startedMs) / 1_000;
-    return { rounds, ...done, grants, kept, seconds, gapsMs, boundMs: ttlMs + electionMs, differences };
+    return { rounds, ...done, grants, kept, seconds, gaps, boundMs: ttlMs + electionMs, differences };
   } finally {
     await fleet.stop();
   }
@@ -94,6 +98,7 @@ class Members {
   /** How often a grant was found to have outlived a leader. */
   kept = 0;
   readonly differences: string[] = [];
+  readonly sights: Sight[] = [];
   readonly #folder: string;
   readonly #ports: readonly number[];
   readonly #children: (ChildProcess | undefined)[] = [undefined, undefined, undefined];
@@ -118,6 +123,7 @@ class Members {
     this.#children[place] = child;
     child.on("message", (message: HostMessage) => {
       if (message.kind === "granted") for (const one of message.granted) this.#take(one);
+      if (message.kind === "saw") this.sights.push(...message.sights);
     });
     await new Promise<void>((resolve, reject) => {
       child.once("message", () => resolve());
