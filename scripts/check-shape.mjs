@@ -44,7 +44,10 @@ const layers = [
   ["driver", ["coordinator/placement/partition-leases.ts"]],
   // The log of a member on its disk: it waits for the disk port, and knows no real one.
   ["driver", ["coordinator/log/**"]],
-  ["driver", ["member", "leases", "wire", "recover"].map((name) => `coordinator/backends/raft/${name}.ts`)],
+  [
+    "driver",
+    ["member", "membership", "leases", "wire", "recover"].map((name) => `coordinator/backends/raft/${name}.ts`),
+  ],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
   ["transport", ["runtime/adapters/nats/**", "runtime/adapters/redis-link/**"]],
   ["adapter", ["runtime/adapters/**", "coordinator/backends/**", "coordinator/guards/**"]],

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Files } from "../../coordinator/backends/raft/files.ts";
-import type { MemberView } from "../../coordinator/backends/raft/member.ts";
+import type { MemberView } from "../../coordinator/backends/raft/membership.ts";
 import {
   type Recovered,
   readStopped,

@@ -2,7 +2,8 @@
  * What the command line can ask a member of a Raft cluster, over a socket in the member's own folder: the same server,
  * bounds and rights as a host's. Bytes from outside become a checked question in `performRaft`, and nowhere else.
  */
-import type { Member, MemberStatus, MemberView } from "../../coordinator/backends/raft/member.ts";
+import type { Member, MemberStatus } from "../../coordinator/backends/raft/member.ts";
+import type { MemberView } from "../../coordinator/backends/raft/membership.ts";
 import { isLoopback, parseAddress } from "../../coordinator/backends/raft/tcp-peers.ts";
 import type { Wish } from "../../coordinator/backends/raft/wire.ts";
 import type { Clock } from "../ports/clock.ts";

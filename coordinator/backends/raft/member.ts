@@ -18,11 +18,7 @@ import { lifeIn } from "../../log/life.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
 import { decodeConfChange } from "../../raft/conf-change.ts";
-import { whyUnsafe } from "../../raft/membership-rules.ts";
 import {
-  type ConfChange,
-  type ConfChangeSingle,
-  type ConfState,
   type Entry,
   emptyConfState,
   localAppendThread,
@@ -31,19 +27,9 @@ import {
   type Snapshot,
 } from "../../raft/messages.ts";
 import { RawNode } from "../../raft/raw-node.ts";
-import {
-  type ChangeNote,
-  changedRoster,
-  emptyRoster,
-  formatNote,
-  idsOf,
-  listedAs,
-  noteOf,
-  type Roster,
-  splitRoster,
-  withRoster,
-} from "../../raft/roster.ts";
+import { emptyRoster, idsOf, splitRoster, withRoster } from "../../raft/roster.ts";
 import type { Storage } from "../../raft/storage.ts";
+import { type ManageOutcome, Membership, type MemberView } from "./membership.ts";
 import { decodeFrame, encodeFrame, type Frame, type Wish } from "./wire.ts";
 
 export type MemberOptions = {
@@ -66,25 +52,6 @@ export type MemberOptions = {
   readonly onCore?: (core: RawNode, durable: Storage) => void;
 };
 
-/** One member as another one sees it. */
-export type MemberView = {
-  readonly id: MemberId;
-  /** Leaving: a voter until the change that is under way is done. */
-  readonly role: "voter" | "learner" | "leaving";
-  /** Empty: not told yet. */
-  readonly address: string;
-  readonly replaces: MemberId | undefined;
-  /** Up to where its log is known to be the leader's, and whether it was heard of lately. Undefined unless asked at the leader. */
-  readonly match: number | undefined;
-  readonly isHeard: boolean | undefined;
-};
-
-export type ManageOutcome =
-  | { readonly kind: "done" }
-  | { readonly kind: "refused"; readonly reason: string }
-  /** No answer in time: it may have been done, which `members` shows. */
-  | { readonly kind: "unknown" };
-
 export type MemberStatus = {
   readonly member: MemberId;
   readonly role: "leader" | "follower" | "candidate" | "damaged" | "failed" | "closed";
@@ -104,8 +71,6 @@ const maxRequestsPerEntry = 500;
 /** Entries with requests on their way at once: those that come meanwhile share the next one. */
 const maxOnTheirWay = 4;
 const maxWaiting = 20_000;
-/** How far behind the end of the log a learner may be to be made a voter. */
-const caughtUpWithin = 100;
 
 type Asked =
   | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
@@ -118,8 +83,7 @@ export class Member {
   readonly #life: string;
   #core: RawNode | undefined;
   #table: ReplicatedTable;
-  #confState: ConfState = emptyConfState;
-  #roster: Roster = emptyRoster;
+  readonly #membership: Membership;
   #applied = 0;
   #leads = false;
   #leader: MemberId = 0;
@@ -134,10 +98,7 @@ export class Member {
   #isInstalling = false;
   #nextRepairMs = Number.NEGATIVE_INFINITY;
   readonly #pending = new Map<string, Pending>();
-  readonly #wishes = new Map<string, { readonly wish: Wish; readonly resolve: (outcome: ManageOutcome) => void }>();
-  #nextAnnounceMs = Number.NEGATIVE_INFINITY;
   readonly #listeners = new Set<() => void>();
-  readonly #memberListeners = new Set<() => void>();
   readonly #stopReceiving: () => void;
   #ticking: Cancel | undefined;
   #onHandedOver: () => void = () => {};
@@ -171,6 +132,15 @@ export class Member {
     this.#life = life;
     this.#table = ReplicatedTable.empty();
     this.#leaderClock = beginLeading(0, options.clock.monotonic());
+    const { address, clock, random, tickMs, peers } = options;
+    this.#membership = new Membership({
+      ...{ self: peers.self, address, life, clock, random, againMs: tickMs * electionTicks },
+      core: () => this.#core,
+      leads: () => this.#leads,
+      leader: () => this.#leader,
+      tell: (to, frame) => this.#tell(to, frame),
+      pump: () => this.#pump(),
+    });
     this.#stopReceiving = options.peers.receive((from, frame) => this.#onFrame(from, frame));
     if (log.damage === undefined) this.#start();
     else {
@@ -184,12 +154,12 @@ export class Member {
 
   /** Of the cluster: another after it was made anew, or recovered by hand. Final once `isFounded`. */
   get identity(): string {
-    return `raft:${this.#options.cluster}.${this.#roster.founded}.${this.#table.epoch}`;
+    return `raft:${this.#options.cluster}.${this.#membership.roster.founded}.${this.#table.epoch}`;
   }
 
   /** The cluster has had a quorum once, and this member knows its name. */
   get isFounded(): boolean {
-    return this.#roster.founded !== "";
+    return this.#membership.roster.founded !== "";
   }
 
   /** 0: this member knows nothing of its cluster yet. */
@@ -222,62 +192,23 @@ export class Member {
 
   /** By ascending id; empty for one that has joined and heard of nobody yet. */
   members(): readonly MemberView[] {
-    const { voters, learners, learnersNext } = this.#confState;
-    const progress = this.#leads ? this.#core?.status().progress : undefined;
-    return idsOf(this.#confState).map((id) => {
-      const { address, replaces } = listedAs(this.#roster, id);
-      const isLearner = learners.includes(id) || learnersNext.includes(id);
-      const known = progress?.get(id);
-      return {
-        id,
-        role: voters.includes(id) ? "voter" : isLearner ? "learner" : "leaving",
-        address,
-        replaces: replaces === 0 ? undefined : replaces,
-        match: known?.match,
-        isHeard: known && (known.recentActive || id === this.#options.peers.self),
-      };
-    });
+    return this.#membership.views();
   }
 
   /** Why a frame from this id must not be believed; undefined: it may. */
   whyForeign(id: MemberId, life: string): string | undefined {
-    if (this.#roster.removed.has(id)) return `member ${id} was removed: an id is never used again`;
-    const known = listedAs(this.#roster, id).life;
-    if (known === "" || known === life) return undefined;
-    return `member ${id} has come back with another folder and has forgotten its votes: remove it, and add it under a new id`;
+    return this.#membership.whyForeign(id, life);
   }
 
   /** Called after every change of `members`. */
   onMembers(listener: () => void): () => void {
-    this.#memberListeners.add(listener);
-    return () => this.#memberListeners.delete(listener);
+    return this.#membership.onChange(listener);
   }
 
   /** Has the leader do it, wherever it is. Resolves when it is in the log, with unknown after `untilMs`. */
   manage(wish: Wish, untilMs: number): Promise<ManageOutcome> {
-    const { clock, peers, random } = this.#options;
-    if (!this.#isRunning() || this.#core === undefined)
-      return Promise.resolve({ kind: "refused", reason: `this member is ${this.#role()}` });
-    if (this.#leader === 0)
-      return Promise.resolve({ kind: "refused", reason: "no leader is known here: ask again when most members run" });
-    const ask = random.id();
-    return new Promise((resolve) => {
-      const cancel = clock.after(
-        Math.max(0, untilMs - clock.monotonic()),
-        () => this.#settle(ask, { kind: "unknown" }),
-        { background: true },
-      );
-      this.#wishes.set(ask, {
-        wish,
-        resolve: (outcome) => {
-          cancel();
-          resolve(outcome);
-        },
-      });
-      if (this.#leads) this.#onManage(peers.self, ask, wish);
-      else this.#tell(this.#leader, { kind: "manage", ask, wish });
-      this.#pump();
-    });
+    if (this.#isRunning() && this.#core !== undefined) return this.#membership.manage(wish, untilMs);
+    return Promise.resolve({ kind: "refused", reason: `this member is ${this.#role()}` });
   }
 
   /** A snapshot of what is applied now, so that the log before it goes. Resolves with its index. */
@@ -364,7 +295,7 @@ export class Member {
       stepDownOnRemoval: true,
     });
     this.#options.onCore(this.#core, this.#log.storage);
-    const { voters } = this.#confState;
+    const { voters } = this.#membership.confState;
     if (voters.length === 1 && voters[0] === peers.self) this.#core.campaign();
   }
 
@@ -435,16 +366,11 @@ export class Member {
     const change = decodeConfChange(entry.type, entry.data);
     const next = this.#core!.applyConfChange(change);
     if (next === "superseded") return false;
-    const before = this.#confState;
-    this.#confState = next;
-    this.#roster = changedRoster(this.#roster, change, before, next);
+    const isGrown = this.#membership.applied(change, next);
     this.#applied = entry.index;
-    const { ask } = noteOf(change);
-    if (ask !== undefined) this.#settle(ask, { kind: "done" });
     this.#onMembersChanged();
     // A new member takes only a snapshot that has it among the members, and whoever leads must have one.
-    if (idsOf(next).some((id) => !idsOf(before).includes(id)))
-      this.#compact().catch((error: unknown) => this.#fail(error));
+    if (isGrown) this.#compact().catch((error: unknown) => this.#fail(error));
     return true;
   }
 
@@ -465,8 +391,7 @@ export class Member {
     if (snapshot.metadata.index < this.#applied) return;
     const { roster, data } = splitRoster(snapshot.data);
     this.#table = ReplicatedTable.restore(data);
-    this.#roster = roster;
-    this.#confState = snapshot.metadata.confState;
+    this.#membership.restored(snapshot.metadata.confState, roster);
     this.#applied = snapshot.metadata.index;
     this.#changed();
     this.#onMembersChanged();
@@ -481,7 +406,7 @@ export class Member {
     if (this.#core === undefined || this.#applied <= this.#snapshotIndex()) return;
     this.#isCompacting = true;
     try {
-      await this.#log.compact(this.#applied, this.#confState, this.#state());
+      await this.#log.compact(this.#applied, this.#membership.confState, this.#state());
     } finally {
       this.#isCompacting = false;
     }
@@ -489,117 +414,17 @@ export class Member {
 
   /** All that a snapshot is of. */
   #state(): Uint8Array {
-    return withRoster(this.#roster, this.#table.snapshot());
+    return withRoster(this.#membership.roster, this.#table.snapshot());
+  }
+
+  #onMembersChanged(): void {
+    if (this.#membership.hasForgotten) this.#fail(new MemberForgot(this.#options.peers.self));
+    else this.#membership.tellListeners();
   }
 
   #snapshotIndex(): number {
     const snapshot = this.#log.storage.snapshot();
     return snapshot === "unavailable" ? 0 : snapshot.metadata.index;
-  }
-
-  // ---- members ----
-
-  #onMembersChanged(): void {
-    const { life } = listedAs(this.#roster, this.#options.peers.self);
-    if (life !== "" && life !== this.#life) return this.#fail(new MemberForgot(this.#options.peers.self));
-    for (const listener of [...this.#memberListeners]) listener();
-  }
-
-  /** Told until the log has it: whoever leads may change meanwhile. */
-  #announceIfNew(nowMs: number): void {
-    const { peers, address, tickMs, random } = this.#options;
-    const { self } = peers;
-    const known = listedAs(this.#roster, self);
-    const ids = idsOf(this.#confState);
-    if (nowMs < this.#nextAnnounceMs || !ids.includes(self)) return;
-    if (known.life === this.#life && (address === "" || known.address === address)) return;
-    this.#nextAnnounceMs = nowMs + tickMs * electionTicks;
-    const wish: Wish = { kind: "announce", id: self, address: address || known.address, life: this.#life };
-    const ask = random.id();
-    if (this.#leads) return this.#onManage(self, ask, wish);
-    // Whoever leads cannot reach one that has moved, so that one does not know who leads.
-    for (const id of this.#leader === 0 ? ids : [this.#leader]) this.#tell(id, { kind: "manage", ask, wish });
-  }
-
-  #onManage(from: MemberId, ask: string, wish: Wish): void {
-    const reason = this.#leads ? this.#carryOut(from, ask, wish) : "this member does not lead any more: ask again";
-    if (reason === undefined) return;
-    if (from === this.#options.peers.self) this.#settle(ask, { kind: "refused", reason });
-    else this.#tell(from, { kind: "refused", ask, reason });
-  }
-
-  /** Why not; undefined: it is on its way. */
-  #carryOut(from: MemberId, ask: string, wish: Wish): string | undefined {
-    const { voters } = this.#confState;
-    const ids = idsOf(this.#confState);
-    const { id } = wish;
-    switch (wish.kind) {
-      case "add": {
-        const { address, replaces } = wish;
-        if (ids.includes(id)) return `${id} is a member already`;
-        const same = ids.find((one) => listedAs(this.#roster, one).address === address && one !== replaces);
-        if (same !== undefined) return `${address} is the address of member ${same}`;
-        if (replaces !== 0 && !voters.includes(replaces)) return `${replaces} is no voter, so it cannot be replaced`;
-        return this.#proposeChange([{ type: "ConfChangeAddLearnerNode", nodeId: id }], { ask, address, replaces });
-      }
-      case "remove":
-        if (!ids.includes(id)) return `${id} is no member`;
-        return this.#proposeChange([{ type: "ConfChangeRemoveNode", nodeId: id }], { ask });
-      case "transfer":
-        if (!voters.includes(id)) return `${id} is no voter, so it cannot lead`;
-        this.#core!.transferLeader(id);
-        if (id === this.#options.peers.self) this.#settle(ask, { kind: "done" });
-        this.#pump();
-        return undefined;
-      case "announce": {
-        if (from !== id || !ids.includes(id)) return `only a member itself says where it is`;
-        const known = listedAs(this.#roster, id);
-        if (known.life !== "" && known.life !== wish.life) return this.whyForeign(id, wish.life);
-        const { address, life } = wish;
-        return this.#proposeChange([{ type: "ConfChangeUpdateNode", nodeId: id }], { ask, address, life });
-      }
-    }
-  }
-
-  #proposeChange(changes: readonly ConfChangeSingle[], note: ChangeNote): string | undefined {
-    const transition = changes.length > 1 ? "ConfChangeTransitionJointImplicit" : "ConfChangeTransitionAuto";
-    const change: ConfChange = { kind: "v2", transition, changes, context: formatNote(note) };
-    const unsafe = whyUnsafe(this.#confState, this.#roster.removed, change);
-    if (unsafe !== undefined) return unsafe;
-    const { raft } = this.#core!;
-    const last = raft.log.lastIndex();
-    if (this.#core!.proposeConfChange(change) !== "stepped") return "the leader is busy or moving: ask again";
-    const entries = raft.log.slice(last + 1, last + 2, Number.POSITIVE_INFINITY);
-    // What must not be made now is in the log as an empty entry.
-    const isAdmitted = entries !== "compacted" && entries[0]?.type === "EntryConfChangeV2";
-    this.#pump();
-    return isAdmitted ? undefined : "another change of the membership is under way: ask again";
-  }
-
-  /** One at a time, and only when nothing else is under way. */
-  #promoteIfCaughtUp(): void {
-    const { learners, votersOutgoing } = this.#confState;
-    if (learners.length === 0 || votersOutgoing.length > 0) return;
-    const { progress } = this.#core!.status();
-    const enough = this.#core!.raft.log.lastIndex() - caughtUpWithin;
-    for (const id of learners) {
-      const { life, replaces } = listedAs(this.#roster, id);
-      const known = progress.get(id);
-      const isThere = life !== "" && known?.state === "StateReplicate" && known.recentActive;
-      if (!isThere || known.match < enough) continue;
-      const promoted: ConfChangeSingle = { type: "ConfChangeAddNode", nodeId: id };
-      const out = this.#confState.voters.includes(replaces) ? replaces : 0;
-      const leaves: ConfChangeSingle[] = out === 0 ? [] : [{ type: "ConfChangeRemoveNode", nodeId: out }];
-      // Refused while another change is under way: the next tick tries again.
-      this.#proposeChange([promoted, ...leaves], { replaces: 0 });
-      return;
-    }
-  }
-
-  #settle(ask: string, outcome: ManageOutcome): void {
-    const waiting = this.#wishes.get(ask);
-    this.#wishes.delete(ask);
-    waiting?.resolve(outcome);
   }
 
   // ---- leading ----
@@ -614,8 +439,7 @@ export class Member {
     this.#leads = leads;
     this.#leader = leader;
     if (!leads) this.#onHandedOver();
-    for (const [ask, { wish }] of [...this.#wishes])
-      if (wish.kind === "transfer" && wish.id === leader) this.#settle(ask, { kind: "done" });
+    this.#membership.onLeader(leader);
     if (isNew && leader !== 0) for (const pending of this.#pending.values()) this.#sendAsked(pending);
   }
 
@@ -712,7 +536,7 @@ export class Member {
   #giveUpAll(): void {
     for (const pending of this.#pending.values()) pending.resolve(undefined);
     this.#pending.clear();
-    for (const ask of [...this.#wishes.keys()]) this.#settle(ask, { kind: "unknown" });
+    this.#membership.giveUpAll();
   }
 
   // ---- time and network ----
@@ -733,9 +557,9 @@ export class Member {
     }
     if (this.#core === undefined) return this.#askForRepair(now);
     this.#core.tick();
-    this.#announceIfNew(now);
+    this.#membership.announceIfNew(now);
     if (this.#leads) {
-      this.#promoteIfCaughtUp();
+      this.#membership.promoteIfCaughtUp();
       this.#flushSoon();
     }
     this.#pump();
@@ -764,9 +588,9 @@ export class Member {
       case "repaired":
         return this.#onRepaired(frame.snapshot);
       case "manage":
-        return this.#onManage(from, frame.ask, frame.wish);
+        return this.#membership.onWish(from, frame.ask, frame.wish);
       case "refused":
-        return this.#settle(frame.ask, { kind: "refused", reason: frame.reason });
+        return this.#membership.refused(frame.ask, frame.reason);
     }
   }
 
@@ -799,7 +623,7 @@ export class Member {
   #helpRepair(to: MemberId, neededIndex: number): void {
     const term = this.#log.storage.term(this.#applied);
     if (this.#core === undefined || this.#applied < neededIndex || typeof term !== "number") return;
-    const metadata = { index: this.#applied, term, confState: this.#confState };
+    const metadata = { index: this.#applied, term, confState: this.#membership.confState };
     this.#tell(to, { kind: "repaired", snapshot: { data: this.#state(), metadata } });
   }
 
