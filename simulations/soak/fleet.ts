@@ -21,8 +21,8 @@ export type FleetOptions = {
   /** Where the hosts' logs go. */
   readonly folder: string;
   readonly program: URL;
-  /** What a host is started with: the servers as it is to reach them, and its name. */
-  readonly argumentsOf: (servers: readonly string[], name: string) => readonly string[];
+  /** What a host is started with: the servers as it is to reach them, its name, and which one it is. */
+  readonly argumentsOf: (servers: readonly string[], name: string, host: number) => readonly string[];
   /** Told whatever a host sends after it has said that it hosts. */
   readonly onMessage?: (message: unknown, host: number) => void;
 };
@@ -118,7 +118,7 @@ export class Fleet {
     const { program, argumentsOf, folder, onMessage } = this.#options;
     const name = `host-${host + 1}`;
     const servers = (this.#ways[host] ?? []).map(({ url }) => url);
-    const child = fork(program, argumentsOf(servers, name), { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+    const child = fork(program, argumentsOf(servers, name, host), { stdio: ["ignore", "ignore", "pipe", "ipc"] });
     child.stderr?.pipe(createWriteStream(join(folder, `${name}.log`), { flags: "a" }));
     this.#hosts[host] = child;
     await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,5 @@
 /** One process that runs the soak's jobs. Its wall clock can be stepped by its parent; each run writes through the register. */
+import { raft } from "../../coordinator/index.ts";
 import { jetstream } from "../../runtime/adapters/jetstream/index.ts";
 import { connectRedis } from "../../runtime/adapters/redis/index.ts";
 import { SystemClock } from "../../runtime/adapters/system-clock.ts";
@@ -15,6 +16,7 @@ import {
   type ToHost,
   writeAndNote,
 } from "./jobs.ts";
+import { watchStalls } from "./stalls.ts";
 
 /** The wall clock of a machine whose time is set by hand; the monotonic one goes on as it does. */
 class SteppedClock extends SystemClock {
@@ -36,14 +38,18 @@ class SteppedClock extends SystemClock {
   }
 }
 
-const [servers = "", node = "", redisUrl = "", from = "0", until = "0"] = process.argv.slice(2);
+const [servers = "", node = "", redisUrl = "", from = "0", until = "0", self = "1", ports = "", directory = ""] =
+  process.argv.slice(2);
+const places = ports.split(",").map((port, index) => [index + 1, { host: "127.0.0.1", port: Number(port) }]);
+const leases =
+  ports === "" ? {} : { leases: raft({ self: Number(self), members: Object.fromEntries(places), directory }) };
 const clock = new SteppedClock();
 const redis = await connectRedis(redisUrl);
 const register = redis.register();
 const tell = (message: FromHost) => process.send?.(message);
 const runtime = (await createRuntime({
   actors: {},
-  store: jetstream({ servers: servers.split(","), bucket: jobsBucket, node, replicas: 3 }),
+  store: jetstream({ servers: servers.split(","), bucket: jobsBucket, node, replicas: 3, ...leases }),
   logger: consoleLogger("warn"),
   clock,
 })) as unknown as Runtime;
@@ -81,3 +87,4 @@ process.on("message", async (message: ToHost) => {
   else tell({ kind: "jobs", jobs: await Promise.all((await Promise.all(scheduled)).map(hostedJob)) });
 });
 process.send?.("hosting");
+watchStalls((stall) => tell({ kind: "stalled", ...stall }));

@@ -1,7 +1,7 @@
 /** The jobs of the soak, and what each run of one leaves behind in Redis: the same for hosts and for those who judge them. */
-
 import { fencedScript } from "../../runtime/adapters/redis/index.ts";
 import type { Duration, JobHandle, ScheduleOptions } from "../../runtime/index.ts";
+import type { Stall } from "./stalls.ts";
 
 export const jobCount = 200;
 export const jobNames = Array.from({ length: jobCount }, (_, index) => `job-${index}`);
@@ -45,6 +45,7 @@ return {'applied'}`);
 export type FromHost =
   | { readonly kind: "ran"; readonly lateMs: number }
   | { readonly kind: "fenced"; readonly tickId: string }
+  | ({ readonly kind: "stalled" } & Stall)
   | { readonly kind: "jobs"; readonly jobs: readonly HostedJob[] };
 
 /** Of a job's document, what the books need. */

@@ -2,8 +2,8 @@
  * `npm run soak [-- SUBJECT]`: real processes and servers under load; exit 0 when the books are right. `troubles`, the default,
  * kills, freezes and cuts (`--events 100000 --minutes 10 --seed 1`); `rolling` restarts every host in turn (`--hosts 3
  * --rate 500 --rounds 1`); `schedule` runs jobs every second on five hosts, with Redis, through one trouble after the other
- * (`--seconds 120`); `raft` kills and stops the leader of three members of our Raft (`--rounds 100`). `--json` prints the
- * result as one object.
+ * (`--seconds 120`; with `--leases raft` each host is a member of our Raft, whose leader is killed too); `raft` kills and stops
+ * the leader of three members of our Raft (`--rounds 100`). `--json` prints the result as one object.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string", default: "120" },
     rate: { type: "string", default: "500" },
     rounds: { type: "string" },
+    leases: { type: "string", default: "kv" },
     json: { type: "boolean", default: false },
   },
   allowPositionals: true,
@@ -102,19 +103,26 @@ async function rolling(): Promise<boolean> {
 }
 
 async function schedule(): Promise<boolean> {
+  const { leases } = values;
+  if (leases !== "kv" && leases !== "raft") {
+    say(`leases are kept in kv or raft, not in ${leases}`);
+    return false;
+  }
   const result = await soakSchedules({
+    leases,
     seconds: Number(values.seconds),
     hosts: Number(values.hosts ?? 5),
     folder,
     say,
   });
   say("");
-  say("lateness of handlers, from the moment when they were due (ms)".padEnd(34));
+  say("lateness of handlers, from the moment when they were due (ms)".padEnd(42));
   const row = (name: string, cells: readonly string[]) =>
-    say(`  ${name.padEnd(30)}${cells.map((cell) => cell.padStart(8)).join("")}`);
-  row("", ["runs", "p50", "p99", "p99.9", "max"]);
+    say(`  ${name.padEnd(38)}${cells.map((cell) => cell.padStart(8)).join("")}`);
+  row("", ["runs", "p50", "p99", "p99.9", "max", "waited"]);
   for (const { window, runs, p50Ms, p99Ms, p999Ms, maxMs } of result.lateness)
-    row(window, [runs, p50Ms, p99Ms, p999Ms, maxMs].map(String));
+    row(window, [runs, p50Ms, p99Ms, p999Ms, maxMs, result.queuedMs[window] ?? 0].map(String));
+  say(`waited: the longest that a host stood still for want of a processor; ${loadNow()}`);
   say("");
   say(`left out by policy, and counted: ${list(result.leftOut)}`);
   say(`runs again under their tickId: ${result.repeated}; writes refused by the fence: ${result.fenced}`);
@@ -153,7 +161,7 @@ async function raft(): Promise<boolean> {
   const excused = late.filter(({ gapMs, queuedMs = 0 }) => gapMs - queuedMs <= boundMs);
   say(
     `${within.length} of ${gaps.length} within ${boundMs} ms; of the others, ${excused.length} but for processes that waited ` +
-      `for a processor; load ${loadavg()[0]?.toFixed(1)} on ${cpus().length}`,
+      `for a processor; ${loadNow()}`,
   );
   for (const gap of late) say(`late       ${describeGap(gap)}`);
   const isRight = tell(result);
@@ -161,6 +169,10 @@ async function raft(): Promise<boolean> {
     `grants ${result.grants} · looked for after a leader was gone ${result.kept} · lost or out of order ${result.differences.length}`,
   );
   return isRight;
+}
+
+function loadNow(): string {
+  return `load ${loadavg()[0]?.toFixed(1)} on ${cpus().length} processors`;
 }
 
 function describeGap(gap: Gap): string {

@@ -2,11 +2,13 @@
  * Two hundred every-second jobs on five processes and three NATS servers, while one trouble after the other comes: every
  * slot of the calendar must have been done once, through the fenced register of a real Redis, or be counted as left out.
  */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { offsetMs, scheduleOf } from "../../coordinator/schedule/index.ts";
 import { openRedis } from "../../runtime/adapters/redis-link/connection.ts";
 import type { RedisLink } from "../../runtime/adapters/redis-link/link.ts";
 import { SystemClock } from "../../runtime/adapters/system-clock.ts";
+import { ControlClient } from "../../runtime/control/client.ts";
 import { startRedisServer } from "../../runtime/testing/redis-server.ts";
 import { Fleet } from "./fleet.ts";
 import {
@@ -21,16 +23,22 @@ import {
 } from "./jobs.ts";
 import { checkJobs, type JobVerdict } from "./jobs-books.ts";
 import { type Lateness, latenessIn, type Window } from "./lateness.ts";
+import { freePorts } from "./raft-soak.ts";
+import { monotonicNs } from "./stalls.ts";
 
 export type SchedulingOptions = {
   readonly seconds: number;
   readonly hosts: number;
+  /** Raft: each host is a member. */
+  readonly leases: "kv" | "raft";
   readonly folder: string;
   readonly say: (line: string) => void;
 };
 
 export type SchedulingResult = JobVerdict & {
   readonly lateness: readonly Lateness[];
+  /** By window, the longest that a host waited for a processor: what the machine, not we, added. */
+  readonly queuedMs: Readonly<Record<string, number>>;
   /** Runs under a tickId that had written already, and writes that the fence refused. */
   readonly repeated: number;
   readonly fenced: number;
@@ -38,7 +46,7 @@ export type SchedulingResult = JobVerdict & {
 
 type Trouble = { readonly name: string; readonly run: (fleet: Fleet) => Promise<unknown> | undefined };
 
-const troubles: readonly Trouble[] = [
+const usualTroubles: readonly Trouble[] = [
   { name: "kill -9 of a node", run: (fleet) => fleet.begin("kill host", 0, 3_000) },
   { name: "SIGSTOP of a node for 5 s", run: (fleet) => fleet.begin("freeze host", 1, 5_000) },
   { name: "a node cut off for 8 s", run: (fleet) => fleet.begin("cut off host", 2, 8_000) },
@@ -46,6 +54,33 @@ const troubles: readonly Trouble[] = [
   { name: "a clock 3 s ahead for 6 s", run: (fleet) => stepClock(fleet, 3, 3_000) },
   { name: "a clock 3 s behind for 6 s", run: (fleet) => stepClock(fleet, 4, -3_000) },
 ];
+
+/** Each host is a member, so that one that goes is missed twice. What is cut off from NATS still reaches the other members. */
+const raftTroubles = (folder: string, hosts: number): readonly Trouble[] => [
+  {
+    name: "kill -9 of the leases' leader",
+    run: async (fleet) => fleet.begin("kill host", await leaderOf(folder, hosts), 3_000),
+  },
+  {
+    name: "SIGSTOP of the leases' leader for 5 s",
+    run: async (fleet) => fleet.begin("freeze host", await leaderOf(folder, hosts), 5_000),
+  },
+];
+
+const memberFolder = (folder: string, host: number) => join(folder, `raft-${host + 1}`);
+
+/** As its member says, over its own socket. */
+async function leaderOf(folder: string, hosts: number): Promise<number> {
+  for (;;) {
+    for (let host = 0; host < hosts; host++) {
+      const client = await ControlClient.connect(memberFolder(folder, host));
+      const status = await client?.request("status", {}, 1_000).catch(() => undefined);
+      client?.close();
+      if ((status as { role?: string } | undefined)?.role === "leader") return host;
+    }
+    await sleep(50);
+  }
+}
 
 async function stepClock(fleet: Fleet, host: number, byMs: number): Promise<void> {
   fleet.tell(host, { kind: "stepClock", offsetMs: byMs } satisfies ToHost);
@@ -57,22 +92,32 @@ async function stepClock(fleet: Fleet, host: number, byMs: number): Promise<void
 const startMs = 25_000;
 const restMs = 60_000;
 
-export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingOptions): Promise<SchedulingResult> {
+export async function soakSchedules(options: SchedulingOptions): Promise<SchedulingResult> {
+  const { seconds, hosts, leases, folder, say } = options;
+  const troubles = [...usualTroubles, ...(leases === "raft" ? raftTroubles(folder, hosts) : [])];
+  const ports = leases === "raft" ? (await freePorts(hosts)).join(",") : "";
   const server = await startRedisServer();
   const redis = await openRedis(server.url, new SystemClock());
   await redis.ready();
   const fromMs = Math.ceil((Date.now() + startMs) / 1_000) * 1_000;
   const untilMs = fromMs + seconds * 1_000;
   let fenced = 0;
+  const stalls: { readonly atMs: number; readonly queuedMs: number }[] = [];
+  const wallMs = (atNs: number) => Date.now() - (monotonicNs() - atNs) / 1e6;
   let heard: (jobs: readonly HostedJob[]) => void = () => {};
   const fleet = await Fleet.start({
     hosts,
     folder,
     program: new URL("./jobs-host.js", import.meta.url),
-    argumentsOf: (servers, name) => [servers.join(","), name, server.url, String(fromMs), String(untilMs)],
+    argumentsOf: (servers, name, host) => [
+      ...[servers.join(","), name, server.url, String(fromMs), String(untilMs)],
+      ...[String(host + 1), ports, memberFolder(folder, host)],
+    ],
     onMessage: (message) => {
       const told = message as FromHost;
       if (told.kind === "fenced") fenced++;
+      if (told.kind === "stalled")
+        stalls.push({ atMs: wallMs(told.atNs), queuedMs: Math.min(told.forMs, told.queuedMs ?? 0) });
       if (told.kind === "jobs") heard(told.jobs);
     },
   });
@@ -82,9 +127,10 @@ export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingO
       fleet.tell(0, { kind: "tell" } satisfies ToHost);
     });
   try {
-    say(`${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
+    const kept = leases === "raft" ? "a log of their own" : "NATS";
+    say(`leases in ${kept}; ${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
     await sleep(fromMs - Date.now());
-    const windows = await makeTrouble(fleet, fromMs, untilMs, async (name) =>
+    const windows = await makeTrouble(fleet, troubles, fromMs, untilMs, async (name) =>
       say(`${((Date.now() - fromMs) / 1_000).toFixed(0).padStart(4)} s  ${name}; ${await redisCount(redis)} runs done`),
     );
     await sleep(Math.max(0, untilMs - Date.now()));
@@ -107,6 +153,12 @@ export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingO
     return {
       ...checkJobs({ fromMs, untilMs, jobs: told, done, offsetMsOf }),
       lateness: latenessIn(windows, runs),
+      queuedMs: Object.fromEntries(
+        windows.map((window) => {
+          const meanwhile = stalls.filter(({ atMs }) => atMs >= window.fromMs && atMs < window.untilMs);
+          return [window.name, Math.round(Math.max(0, ...meanwhile.map(({ queuedMs }) => queuedMs)))];
+        }),
+      ),
       repeated: Number((await command<string | null>(redis, ["GET", repeatedKey])) ?? 0),
       fenced,
     };
@@ -120,6 +172,7 @@ export async function soakSchedules({ seconds, hosts, folder, say }: SchedulingO
 /** One after the other, evenly over the time, with quiet before, between and after them. */
 async function makeTrouble(
   fleet: Fleet,
+  troubles: readonly Trouble[],
   fromMs: number,
   untilMs: number,
   say: (name: string) => Promise<void>,
