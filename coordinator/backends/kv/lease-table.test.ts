@@ -65,6 +65,26 @@ describe("leases over a store in memory, on a clock of our own", () => {
     };
   };
   test.each(leaseContract)("$name", ({ run }) => run(open));
+
+  test("a session that an outage has delayed begins with its whole time", async () => {
+    const clock = new ManualClock();
+    const { store } = await memory().open();
+    const cut = cuttable(store);
+    const table = await LeaseTable.open({ clock, random, logger: silent, store: cut.store });
+    const lost: string[] = [];
+    cut.set(true);
+    const opening = table.openSession({ node: "a", ttlMs: 3_000 });
+    await clock.advance(2_800);
+    cut.set(false);
+    await clock.advance(300);
+    const session = await opening;
+    session.onLost((reason) => lost.push(reason));
+    expect(session.validUntilMs - clock.monotonic()).toBeGreaterThan(2_500);
+    await clock.advance(10_000);
+    expect(lost).toEqual([]);
+    expect(session.isValid).toBe(true);
+    await table.close();
+  });
 });
 
 function judge(

@@ -39,15 +39,18 @@ export type LeaseTablePorts = {
 type SeenSession = { readonly info: SessionInfo; readonly revision: Revision; readonly seenMs: number };
 
 type CasResult =
-  | { readonly kind: "written"; readonly revision: Revision }
+  /** `sentMs`: by the monotonic clock, before the attempt that was written was sent, or an earlier one. */
+  | { readonly kind: "written"; readonly revision: Revision; readonly sentMs: number }
   /** What stands there instead. */
   | { readonly kind: "conflict"; readonly entry: StoredEntry | undefined }
   | { readonly kind: "unknown" };
 
+type Written = Extract<CasResult, { kind: "written" }>;
+
 /** How often everything is read again, so that nothing rests on the watch alone. */
 const rereadMs = 15_000;
 const firstPauseMs = 25;
-const longestPauseMs = 500;
+const longestPauseMs = 250;
 
 export class LeaseTable implements LeaseService<"kv-revision"> {
   readonly fencing = "kv-revision";
@@ -98,11 +101,10 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
       ttlMs: options.ttlMs,
       attributes: options.attributes ?? {},
     };
-    const sentMs = this.#ports.clock.monotonic();
     const result = await this.cas(sessionPrefix + info.id, JSON.stringify(info), 0, info.ttlMs);
     if (result.kind !== "written")
       throw new Error(`no session could be opened within ${info.ttlMs} ms: the back end does not answer`);
-    const session = new KvSession(this, this.#ports, info, result.revision, sentMs);
+    const session = new KvSession(this, this.#ports, info, result);
     this.#open.add(session);
     return session;
   }
@@ -142,13 +144,16 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   async cas(key: string, value: string, expect: Revision, forMs: number): Promise<CasResult> {
     const { store, clock, random } = this.#ports;
     const header = { commit: random.id(), hash: hashText(value) };
-    const untilMs = clock.monotonic() + forMs;
+    const firstSentMs = clock.monotonic();
+    const untilMs = firstSentMs + forMs;
     for (let waitMs = firstPauseMs; ; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
+      const sentMs = clock.monotonic();
       const outcome =
         value === "" ? await store.purge(key, expect, token) : await store.write({ key, value, header, expect, token });
       if (outcome.kind === "written") {
         this.#wrote(key, value, outcome.revision, header);
-        return outcome;
+        // An earlier attempt that had landed would have made this one a conflict.
+        return { ...outcome, sentMs };
       }
       if (outcome.kind === "refused" && outcome.reason !== "full") return { kind: "unknown" };
       if (outcome.kind === "conflict") {
@@ -156,7 +161,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
         if (entry !== "unread") {
           if (value !== "" && entry?.header?.commit === header.commit) {
             this.#wrote(key, value, entry.revision, header);
-            return { kind: "written", revision: entry.revision };
+            return { kind: "written", revision: entry.revision, sentMs: firstSentMs };
           }
           if ((entry?.revision ?? 0) !== expect) return { kind: "conflict", entry };
         }
@@ -294,7 +299,7 @@ class KvSession implements Session {
   readonly #ports: LeaseTablePorts;
   #info: SessionInfo;
   #revision: Revision;
-  #validUntilMs: number;
+  #validUntilMs = 0;
   #state: "open" | "lost" | "closed" = "open";
   #timer: Cancel | undefined;
   #lapse: Cancel | undefined;
@@ -302,14 +307,13 @@ class KvSession implements Session {
   #beats = 0;
   readonly #listeners = new Set<(reason: string) => void>();
 
-  constructor(table: LeaseTable, ports: LeaseTablePorts, info: SessionInfo, revision: Revision, sentMs: number) {
+  constructor(table: LeaseTable, ports: LeaseTablePorts, info: SessionInfo, opened: Written) {
     this.#table = table;
     this.#ports = ports;
     this.id = info.id;
     this.#info = info;
-    this.#revision = revision;
-    this.#validUntilMs = validUntilMs(sentMs, info.ttlMs);
-    this.#arm();
+    this.#revision = opened.revision;
+    this.#renewed(opened.sentMs);
   }
 
   get validUntilMs(): number {
@@ -396,11 +400,8 @@ class KvSession implements Session {
   }
 
   async #renewOnce(): Promise<void> {
-    const { clock } = this.#ports;
-    // From before it is sent: it may be seen by the others at any time after.
-    const sentMs = clock.monotonic();
     const value = JSON.stringify({ ...this.#info, beat: ++this.#beats });
-    const leftMs = Math.max(0, this.#validUntilMs - sentMs);
+    const leftMs = Math.max(0, this.#validUntilMs - this.#ports.clock.monotonic());
     const result = await this.#table.cas(sessionPrefix + this.id, value, this.#revision, leftMs);
     if (this.#state !== "open") {
       if (result.kind === "written") this.#revision = result.revision;
@@ -409,8 +410,7 @@ class KvSession implements Session {
     switch (result.kind) {
       case "written":
         this.#revision = result.revision;
-        this.#validUntilMs = validUntilMs(sentMs, this.#info.ttlMs);
-        return this.#arm();
+        return this.#renewed(result.sentMs);
       case "conflict":
         return this.#lose("others took it for dead and ended it");
       case "unknown":
@@ -418,11 +418,18 @@ class KvSession implements Session {
     }
   }
 
-  #arm(): void {
+  /**
+   * Counted from before it was sent: it may have been seen by the others at any time after. One whose outcome was long
+   * unknown leaves little of its time: then the next is made at once.
+   */
+  #renewed(sentMs: number): void {
     this.#stopTimers();
     const { clock } = this.#ports;
+    const { ttlMs } = this.#info;
     const now = clock.monotonic();
-    this.#timer = clock.after(renewEveryMs(this.#info.ttlMs), () => void this.#renew(), { background: true });
+    this.#validUntilMs = validUntilMs(sentMs, ttlMs);
+    const renewInMs = Math.max(0, sentMs + renewEveryMs(ttlMs) - now);
+    this.#timer = clock.after(renewInMs, () => void this.#renew(), { background: true });
     this.#lapse = clock.after(
       Math.max(0, this.#validUntilMs - now),
       () => this.#lose("its time to live has passed without a renewal"),

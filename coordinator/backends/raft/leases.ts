@@ -96,7 +96,7 @@ class RaftSession implements Session {
   readonly #onOver: () => void;
   readonly #ttlMs: number;
   #attributes: SessionAttributes | undefined;
-  #validUntilMs: number;
+  #validUntilMs = 0;
   #state: "open" | "lost" | "closed" = "open";
   #beat = 0;
   #sequence = 0;
@@ -112,8 +112,7 @@ class RaftSession implements Session {
     this.#onOver = onOver;
     this.id = info.id;
     this.#ttlMs = info.ttlMs;
-    this.#validUntilMs = validUntilMs(sentMs, info.ttlMs);
-    this.#arm();
+    this.#renewed(sentMs);
   }
 
   get isValid(): boolean {
@@ -202,16 +201,19 @@ class RaftSession implements Session {
     if (isRenewed === undefined) return this.#lose("it could not be renewed in time");
     if (!isRenewed) return this.#lose("its time was over");
     this.#attributes = this.#attributes === renewal.attributes ? undefined : this.#attributes;
-    this.#validUntilMs = validUntilMs(sentMs, this.#ttlMs);
-    this.#arm();
+    this.#renewed(sentMs);
   }
 
-  #arm(): void {
+  /** One that was long under way leaves little of its time: then the next is made at once. */
+  #renewed(sentMs: number): void {
     this.#stopTimers();
     const { clock } = this.#ports;
-    this.#timer = clock.after(renewEveryMs(this.#ttlMs), () => void this.#renew(), { background: true });
+    const now = clock.monotonic();
+    this.#validUntilMs = validUntilMs(sentMs, this.#ttlMs);
+    const renewInMs = Math.max(0, sentMs + renewEveryMs(this.#ttlMs) - now);
+    this.#timer = clock.after(renewInMs, () => void this.#renew(), { background: true });
     this.#lapse = clock.after(
-      Math.max(0, this.#validUntilMs - clock.monotonic()),
+      Math.max(0, this.#validUntilMs - now),
       () => this.#lose("its time to live has passed without a renewal"),
       { background: true },
     );
