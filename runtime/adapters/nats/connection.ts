@@ -114,6 +114,9 @@ async function settingsOf(
     // A runtime outlives any outage: what it cannot do meanwhile it says, and goes on afterwards.
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
+    // A server that answers no ping any more is left for another after three of these, not after minutes.
+    pingInterval: 1_000,
+    maxPingOut: 2,
     // Each request would capture a stack of its own otherwise, at half of its cost.
     noAsyncTraces: true,
     ...(authenticator && { authenticator }),
