@@ -90,7 +90,7 @@ type ApiError = { readonly code: number; readonly err_code?: number; readonly de
 
 const encoder = new TextEncoder();
 /** A read that is not answered is asked again after this time, at the soonest. */
-const readAgainMs = 1_250;
+const readAgainMs = 500;
 
 export class Api {
   readonly requests: Requests;

@@ -5,7 +5,7 @@ import type { Revision, StoredEntry, StoreWrite, Token, WriteOutcome } from "../
 import type { Api } from "./api.ts";
 import { encodeText, entryOf, headerNames, rawOf, subjectOf } from "./entry.ts";
 import type { Prepared } from "./setup.ts";
-import { type Publish, Writer, type WriterOptions } from "./writer.ts";
+import { impossible, type Publish, Writer, type WriterOptions } from "./writer.ts";
 
 export type LostReason = "replaced" | "wentBack";
 
@@ -13,7 +13,7 @@ export type ShardOptions = {
   readonly api: Api;
   readonly prepared: Prepared;
   readonly journal: string | undefined;
-  readonly writer: Omit<WriterOptions, "onBehind" | "onNobody">;
+  readonly writer: Omit<WriterOptions, "clock" | "probeSubject" | "onBehind" | "onNobody">;
   /** Keys that come and go, so that what their purges leave is taken away. */
   readonly isFleeting: (key: string) => boolean;
   /** How long that is kept for those who watch; whole seconds. */
@@ -24,8 +24,7 @@ export type ShardOptions = {
 };
 
 const encoder = new TextEncoder();
-/** A sequence that no stream reaches. */
-const impossible = 2 ** 52;
+const probeKey = "_probe";
 /** Most revisions that one question for a key's history gives. */
 const longestHistory = 10_000;
 const readsAtATime = 64;
@@ -71,6 +70,8 @@ export class Shard {
     this.#markersExpire = prepared.info.config.allow_msg_ttl === true;
     this.#writer = new Writer({
       ...options.writer,
+      clock: options.clock,
+      probeSubject: subjectOf(this.bucket, probeKey),
       onBehind: async (_subject, _last, expected) => {
         if (expected !== impossible) await this.check();
         return this.#lost;
@@ -85,7 +86,7 @@ export class Shard {
    */
   async ready(): Promise<void> {
     const probe = {
-      subject: subjectOf(this.bucket, "_probe"),
+      subject: subjectOf(this.bucket, probeKey),
       data: new Uint8Array(0),
       expect: impossible,
       headers: [],
@@ -299,6 +300,7 @@ export class Shard {
   #lose(reason: LostReason, detail: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = detail;
+    this.#writer.release();
     this.#onLost(reason, detail);
   }
 }

@@ -1,11 +1,13 @@
 /**
  * Compare-and-set publishes to one stream: pipelined up to a bound, the others wait in order. Under `synced`, whatever
- * has queued while a batch was open goes into the next one, since the server then syncs once for all of them.
+ * has queued while a batch was open goes into the next one, since the server then syncs once for all of them. While the
+ * stream has no leader writes wait here, so that they are sent in the moment in which it has one again.
  *
  * Nothing is ever repeated here: a write has one outcome, and `unknown` is one (R6).
  */
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Revision, WriteOutcome } from "../../ports/store.ts";
-import { EncodedHeaders, type Reply, type Requests } from "../nats/requests.ts";
+import { EncodedHeaders, type OnReply, type Reply, type Requests } from "../nats/requests.ts";
 import { errorCodes } from "./api.ts";
 import { headerNames } from "./entry.ts";
 
@@ -18,7 +20,10 @@ export type Publish = {
 };
 
 export type WriterOptions = {
-  readonly requests: Requests;
+  readonly requests: Pick<Requests, "send" | "post">;
+  readonly clock: Clock;
+  /** A subject of the stream that no value is under. */
+  readonly probeSubject: string;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   /** Whether commits may share an atomic batch. */
@@ -31,7 +36,14 @@ export type WriterOptions = {
   readonly onNobody: () => void;
 };
 
-type Waiting = { readonly publish: Publish; readonly settle: (outcome: WriteOutcome) => void };
+type Waiting = {
+  readonly publish: Publish;
+  readonly settle: (outcome: WriteOutcome) => void;
+  readonly sinceMs: number;
+};
+
+/** A sequence that no stream reaches: a write that expects it is refused by whoever leads the stream. */
+export const impossible = 2 ** 52;
 
 /** More than these wait only when something is wrong. */
 const longestQueue = 100_000;
@@ -39,6 +51,9 @@ const longestQueue = 100_000;
 const smallestBatch = 15;
 const largestBatch = 1_000;
 const largestBatchBytes = 8 * 1024 * 1024;
+/** How often, and for how long each time, is asked whether a stream has a leader again. */
+const probeEveryMs = 100;
+const probeTimeoutMs = 250;
 
 export class Writer {
   readonly #options: WriterOptions;
@@ -47,6 +62,11 @@ export class Writer {
   #batchOpen = false;
   #closed = false;
   #idle: (() => void)[] = [];
+  /** What is on its way. */
+  readonly #flying = new Set<OnReply>();
+  /** Nobody answers for the stream; of what was on its way then, some may never be answered. */
+  #leaderless: { readonly stranded: readonly OnReply[] } | undefined;
+  #probing: Cancel | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -62,7 +82,7 @@ export class Writer {
           detail: `${longestQueue} writes wait for the server already: send again later`,
         });
       }
-      this.#queue.push({ publish, settle: resolve });
+      this.#queue.push({ publish, settle: resolve, sinceMs: this.#options.clock.monotonic() });
       this.#pump();
     });
   }
@@ -70,11 +90,24 @@ export class Writer {
   /** Waits for what is on its way; what waits is refused. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#probing?.();
     for (let one = this.#queue.take(); one !== undefined; one = this.#queue.take()) one.settle(closedOutcome);
     if (this.#inFlight > 0 || this.#batchOpen) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
+  /** Whether it has a leader or not, what waits is sent. */
+  release(): void {
+    if (this.#leaderless === undefined) return;
+    const { stranded } = this.#leaderless;
+    this.#leaderless = undefined;
+    this.#probing?.();
+    // Their leader is gone, and another will not answer for it: the outcome is unknown, and worth a look now.
+    for (const lost of stranded) lost({ kind: "silence", cause: "disconnected" });
+    this.#pump();
+  }
+
   #pump(): void {
+    if (this.#leaderless !== undefined) return;
     if (this.#options.batches) {
       if (this.#batchOpen) return;
       if (this.#queue.size >= smallestBatch) return this.#sendBatch();
@@ -90,12 +123,54 @@ export class Writer {
     const { publish } = waiting;
     this.#inFlight++;
     const headers = new EncodedHeaders([[headerNames.expect, String(publish.expect)], ...publish.headers]);
-    this.#options.requests.send(publish.subject, publish.data, headers, this.#options.timeoutMs, (reply) => {
+    const done = this.#fly((reply) => {
       this.#inFlight--;
       this.#settle(waiting, reply);
       this.#pump();
       this.#tellIdle();
     });
+    this.#options.requests.send(publish.subject, publish.data, headers, this.#options.timeoutMs, done);
+  }
+
+  /** Hears one answer: the first. */
+  #fly(landed: OnReply): OnReply {
+    const done: OnReply = (reply) => {
+      if (!this.#flying.delete(done)) return;
+      if (reply.kind === "noResponders") this.#hold();
+      landed(reply);
+    };
+    this.#flying.add(done);
+    return done;
+  }
+
+  // ---- without a leader ----
+
+  #hold(): void {
+    if (this.#leaderless !== undefined || this.#closed) return;
+    this.#leaderless = { stranded: [...this.#flying] };
+    this.#options.onNobody();
+    this.#probeLater();
+  }
+
+  #probeLater(): void {
+    const { clock, requests, probeSubject, timeoutMs } = this.#options;
+    this.#probing = clock.after(
+      probeEveryMs,
+      () => {
+        const headers = new EncodedHeaders([[headerNames.expect, String(impossible)]]);
+        requests.send(probeSubject, new Uint8Array(0), headers, probeTimeoutMs, (reply) => {
+          if (this.#leaderless === undefined || this.#closed) return;
+          if (reply.kind === "reply") return this.release();
+          const longAgoMs = clock.monotonic() - timeoutMs;
+          for (let one = this.#queue.first; one !== undefined && one.sinceMs <= longAgoMs; one = this.#queue.first) {
+            this.#queue.take();
+            one.settle({ kind: "unknown", cause: new Error("the stream has had no leader for too long") });
+          }
+          this.#probeLater();
+        });
+      },
+      { background: true },
+    );
   }
 
   #settle({ publish, settle }: Waiting, reply: Reply): void {
@@ -103,7 +178,6 @@ export class Writer {
       case "silence":
         return settle({ kind: "unknown", cause: new Error(`no acknowledgement: ${reply.cause}`) });
       case "noResponders":
-        this.#options.onNobody();
         return settle({ kind: "unknown", cause: new Error("nobody answers for the stream") });
       case "notSent":
         return settle(notSent(reply.error));
@@ -142,12 +216,12 @@ export class Writer {
     this.#batchOpen = true;
     const id = this.#options.id();
     const { requests, timeoutMs } = this.#options;
-    const done = (reply: Reply) => {
+    const done = this.#fly((reply) => {
       this.#batchOpen = false;
       this.#settleBatch(batch, id, reply);
       this.#pump();
       this.#tellIdle();
-    };
+    });
     // All in one turn on one connection: the server drops a batch whose messages stop coming.
     for (let index = 0; index < batch.length; index++) {
       const { publish } = batch[index] as Waiting;
