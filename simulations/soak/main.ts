@@ -2,8 +2,9 @@
  * `npm run soak [-- SUBJECT]`: real processes and servers under load; exit 0 when the books are right. `troubles`, the default,
  * kills, freezes and cuts (`--events 100000 --minutes 10 --seed 1`); `rolling` restarts every host in turn (`--hosts 3
  * --rate 500 --rounds 1`); `schedule` runs jobs every second on five hosts, with Redis, through one trouble after the other
- * (`--seconds 120`; with `--leases raft` each host is a member of our Raft, whose leader is killed too); `raft` kills and stops
- * the leader of three members of our Raft (`--rounds 100`). `--json` prints the result as one object.
+ * (`--seconds 120`, `--only NATS` for the one with that word in its name; with `--leases raft` each host is a member of our
+ * Raft, whose leader is killed too); `raft` kills and stops the leader of three members of our Raft (`--rounds 100`).
+ * `--json` prints the result as one object.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     seed: { type: "string", default: "1" },
     hosts: { type: "string" },
     seconds: { type: "string", default: "120" },
+    only: { type: "string" },
     rate: { type: "string", default: "500" },
     rounds: { type: "string" },
     leases: { type: "string", default: "kv" },
@@ -112,6 +114,7 @@ async function schedule(): Promise<boolean> {
     leases,
     seconds: Number(values.seconds),
     hosts: Number(values.hosts ?? 5),
+    only: values.only,
     folder,
     say,
   });
@@ -122,6 +125,9 @@ async function schedule(): Promise<boolean> {
   row("", ["runs", "p50", "p99", "p99.9", "max", "waited"]);
   for (const { window, runs, p50Ms, p99Ms, p999Ms, maxMs } of result.lateness)
     row(window, [runs, p50Ms, p99Ms, p999Ms, maxMs, result.queuedMs[window] ?? 0].map(String));
+  for (const { window, longestMs } of result.leaderless)
+    for (const [bucket, ms] of Object.entries(longestMs))
+      if (ms >= 500) say(`  ${window}: the stream of ${bucket} had no leader for ${ms} ms of it`);
   say(`waited: the longest that a host stood still for want of a processor; ${loadNow()}`);
   say("");
   say(`left out by policy, and counted: ${list(result.leftOut)}`);

@@ -18,11 +18,13 @@ import {
   type HostedJob,
   jobNames,
   jobOptions,
+  jobsBucket,
   repeatedKey,
   type ToHost,
 } from "./jobs.ts";
 import { checkJobs, type JobVerdict } from "./jobs-books.ts";
 import { type Lateness, latenessIn, type Window } from "./lateness.ts";
+import { type LeaderGaps, watchLeaders } from "./leader-gaps.ts";
 import { freePorts } from "./raft-soak.ts";
 import { monotonicNs } from "./stalls.ts";
 
@@ -31,6 +33,8 @@ export type SchedulingOptions = {
   readonly hosts: number;
   /** Raft: each host is a member. */
   readonly leases: "kv" | "raft";
+  /** Of the troubles, those whose name has this word. Default: all. */
+  readonly only: string | undefined;
   readonly folder: string;
   readonly say: (line: string) => void;
 };
@@ -39,18 +43,23 @@ export type SchedulingResult = JobVerdict & {
   readonly lateness: readonly Lateness[];
   /** By window, the longest that a host waited for a processor: what the machine, not we, added. */
   readonly queuedMs: Readonly<Record<string, number>>;
+  /** How long no stream's leader answered, by trouble and bucket: of all that is late, the share of NATS. */
+  readonly leaderless: readonly { readonly window: string; readonly longestMs: Readonly<Record<string, number>> }[];
   /** Runs under a tickId that had written already, and writes that the fence refused. */
   readonly repeated: number;
   readonly fenced: number;
 };
 
-type Trouble = { readonly name: string; readonly run: (fleet: Fleet) => Promise<unknown> | undefined };
+type Trouble = {
+  readonly name: string;
+  readonly run: (fleet: Fleet, leaders: LeaderGaps) => Promise<unknown> | undefined;
+};
 
 const usualTroubles: readonly Trouble[] = [
   { name: "kill -9 of a node", run: (fleet) => fleet.begin("kill host", 0, 3_000) },
   { name: "SIGSTOP of a node for 5 s", run: (fleet) => fleet.begin("freeze host", 1, 5_000) },
   { name: "a node cut off for 8 s", run: (fleet) => fleet.begin("cut off host", 2, 8_000) },
-  { name: "a NATS server killed for 3 s", run: (fleet) => fleet.begin("kill server", 1, 3_000) },
+  { name: "a NATS server killed for 3 s", run: killLeader },
   { name: "a clock 3 s ahead for 6 s", run: (fleet) => stepClock(fleet, 3, 3_000) },
   { name: "a clock 3 s behind for 6 s", run: (fleet) => stepClock(fleet, 4, -3_000) },
 ];
@@ -82,6 +91,16 @@ async function leaderOf(folder: string, hosts: number): Promise<number> {
   }
 }
 
+/** The leader of documents and leases: any other would be missed less. */
+async function killLeader(fleet: Fleet, leaders: LeaderGaps): Promise<void> {
+  const name = await leaders.gather();
+  await fleet.begin(
+    "kill server",
+    fleet.cluster.servers.findIndex((server) => server.name === name),
+    3_000,
+  );
+}
+
 async function stepClock(fleet: Fleet, host: number, byMs: number): Promise<void> {
   fleet.tell(host, { kind: "stepClock", offsetMs: byMs } satisfies ToHost);
   await sleep(6_000);
@@ -95,6 +114,7 @@ const restMs = 60_000;
 export async function soakSchedules(options: SchedulingOptions): Promise<SchedulingResult> {
   const { seconds, hosts, leases, folder, say } = options;
   const troubles = [...usualTroubles, ...(leases === "raft" ? raftTroubles(folder, hosts) : [])];
+  const chosen = troubles.filter(({ name }) => name.includes(options.only ?? ""));
   const ports = leases === "raft" ? (await freePorts(hosts)).join(",") : "";
   const server = await startRedisServer();
   const redis = await openRedis(server.url, new SystemClock());
@@ -126,11 +146,12 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
       heard = resolve;
       fleet.tell(0, { kind: "tell" } satisfies ToHost);
     });
+  const leaders = await watchLeaders(fleet.urls, [jobsBucket, `${jobsBucket}-leases`]);
   try {
     const kept = leases === "raft" ? "a log of their own" : "NATS";
     say(`leases in ${kept}; ${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
     await sleep(fromMs - Date.now());
-    const windows = await makeTrouble(fleet, troubles, fromMs, untilMs, async (name) =>
+    const windows = await makeTrouble({ fleet, leaders, chosen, fromMs, untilMs }, async (name) =>
       say(`${((Date.now() - fromMs) / 1_000).toFixed(0).padStart(4)} s  ${name}; ${await redisCount(redis)} runs done`),
     );
     await sleep(Math.max(0, untilMs - Date.now()));
@@ -159,34 +180,41 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
           return [window.name, Math.round(Math.max(0, ...meanwhile.map(({ queuedMs }) => queuedMs)))];
         }),
       ),
+      leaderless: windows.map(({ name, ...window }) => ({ window: name, longestMs: leaders.longestMs(window) })),
       repeated: Number((await command<string | null>(redis, ["GET", repeatedKey])) ?? 0),
       fenced,
     };
   } finally {
+    await leaders.stop();
     await fleet.stop();
     await redis.close();
     await server.stop();
   }
 }
 
+type Troubled = {
+  readonly fleet: Fleet;
+  readonly leaders: LeaderGaps;
+  readonly chosen: readonly Trouble[];
+  readonly fromMs: number;
+  readonly untilMs: number;
+};
+
 /** One after the other, evenly over the time, with quiet before, between and after them. */
 async function makeTrouble(
-  fleet: Fleet,
-  troubles: readonly Trouble[],
-  fromMs: number,
-  untilMs: number,
+  { fleet, leaders, chosen, fromMs, untilMs }: Troubled,
   say: (name: string) => Promise<void>,
 ): Promise<readonly Window[]> {
-  const partMs = (untilMs - fromMs) / (troubles.length + 1);
+  const partMs = (untilMs - fromMs) / (chosen.length + 1);
   const windows: Window[] = [{ name: "steady", fromMs, untilMs: fromMs + partMs }];
-  for (const [index, { name, run }] of troubles.entries()) {
+  for (const [index, { name, run }] of chosen.entries()) {
     const beginMs = fromMs + partMs * (index + 1);
     await sleep(Math.max(0, beginMs - Date.now()));
     await say(name);
     // What it delays was due a moment before as well.
     const troubled = { name, fromMs: beginMs - 1_000, untilMs: beginMs + partMs - 1_000 };
     windows.push(troubled);
-    await run(fleet);
+    await run(fleet, leaders);
   }
   return windows;
 }
