@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { SystemClock } from "../../runtime/adapters/system-clock.ts";
 import { type Entry, emptyConfState, type HardState, type Snapshot } from "../raft/messages.ts";
 import { DiskLog } from "./disk-log.ts";
-import { LogFailed, LogIsDamaged } from "./errors.ts";
+import { HardStateLost, LogFailed, LogIsDamaged } from "./errors.ts";
 import { FaultyDisk, PowerLost } from "./faulty-disk.fixture.ts";
 
 const seed = Number(process.env.SEED ?? 20_260_101);
@@ -318,4 +318,59 @@ test(`one damaged bit or lost file is noticed or harmless, and a repair by snaps
     { seed, numRuns: runs },
   );
   expect(Math.min(damaged, harmless)).toBeGreaterThan(runs / 20);
+});
+
+function leadsOn({ base, last, terms }: ReturnType<typeof found>): boolean {
+  return (terms[0]?.[0] ?? last + 1) <= base + 1;
+}
+
+test(`whatever bits rot after a crash, nothing that was acknowledged is missed in silence (seed ${seed})`, async () => {
+  const count = { lost: 0, acknowledged: 0 };
+  const ends = { refused: 0, damaged: 0, harmless: 0 };
+  const rot = fc.record({ file: fc.nat(50), fromEnd: fc.nat(600), bit: fc.nat(7) });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(life, { minLength: 1, maxLength: 4 }),
+      fc.integer(),
+      fc.array(rot, { minLength: 1, maxLength: 5 }),
+      async (lives, diceSeed, rots) => {
+        const disk = new FaultyDisk(dice(diceSeed));
+        let states: readonly Model[] = [empty];
+        for (const one of lives) {
+          states = await live(disk, states, one, count);
+          disk.restart();
+        }
+        const names = await disk.list();
+        fc.pre(names.length > 0);
+        for (const { file, fromEnd, bit } of rots) {
+          const name = names[file % names.length]!;
+          disk.flipBit(name, Math.max(0, disk.sizeOf(name) - 1 - fromEnd), bit);
+        }
+        const acknowledgedIndex = Math.min(...states.map(({ last }) => last));
+        // A start that a crash interrupts must come to no other view of it.
+        for (const powerFor of [7, 14, Number.POSITIVE_INFINITY]) {
+          disk.losePowerAfter(powerFor);
+          try {
+            const log = await open(disk);
+            // Where a snapshot rotted and all before it is still in the log, nothing is missing.
+            const bases = [...states.map(({ base }) => base), 0];
+            if (log.damage === undefined)
+              expect(
+                bases.some((base) => mayBe({ ...found(log), base }, states)) && leadsOn(found(log)),
+                JSON.stringify([found(log), states.map((state) => ({ ...state, terms: [...state.terms] }))]),
+              ).toBe(true);
+            else expect(log.damage.neededIndex).toBeGreaterThanOrEqual(acknowledgedIndex);
+            ends[log.damage === undefined ? "harmless" : "damaged"]++;
+            await log.close();
+          } catch (error) {
+            if (error instanceof HardStateLost) ends.refused++;
+            else if (!(error instanceof PowerLost)) throw error;
+          }
+          disk.restart();
+        }
+      },
+    ),
+    { seed, numRuns: runs * 2 },
+  );
+  expect(Math.min(ends.refused, ends.damaged, ends.harmless), JSON.stringify(ends)).toBeGreaterThan(runs / 10);
 });

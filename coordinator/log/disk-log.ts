@@ -3,7 +3,7 @@
  * with the next one, in one write and one flush. Start reading at `open`.
  *
  * D1 what `append` or `install` resolved for is there after any crash. D2 a tail that nobody was told of may be torn, and is
- * cut. D3 what is missing or damaged before the acknowledged end is never taken for a tail: the log is `damage`d, gives no
+ * cut; beside an unreadable copy of the hard state it is damage, as a crash leaves one of the two at most. D3 what is missing or damaged before the acknowledged end is never taken for a tail: the log is `damage`d, gives no
  * more than its good prefix, and takes nothing but a snapshot that covers all it ever acknowledged. D4 after a failed write
  * or flush nothing more is written; only a full disk is waited for.
  */
@@ -13,12 +13,15 @@ import { type ConfState, type Entry, emptyHardState, type HardState, type Snapsh
 import { MemoryStorage, type Storage } from "../raft/storage.ts";
 import { LogFailed, LogIsDamaged } from "./errors.ts";
 import { type Acknowledged, HardStateFiles, type LogIdentity, type LogPlace, type StoredState } from "./hard-state.ts";
-import { isSegmentFile, Segments } from "./segments.ts";
+import { shortestEntryBytes } from "./record.ts";
+import { isSegmentFile, type ReadLog, Segments } from "./segments.ts";
 import { isSnapshotFile, readSnapshot, removeOlderSnapshots, writeSnapshot } from "./snapshot-file.ts";
 
 export type DiskLogOptions = {
   readonly disk: Disk;
   readonly identity: LogIdentity;
+  /** What a folder that was never used is named, for good. Default: no name, for those who only open used ones. */
+  readonly newLife?: string;
   readonly clock: Clock;
   /** A new segment is begun when one is larger. Default: 16 MiB. */
   readonly segmentBytes?: number;
@@ -59,12 +62,12 @@ export class DiskLog {
 
   /** Rejects with HardStateLost, LogOfAnother, LogTooNew, or DiskFullError. The disk stays the caller's to close. */
   static async open(options: DiskLogOptions): Promise<DiskLog> {
-    const { disk, identity } = options;
+    const { disk, identity, newLife = "" } = options;
     const isUsed = (await disk.list()).some(
       (name) => isSegmentFile(name) || (isSnapshotFile(name) && name !== "snapshot.tmp"),
     );
-    const { files, stored } = await HardStateFiles.open(disk, identity, isUsed);
-    const log = new DiskLog({ segmentBytes: 16 * 1024 * 1024, keptEntries: 1_000, ...options }, files);
+    const { files, stored } = await HardStateFiles.open(disk, identity, { isUsed, newLife });
+    const log = new DiskLog({ segmentBytes: 16 * 1024 * 1024, keptEntries: 1_000, newLife, ...options }, files);
     try {
       await log.#recover(stored);
       return log;
@@ -78,6 +81,11 @@ export class DiskLog {
     this.#options = options;
     this.#states = states;
     this.#segments = new Segments(options.disk);
+  }
+
+  /** The name of the folder. */
+  get life(): string {
+    return this.#states.life;
   }
 
   /** What is durable. */
@@ -160,22 +168,30 @@ export class DiskLog {
 
   async #recover(stored: StoredState | undefined): Promise<void> {
     const { disk } = this.#options;
-    const snapshot = await readSnapshot(disk);
+    const { snapshot, newestIndex } = await readSnapshot(disk);
     const read = await this.#segments.read();
     const acknowledged = stored?.acknowledged ?? unused;
     this.#acknowledgedSegment = acknowledged.end.segment;
     const base = snapshot?.metadata ?? { index: 0, term: 0 };
+    const { isOneUnreadable } = this.#states;
     const isShort =
-      isBefore(read.end, acknowledged.end) || read.afterIndex > base.index || acknowledged.snapshotIndex > base.index;
+      isBefore(read.end, acknowledged.end) ||
+      read.afterIndex > base.index ||
+      acknowledged.snapshotIndex > base.index ||
+      // Both are flushed in turn, so one crash cannot tear both: the unreadable copy may have acknowledged the rest.
+      (isOneUnreadable && read.restBytes > 0);
+    const neededIndex = isOneUnreadable
+      ? highestIndexOf(read, Math.max(acknowledged.lastIndex, newestIndex))
+      : acknowledged.lastIndex;
     // What is lost from the log may all be in the snapshot; then what is left does not lead on from it.
-    const isCovered = isShort && acknowledged.lastIndex <= base.index;
+    const isCovered = isShort && neededIndex <= base.index;
     if (snapshot !== undefined) this.#memory.applySnapshot(snapshot);
     const entries = isCovered ? undefined : entriesAfter(base, read.entries);
     this.#memory.append(entries ?? []);
     this.#hardState = this.#fitting(stored?.hardState ?? emptyHardState);
     this.#memory.setHardState(this.#hardState);
     if (isShort && !isCovered) {
-      this.#damage = { keptIndex: this.#memory.lastIndex(), neededIndex: acknowledged.lastIndex };
+      this.#damage = { keptIndex: this.#memory.lastIndex(), neededIndex };
       return;
     }
     if (stored === undefined) {
@@ -186,6 +202,8 @@ export class DiskLog {
     await this.#segments.cutAtEnd();
     const lastIndex = this.#memory.lastIndex();
     const isNewLog = entries === undefined;
+    // Before anything is appended, whose tail another crash might tear.
+    if (isOneUnreadable) await this.#writeState(lastIndex);
     if (isNewLog || this.#segments.end.segment === 0)
       await this.#segments.roll({ afterIndex: lastIndex, isNewLog, above: this.#acknowledgedSegment });
     await this.#writeState(lastIndex);
@@ -301,6 +319,12 @@ export class DiskLog {
 
 function refused({ keptIndex, neededIndex }: Damage): LogIsDamaged {
   return new LogIsDamaged(keptIndex, neededIndex);
+}
+
+/** No log that looks so now can have held more: the unreadable rest was entries that follow on what is known. */
+function highestIndexOf({ entries, afterIndex, restBytes }: ReadLog, knownIndex: number): number {
+  const last = Math.max(knownIndex, afterIndex, entries.at(-1)?.index ?? 0);
+  return last + Math.floor(restBytes / shortestEntryBytes);
 }
 
 /** Those behind the snapshot. Undefined: the log does not lead there, as the snapshot is ahead or of another history. */

@@ -1,7 +1,8 @@
 /**
  * The hard state of a member, and how far its log was acknowledged, in two files of one line each. What was promised to
  * others (term, vote) is in both before it counts; the acknowledged end, which each flush moves, goes to one in turn, so
- * that the other is a flush older. A crash can spoil one of them at most, and it is the one that did not count yet.
+ * that the other is a flush older. A crash can spoil one of them at most, and it is the one that did not count yet. Both
+ * name the folder's life, made once, by which an emptied folder is told from a used one.
  */
 import type { Disk, DiskFile } from "../ports/disk.ts";
 import type { HardState } from "../raft/messages.ts";
@@ -24,6 +25,7 @@ const format = 1;
 
 type Line = LogIdentity & {
   readonly format: number;
+  readonly life: string;
   readonly sequence: number;
   readonly term: number;
   readonly vote: number;
@@ -35,6 +37,9 @@ type Line = LogIdentity & {
 };
 
 export class HardStateFiles {
+  readonly life: string;
+  /** The other one may be a flush older than what was acknowledged. Of a folder that was never used, no copy is. */
+  readonly isOneUnreadable: boolean;
   readonly #identity: LogIdentity;
   readonly #files: readonly [DiskFile, DiskFile];
   #sequence: number;
@@ -42,12 +47,12 @@ export class HardStateFiles {
 
   /**
    * `stored` is undefined in a folder that was never used. Rejects with HardStateLost, LogOfAnother or LogTooNew.
-   * `isUsed`: there are other files of a log.
+   * `isUsed`: there are other files of a log. `newLife` is taken for a folder that was never used.
    */
   static async open(
     disk: Disk,
     identity: LogIdentity,
-    isUsed: boolean,
+    { isUsed, newLife }: { readonly isUsed: boolean; readonly newLife: string },
   ): Promise<{ files: HardStateFiles; stored: StoredState | undefined }> {
     const files = [await disk.open(names[0]), await disk.open(names[1])] as const;
     try {
@@ -57,18 +62,26 @@ export class HardStateFiles {
       // The first copy is flushed before the second is begun: with one of them empty, none was ever used.
       if (latest === undefined && (isUsed || !texts.includes(""))) throw new HardStateLost();
       if (latest !== undefined) mustBeOf(latest, identity);
-      const stored = latest && storedIn(latest);
-      return { files: new HardStateFiles(identity, files, latest?.sequence ?? 0), stored };
+      const isOneUnreadable = latest !== undefined && lines.includes(undefined);
+      const { life, sequence } = latest ?? { life: newLife, sequence: 0 };
+      const opened = new HardStateFiles(identity, files, { life, sequence, isOneUnreadable });
+      return { files: opened, stored: latest && storedIn(latest) };
     } catch (error) {
       await Promise.all(files.map((file) => file.close()));
       throw error;
     }
   }
 
-  private constructor(identity: LogIdentity, files: readonly [DiskFile, DiskFile], sequence: number) {
+  private constructor(
+    identity: LogIdentity,
+    files: readonly [DiskFile, DiskFile],
+    read: { readonly life: string; readonly sequence: number; readonly isOneUnreadable: boolean },
+  ) {
     this.#identity = identity;
     this.#files = files;
-    this.#sequence = sequence;
+    this.#sequence = read.sequence;
+    this.life = read.life;
+    this.isOneUnreadable = read.isOneUnreadable;
   }
 
   /** On the disk when it resolves. */
@@ -87,7 +100,7 @@ export class HardStateFiles {
   async #writeOne({ hardState, acknowledged }: StoredState): Promise<void> {
     const sequence = this.#sequence + 1;
     const { end, ...indexes } = acknowledged;
-    const line: Line = { format, ...this.#identity, sequence, ...hardState, ...end, ...indexes };
+    const line: Line = { format, ...this.#identity, life: this.life, sequence, ...hardState, ...end, ...indexes };
     const file = this.#files[sequence % 2]!;
     await file.write(0, encodeLine(line));
     await file.sync();

@@ -20,6 +20,9 @@ export const longestRecordBytes = 64 * 1024 * 1024;
 const frameBytes = 8;
 const format = 1;
 const headerBytes = 19;
+const entryHeadBytes = 18;
+/** An entry that holds nothing. */
+export const shortestEntryBytes = frameBytes + entryHeadBytes;
 const entryTypes: readonly EntryType[] = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"];
 
 /** The sum that the first record of a segment goes on from. */
@@ -77,13 +80,13 @@ function encodeBody(record: LogRecord): Uint8Array {
     return body;
   }
   const { type, term, index, data } = record.entry;
-  const body = new Uint8Array(18 + data.length);
+  const body = new Uint8Array(entryHeadBytes + data.length);
   const view = new DataView(body.buffer);
   body[0] = 1;
   body[1] = entryTypes.indexOf(type);
   putNumber(view, 2, term);
   putNumber(view, 10, index);
-  body.set(data, 18);
+  body.set(data, entryHeadBytes);
   return body;
 }
 
@@ -98,10 +101,10 @@ function decodeBody(body: Uint8Array): LogRecord | undefined {
       isNewLog: body[18] === 1,
     };
   const type = entryTypes[body[1] ?? -1];
-  if (body[0] !== 1 || type === undefined || body.length < 18) return undefined;
+  if (body[0] !== 1 || type === undefined || body.length < entryHeadBytes) return undefined;
   return {
     kind: "entry",
-    entry: { type, term: takeNumber(view, 2), index: takeNumber(view, 10), data: body.slice(18) },
+    entry: { type, term: takeNumber(view, 2), index: takeNumber(view, 10), data: body.slice(entryHeadBytes) },
   };
 }
 

@@ -23,6 +23,8 @@ export type ReadLog = {
   readonly entries: readonly Entry[];
   /** Where the good prefix ends. */
   readonly end: LogPlace;
+  /** What lies behind it: a torn tail, or damage. */
+  readonly restBytes: number;
 };
 
 export class Segments {
@@ -46,13 +48,23 @@ export class Segments {
     let entries: Entry[] = [];
     let afterIndex = 0;
     let end: LogPlace = { segment: 0, offset: 0 };
+    let restBytes = 0;
     for (const number of lastRun(await this.#numbers())) {
       const file = await this.#disk.open(nameOf(number));
       const size = file.size();
+      if (restBytes > 0) {
+        restBytes += size;
+        await file.close();
+        continue;
+      }
       const { records, endOffset, sum } = decodeRecords(await file.read(0, size), firstSum(number));
       await file.close();
       const [header, ...rest] = records;
-      if (header?.kind !== "header" || header.segment !== number) break;
+      if (header?.kind !== "header" || header.segment !== number) {
+        // Empty, it is there all the same.
+        restBytes = Math.max(1, size);
+        continue;
+      }
       const segment = { number, highestIndex: 0 };
       this.#segments.push(segment);
       if (header.isNewLog) entries = [];
@@ -61,9 +73,9 @@ export class Segments {
       end = { segment: number, offset: endOffset };
       this.#sum = sum;
       this.#offset = endOffset;
-      if (endOffset < size) break;
+      restBytes = size - endOffset;
     }
-    return { afterIndex, entries, end };
+    return { afterIndex, entries, end, restBytes };
   }
 
   /** Cuts whatever lies behind the good prefix, for good, so that it cannot come back behind what is written next. */

@@ -31,16 +31,17 @@ export async function writeSnapshot(disk: Disk, snapshot: Snapshot): Promise<voi
   await disk.syncFolder();
 }
 
-/** The newest that is whole. */
-export async function readSnapshot(disk: Disk): Promise<Snapshot | undefined> {
-  for (const name of [...(await disk.list())].reverse()) {
-    if (!namePattern.test(name)) continue;
+/** The newest that is whole, and the index of the newest that is there. */
+export async function readSnapshot(disk: Disk): Promise<{ snapshot: Snapshot | undefined; newestIndex: number }> {
+  const names = (await disk.list()).filter((name) => namePattern.test(name)).reverse();
+  const newestIndex = Number(namePattern.exec(names[0] ?? "")?.[1] ?? 0);
+  for (const name of names) {
     const file = await disk.open(name);
     const snapshot = decode(await file.read(0, file.size()));
     await file.close();
-    if (snapshot !== undefined) return snapshot;
+    if (snapshot !== undefined) return { snapshot, newestIndex };
   }
-  return undefined;
+  return { snapshot: undefined, newestIndex };
 }
 
 /** Removes what the snapshot at `index` replaces. Whether it is gone for good is seen when the folder is opened again. */

@@ -14,7 +14,6 @@ import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.t
 import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
 import { DiskLog, type DiskLogOptions } from "../../log/disk-log.ts";
 import { MemberForgot } from "../../log/errors.ts";
-import { lifeIn } from "../../log/life.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
 import { decodeConfChange } from "../../raft/conf-change.ts";
@@ -71,6 +70,8 @@ const maxRequestsPerEntry = 500;
 /** Entries with requests on their way at once: those that come meanwhile share the next one. */
 const maxOnTheirWay = 4;
 const maxWaiting = 20_000;
+/** Entries that are made for one repair, each time it is asked for. */
+const maxEmptyAtOnce = 500;
 
 type Asked =
   | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
@@ -80,7 +81,6 @@ type Pending = Asked & { readonly untilMs: number; sentMs: number };
 export class Member {
   readonly #options: Required<MemberOptions>;
   readonly #log: DiskLog;
-  readonly #life: string;
   #core: RawNode | undefined;
   #table: ReplicatedTable;
   readonly #membership: Membership;
@@ -109,8 +109,8 @@ export class Member {
   static async open(given: MemberOptions): Promise<Member> {
     const options = { tickMs: 50, snapshotEvery: 10_000, address: "", log: {}, onCore() {}, ...given };
     const { disk, clock, cluster, peers } = options;
-    const life = await lifeIn(disk, options.random.id());
-    const log = await DiskLog.open({ ...options.log, disk, clock, identity: { cluster, member: peers.self } });
+    const identity = { cluster, member: peers.self };
+    const log = await DiskLog.open({ ...options.log, disk, clock, identity, newLife: options.random.id() });
     try {
       if (log.damage === undefined && options.voters !== undefined && log.storage.lastIndex() === 0) {
         // The same on all members, so that they agree on where their logs begin.
@@ -119,22 +119,21 @@ export class Member {
         const data = withRoster(emptyRoster, ReplicatedTable.empty().snapshot());
         await log.install({ data, metadata }, { term: 1, vote: 0, commit: 1 });
       }
-      return new Member(options, log, life);
+      return new Member(options, log);
     } catch (error) {
       await log.close();
       throw error;
     }
   }
 
-  private constructor(options: Required<MemberOptions>, log: DiskLog, life: string) {
+  private constructor(options: Required<MemberOptions>, log: DiskLog) {
     this.#options = options;
     this.#log = log;
-    this.#life = life;
     this.#table = ReplicatedTable.empty();
     this.#leaderClock = beginLeading(0, options.clock.monotonic());
     const { address, clock, random, tickMs, peers } = options;
     this.#membership = new Membership({
-      ...{ self: peers.self, address, life, clock, random, againMs: tickMs * electionTicks },
+      ...{ self: peers.self, address, life: log.life, clock, random, againMs: tickMs * electionTicks },
       core: () => this.#core,
       leads: () => this.#leads,
       leader: () => this.#leader,
@@ -168,7 +167,7 @@ export class Member {
   }
 
   get life(): string {
-    return this.#life;
+    return this.#log.life;
   }
 
   get table(): ReplicatedTable {
@@ -621,10 +620,19 @@ export class Member {
 
   /** What is applied is committed, so it may be given to anybody. It must cover all that the other ever acknowledged. */
   #helpRepair(to: MemberId, neededIndex: number): void {
+    if (this.#leads) this.#reach(neededIndex);
     const term = this.#log.storage.term(this.#applied);
     if (this.#core === undefined || this.#applied < neededIndex || typeof term !== "number") return;
     const metadata = { index: this.#applied, term, confState: this.#membership.confState };
     this.#tell(to, { kind: "repaired", snapshot: { data: this.#state(), metadata } });
+  }
+
+  /** The unreadable end of a log may have held more entries than there are anywhere: then there must be as many. */
+  #reach(index: number): void {
+    const core = this.#core!;
+    for (let left = maxEmptyAtOnce; left > 0 && core.raft.log.lastIndex() < index; left--)
+      if (core.propose(new Uint8Array()) !== "stepped") break;
+    this.#pump();
   }
 
   #onRepaired(snapshot: Snapshot): void {
