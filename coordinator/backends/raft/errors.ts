@@ -1,4 +1,4 @@
-/** What can be wrong with where a member runs: one class per meaning, each with one thing to do. */
+/** What can be wrong with where a member runs, and whom it runs with: one class per meaning, each with one thing to do. */
 
 /** Another process, or this one, runs on the folder. */
 export class LogInUse extends Error {
@@ -34,5 +34,15 @@ export class LogNoFolder extends Error {
   constructor(directory: string, options?: ErrorOptions) {
     super(`${directory} is no folder, and none can be made there: choose another path`, options);
     this.directory = directory;
+  }
+}
+
+/** Its cluster goes on without this member, for good. */
+export class MemberRefused extends Error {
+  override readonly name = "MemberRefused";
+  readonly code = "MemberRefused";
+
+  constructor(reason: string) {
+    super(`${reason}: its folder must go, and a member in its place needs a new id`);
   }
 }

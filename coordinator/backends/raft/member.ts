@@ -5,6 +5,7 @@
  * M1 what others are told of the log is on the disk: an answer leaves after the write that it rests on. M2 a request is
  * answered by the log alone: whoever asked sees its entry applied to his own table, so his view is never behind his
  * answer. M3 only the leader puts times into entries. M4 a member whose log is damaged runs no core until it is repaired.
+ * M5 nothing is taken from a member that was removed, or is of an epoch that is over: it is told so, and stops.
  */
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
@@ -28,8 +29,9 @@ import {
 import { RawNode } from "../../raft/raw-node.ts";
 import { emptyRoster, idsOf, splitRoster, withRoster } from "../../raft/roster.ts";
 import type { Storage } from "../../raft/storage.ts";
+import { MemberRefused } from "./errors.ts";
 import { type ManageOutcome, Membership, type MemberView } from "./membership.ts";
-import { decodeFrame, encodeFrame, type Frame, type Wish } from "./wire.ts";
+import { decodeFrame, encodeFrame, epochOf, type Frame, type Wish } from "./wire.ts";
 
 export type MemberOptions = {
   readonly cluster: string;
@@ -381,7 +383,7 @@ export class Member {
   }
 
   #send(m: Message): void {
-    this.#options.peers.send(m.to, encodeFrame({ kind: "raft", message: m }));
+    this.#options.peers.send(m.to, encodeFrame({ kind: "raft", message: m }, this.epoch));
     // The network tells nobody what became of it: a lost one is found by the next heartbeat and sent again.
     if (m.type === "MsgSnap") this.#core!.reportSnapshot(m.to, "finished");
   }
@@ -568,7 +570,12 @@ export class Member {
     if (!this.#isRunning()) return;
     let frame: Frame;
     try {
+      const epoch = epochOf(bytes);
+      const reason = this.#whyOut(from, epoch);
+      if (reason !== undefined) return this.#tell(from, { kind: "foreign", reason });
       frame = decodeFrame(bytes);
+      // Of a cluster that was recovered by hand, from this one: it says no more than that this one is out.
+      if (epoch > this.epoch && this.epoch > 0 && frame.kind !== "foreign") return;
     } catch (error) {
       this.#options.logger.warn("a frame of another member could not be read, and was dropped", { from, error });
       return;
@@ -588,9 +595,19 @@ export class Member {
         return this.#onRepaired(frame.snapshot);
       case "manage":
         return this.#membership.onWish(from, frame.ask, frame.wish);
+      case "foreign":
+        return this.#fail(new MemberRefused(frame.reason));
       case "refused":
         return this.#membership.refused(frame.ask, frame.reason);
     }
+  }
+
+  /** Why nothing from there counts (M5), for good, whoever is asked. Undefined: it does. */
+  #whyOut(from: MemberId, epoch: number): string | undefined {
+    if (epoch > 0 && epoch < this.epoch)
+      return `member ${from} is of epoch ${epoch}, and the cluster was recovered and is at ${this.epoch}`;
+    if (this.#roster.removed.has(from) && epoch <= this.epoch) return `member ${from} was removed`;
+    return undefined;
   }
 
   #stepThenPump(m: Message): void {
@@ -603,7 +620,7 @@ export class Member {
   }
 
   #tell(to: MemberId, frame: Frame): void {
-    if (to !== this.#options.peers.self) this.#options.peers.send(to, encodeFrame(frame));
+    if (to !== this.#options.peers.self) this.#options.peers.send(to, encodeFrame(frame, this.epoch));
   }
 
   // ---- repair (M4) ----

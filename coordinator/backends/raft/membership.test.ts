@@ -265,5 +265,40 @@ describe("a cluster that lost its quorum", () => {
       await cluster.pass(5_000);
     }
     for (const member of cluster.members.values()) expect(voters(member)).toEqual([2, 4, 5]);
+    // Those of before, which are a majority among themselves, come back all the same. Nobody checks at the door.
+    const term = cluster.leader.status().term;
+    for (const id of [1, 3]) await cluster.start(id, [1, 2, 3]);
+    await cluster.pass(5_000);
+    for (const id of [1, 3]) expect(cluster.members.get(id)!.status().role).toBe("failed");
+    expect(cluster.errors).toHaveLength(2);
+    expect(cluster.leader.status()).toMatchObject({ epoch: 2, term });
+    expect(await cluster.granted("later")).toBeGreaterThan(1);
+  });
+
+  test("takes nothing from a member that it never heard of, of the epoch before", async () => {
+    cluster = await Cluster.of(1, 2, 3);
+    const behind = followerOf(cluster).status().member;
+    await cluster.stop(behind);
+    // Two more come while one is away, so that the others are enough without it.
+    for (const id of [4, 5]) {
+      expect(await cluster.manage(cluster.leader, add(id))).toEqual({ kind: "done" });
+      await cluster.start(id);
+      await cluster.pass(5_000);
+    }
+    const others = [...cluster.members.keys()];
+    for (const id of others) await cluster.stop(id);
+    const ports = {
+      disk: cluster.disks.get(behind)!,
+      clock: cluster.clock,
+      identity: { cluster: "c", member: behind },
+    };
+    expect((await recoverAlone(ports)).removed, "it knows of no others").not.toContain(4);
+    const alone = await cluster.start(behind, [1, 2, 3]);
+    for (const id of [4, 5]) await cluster.start(id);
+    await cluster.pass(5_000);
+    expect(alone.status()).toMatchObject({ role: "leader", epoch: 2 });
+    expect(cluster.members.get(4)!.status().role).toBe("failed");
+    // As far as it remembers it is a learner, which asks nobody for a vote.
+    expect(cluster.members.get(5)!.status()).toMatchObject({ leader: undefined, epoch: 1 });
   });
 });

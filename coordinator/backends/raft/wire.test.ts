@@ -45,6 +45,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({ kind: fc.constant("raft" as const), message: raftMessage }),
   fc.record({ kind: fc.constant("repair" as const), neededIndex: whole }),
   fc.record({ kind: fc.constant("repaired" as const), snapshot: fc.record({ metadata, data }) }),
+  fc.record({ kind: fc.constant("foreign" as const), reason: fc.string() }),
   fc.record({ kind: fc.constant("refused" as const), ask: fc.string(), reason: fc.string() }),
   fc.record({
     kind: fc.constant("manage" as const),

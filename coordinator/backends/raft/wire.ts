@@ -1,6 +1,7 @@
 /**
  * What members say to each other, as frames: messages of the core, requests for the leader, and the repair of a damaged
- * log. A frame is a kind, a head of JSON and the bytes that it counts; what is no such thing is dropped whole.
+ * log. A frame is a kind, the sender's epoch, a head of JSON and the bytes that it counts; what is no such thing is dropped
+ * whole.
  */
 import { decodeLeaseEntry, encodeLeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
 import {
@@ -22,7 +23,9 @@ export type Frame =
   | { readonly kind: "repaired"; readonly snapshot: Snapshot }
   /** A change of the membership, for whoever leads. Done, the log itself answers; else the leader says why not. */
   | { readonly kind: "manage"; readonly ask: string; readonly wish: Wish }
-  | { readonly kind: "refused"; readonly ask: string; readonly reason: string };
+  | { readonly kind: "refused"; readonly ask: string; readonly reason: string }
+  /** To one that must not take part in this cluster any more. */
+  | { readonly kind: "foreign"; readonly reason: string };
 
 export type Wish =
   /** As a learner, which is made a voter once it has caught up: in the place of another, if it replaces one. */
@@ -32,7 +35,9 @@ export type Wish =
   /** Where a member is reached, and the folder that it lives in. */
   | { readonly kind: "announce"; readonly id: number; readonly address: string; readonly life: string };
 
-const kinds = ["raft", "ask", "repair", "repaired", "manage", "refused"] as const;
+const kinds = ["raft", "ask", "repair", "repaired", "manage", "refused", "foreign"] as const;
+/** The kind, the epoch, and the length of the head. */
+const preambleBytes = 9;
 
 /** The frame was made by no release of ours, or damaged on its way. */
 export class UnreadableFrame extends Error {
@@ -57,7 +62,20 @@ const messageTypes: ReadonlySet<string> = new Set<MessageType>([
 ]);
 const entryTypes = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"] as const;
 
-export function encodeFrame(frame: Frame): Uint8Array {
+/** `epoch`: the sender's. 0: it knows nothing of its cluster yet. */
+export function encodeFrame(frame: Frame, epoch = 0): Uint8Array {
+  const bytes = encode(frame);
+  new DataView(bytes.buffer).setUint32(1, epoch);
+  return bytes;
+}
+
+/** Whatever else the frame is. */
+export function epochOf(bytes: Uint8Array): number {
+  if (bytes.length < preambleBytes) throw new UnreadableFrame("a frame of no known kind");
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
+}
+
+function encode(frame: Frame): Uint8Array {
   switch (frame.kind) {
     case "raft":
       return encodeMessage(frame.message);
@@ -71,6 +89,8 @@ export function encodeFrame(frame: Frame): Uint8Array {
       return join("manage", { ask: frame.ask, wish: frame.wish }, []);
     case "refused":
       return join("refused", { ask: frame.ask, reason: frame.reason }, []);
+    case "foreign":
+      return join("foreign", { reason: frame.reason }, []);
   }
 }
 
@@ -92,6 +112,8 @@ export function decodeFrame(bytes: Uint8Array): Frame {
       return { kind, ask: text(head.ask), wish: wishOf(object(head.wish)) };
     case "refused":
       return { kind, ask: text(head.ask), reason: text(head.reason) };
+    case "foreign":
+      return { kind, reason: text(head.reason) };
   }
 }
 
@@ -171,11 +193,11 @@ function metadataOf(value: unknown): Snapshot["metadata"] {
 
 function join(kind: Frame["kind"], head: object, parts: readonly Uint8Array[]): Uint8Array {
   const text = new TextEncoder().encode(JSON.stringify(head));
-  const bytes = new Uint8Array(5 + text.length + parts.reduce((total, { length }) => total + length, 0));
+  const bytes = new Uint8Array(preambleBytes + text.length + parts.reduce((total, { length }) => total + length, 0));
   bytes[0] = kinds.indexOf(kind);
-  new DataView(bytes.buffer).setUint32(1, text.length);
-  bytes.set(text, 5);
-  let at = 5 + text.length;
+  new DataView(bytes.buffer).setUint32(5, text.length);
+  bytes.set(text, preambleBytes);
+  let at = preambleBytes + text.length;
   for (const part of parts) {
     bytes.set(part, at);
     at += part.length;
@@ -185,11 +207,11 @@ function join(kind: Frame["kind"], head: object, parts: readonly Uint8Array[]): 
 
 function split(bytes: Uint8Array) {
   const kind = kinds[bytes[0] ?? -1];
-  if (kind === undefined || bytes.length < 5) throw new UnreadableFrame("a frame of no known kind");
-  const end = 5 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
+  if (kind === undefined || bytes.length < preambleBytes) throw new UnreadableFrame("a frame of no known kind");
+  const end = preambleBytes + new DataView(bytes.buffer, bytes.byteOffset).getUint32(5);
   if (end > bytes.length) throw new UnreadableFrame("a frame is cut short");
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(5, end));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(preambleBytes, end));
     return { kind, head: object(JSON.parse(text)), data: bytes.slice(end) };
   } catch (cause) {
     throw new UnreadableFrame("the head of a frame is no JSON", { cause });
