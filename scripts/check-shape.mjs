@@ -40,7 +40,7 @@ const layers = [
   ],
   // Reads cron patterns with a library, for the pure schedules beside it.
   ["adapter", ["coordinator/schedule/croner.ts"]],
-  ["driver", ["coordinator/lease/epoch.ts", "coordinator/lease/user-leases.ts"]],
+  ["driver", ["epoch", "user-leases", "session-life"].map((name) => `coordinator/lease/${name}.ts`)],
   ["driver", ["coordinator/placement/partition-leases.ts"]],
   // The log of a member on its disk: it waits for the disk port, and knows no real one.
   ["driver", ["coordinator/log/**"]],
@@ -61,8 +61,8 @@ const mayImport = {
   port: ["port"],
   adapter: [
     ["adapter", "port", "transport", "runtime/hash.ts"],
-    // The arithmetic and the errors of the lease contract, which every back end shares.
-    ["coordinator/lease/validity.ts", "coordinator/lease/errors.ts"],
+    // The holder's side, the arithmetic and the errors of the lease contract, which every back end shares.
+    ["session-life", "validity", "errors"].map((name) => `coordinator/lease/${name}.ts`),
   ].flat(),
   /** One connection to a server, shared by the adapters that speak over it. */
   transport: ["transport", "port"],

@@ -12,6 +12,13 @@ export function ttlProblem(ttlMs: number): string | undefined {
   return `the time to live of a lease is ${ttlMs} ms; it must be from ${shortestTtlMs} ms to ${longestTtlMs} ms (an hour)`;
 }
 
+/** What is wrong with a session that somebody wants to open; undefined: nothing. */
+export function sessionProblem({ node, ttlMs }: { readonly node: string; readonly ttlMs: number }): string | undefined {
+  if (typeof node !== "string" || node.length === 0 || node.length > 200)
+    return "`node` must be a text of 1 to 200 characters";
+  return ttlProblem(ttlMs);
+}
+
 /** The holder's side: counted from before the renewal was sent. */
 export function validUntilMs(sentMs: number, ttlMs: number): number {
   return sentMs + ttlMs * (1 - rateMargin);

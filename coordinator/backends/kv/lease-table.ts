@@ -12,7 +12,8 @@ import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import type { ActorStore, Revision, StoreChange, StoredEntry } from "../../../runtime/ports/store.ts";
 import { LeaseInvalidOption } from "../../lease/errors.ts";
-import { expiresMs, renewEveryMs, ttlProblem, validUntilMs } from "../../lease/validity.ts";
+import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
+import { expiresMs, sessionProblem, ttlProblem } from "../../lease/validity.ts";
 import type {
   AcquireOutcome,
   Holding,
@@ -91,10 +92,8 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
     readonly ttlMs: number;
     readonly attributes?: SessionAttributes;
   }): Promise<Session> {
-    const problem = ttlProblem(options.ttlMs);
+    const problem = sessionProblem(options);
     if (problem !== undefined) throw new LeaseInvalidOption(problem);
-    if (typeof options.node !== "string" || options.node.length === 0 || options.node.length > 200)
-      throw new LeaseInvalidOption("`node` must be a text of 1 to 200 characters");
     const info: SessionInfo = {
       id: this.#ports.random.id(),
       node: options.node,
@@ -297,15 +296,10 @@ class KvSession implements Session {
   readonly id: string;
   readonly #table: LeaseTable;
   readonly #ports: LeaseTablePorts;
+  readonly #life: SessionLife;
   #info: SessionInfo;
   #revision: Revision;
-  #validUntilMs = 0;
-  #state: "open" | "lost" | "closed" = "open";
-  #timer: Cancel | undefined;
-  #lapse: Cancel | undefined;
-  #renewing: Promise<void> | undefined;
   #beats = 0;
-  readonly #listeners = new Set<(reason: string) => void>();
 
   constructor(table: LeaseTable, ports: LeaseTablePorts, info: SessionInfo, opened: Written) {
     this.#table = table;
@@ -313,16 +307,17 @@ class KvSession implements Session {
     this.id = info.id;
     this.#info = info;
     this.#revision = opened.revision;
-    this.#renewed(opened.sentMs);
+    const renewOnce = (untilMs: number) => this.#renewOnce(untilMs);
+    this.#life = new SessionLife({ clock: ports.clock, ttlMs: info.ttlMs, sentMs: opened.sentMs, renewOnce });
+    this.#life.onLost(() => table.forget(this));
+  }
+
+  get isValid(): boolean {
+    return this.#life.isValid;
   }
 
   get validUntilMs(): number {
-    return this.#validUntilMs;
-  }
-
-  /** Looked at, not told: a process that was stopped sees it before any of its timers has fired. */
-  get isValid(): boolean {
-    return this.#state === "open" && this.#ports.clock.monotonic() < this.#validUntilMs;
+    return this.#life.validUntilMs;
   }
 
   async acquire(key: string): Promise<AcquireOutcome> {
@@ -338,7 +333,7 @@ class KvSession implements Session {
     } catch {
       return { kind: "unknown" };
     }
-    const leftMs = this.#validUntilMs - this.#ports.clock.monotonic();
+    const leftMs = this.validUntilMs - this.#ports.clock.monotonic();
     const result = await this.#table.cas(leasePrefix + key, holding(this.id), entry?.revision ?? 0, leftMs);
     if (result.kind === "written") return this.#granted(result.revision);
     if (result.kind === "unknown") return { kind: "unknown" };
@@ -370,84 +365,36 @@ class KvSession implements Session {
     }
   }
 
-  async update(attributes: SessionAttributes): Promise<void> {
+  update(attributes: SessionAttributes): Promise<void> {
     this.#info = { ...this.#info, attributes };
-    await this.#renewing;
-    await this.#renew();
+    return this.#life.renew();
   }
 
   onLost(listener: (reason: string) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#life.onLost(listener);
   }
 
   async close(): Promise<void> {
-    if (this.#state === "closed") return;
-    const wasOpen = this.#state === "open";
-    this.#state = "closed";
-    this.#stopTimers();
-    await this.#renewing;
-    if (wasOpen) await this.#table.cas(sessionPrefix + this.id, "", this.#revision, this.#info.ttlMs);
+    if (!this.#life.close()) return;
+    // What removes the entry must name the revision that the renewal leaves.
+    await this.#life.settled();
+    await this.#table.cas(sessionPrefix + this.id, "", this.#revision, this.#info.ttlMs);
     this.#table.forget(this);
   }
 
-  #renew(): Promise<void> {
-    if (this.#state !== "open") return Promise.resolve();
-    this.#renewing ??= this.#renewOnce().finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
-  }
-
-  async #renewOnce(): Promise<void> {
+  async #renewOnce(untilMs: number): Promise<Renewed> {
     const value = JSON.stringify({ ...this.#info, beat: ++this.#beats });
-    const leftMs = Math.max(0, this.#validUntilMs - this.#ports.clock.monotonic());
+    const leftMs = Math.max(0, untilMs - this.#ports.clock.monotonic());
     const result = await this.#table.cas(sessionPrefix + this.id, value, this.#revision, leftMs);
-    if (this.#state !== "open") {
-      if (result.kind === "written") this.#revision = result.revision;
-      return;
-    }
     switch (result.kind) {
       case "written":
         this.#revision = result.revision;
-        return this.#renewed(result.sentMs);
+        return { kind: "renewed", sentMs: result.sentMs };
       case "conflict":
-        return this.#lose("others took it for dead and ended it");
+        return { kind: "over", reason: "others took it for dead and ended it" };
       case "unknown":
-        return this.#lose("it could not be renewed in time");
+        return { kind: "over", reason: unanswered };
     }
-  }
-
-  /**
-   * Counted from before it was sent: it may have been seen by the others at any time after. One whose outcome was long
-   * unknown leaves little of its time: then the next is made at once.
-   */
-  #renewed(sentMs: number): void {
-    this.#stopTimers();
-    const { clock } = this.#ports;
-    const { ttlMs } = this.#info;
-    const now = clock.monotonic();
-    this.#validUntilMs = validUntilMs(sentMs, ttlMs);
-    const renewInMs = Math.max(0, sentMs + renewEveryMs(ttlMs) - now);
-    this.#timer = clock.after(renewInMs, () => void this.#renew(), { background: true });
-    this.#lapse = clock.after(
-      Math.max(0, this.#validUntilMs - now),
-      () => this.#lose("its time to live has passed without a renewal"),
-      { background: true },
-    );
-  }
-
-  #stopTimers(): void {
-    this.#timer?.();
-    this.#lapse?.();
-  }
-
-  #lose(reason: string): void {
-    if (this.#state !== "open") return;
-    this.#state = "lost";
-    this.#stopTimers();
-    this.#table.forget(this);
-    for (const listener of [...this.#listeners]) listener(reason);
   }
 }
 

@@ -2,12 +2,13 @@
  * The lease service on a member: sessions that renew themselves, and whose orders are numbered, so that one which is asked
  * again, or comes late, is done once. What is true is in the table; a session only knows how long it may believe in it.
  */
-import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
+import type { Clock } from "../../../runtime/ports/clock.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import type { Order, Renewal, Request } from "../../lease/entry.ts";
 import { LeaseInvalidOption } from "../../lease/errors.ts";
+import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
 import { longestKey, type Outcome, type ReplicatedTable } from "../../lease/table.ts";
-import { renewEveryMs, ttlProblem, validUntilMs } from "../../lease/validity.ts";
+import { sessionProblem } from "../../lease/validity.ts";
 import type {
   AcquireOutcome,
   LeaseService,
@@ -16,6 +17,8 @@ import type {
   SessionAttributes,
   SessionInfo,
 } from "../../ports/lease-service.ts";
+
+const endedThere = "its time was over";
 
 /** What a member is for its leases. */
 export interface LeaseMember {
@@ -48,10 +51,8 @@ export class RaftLeases implements LeaseService<"log-index"> {
     readonly attributes?: SessionAttributes;
   }): Promise<Session> {
     const { node, ttlMs, attributes = {} } = options;
-    const problem = ttlProblem(ttlMs);
+    const problem = sessionProblem(options);
     if (problem !== undefined) throw new LeaseInvalidOption(problem);
-    if (typeof node !== "string" || node.length === 0 || node.length > 200)
-      throw new LeaseInvalidOption("`node` must be a text of 1 to 200 characters");
     const { member, clock, random } = this.#ports;
     const info: SessionInfo = { id: random.id(), node, ttlMs, attributes };
     const untilMs = clock.monotonic() + ttlMs;
@@ -93,47 +94,44 @@ export class RaftLeases implements LeaseService<"log-index"> {
 class RaftSession implements Session {
   readonly id: string;
   readonly #ports: RaftLeasesPorts;
-  readonly #onOver: () => void;
   readonly #ttlMs: number;
+  readonly #life: SessionLife;
+  readonly #onOver: () => void;
   #attributes: SessionAttributes | undefined;
-  #validUntilMs = 0;
-  #state: "open" | "lost" | "closed" = "open";
   #beat = 0;
   #sequence = 0;
   /** Orders without an answer, whose time is not over. */
   readonly #asking = new Set<number>();
-  #renewing: Promise<void> | undefined;
-  #timer: Cancel | undefined;
-  #lapse: Cancel | undefined;
-  readonly #listeners = new Set<(reason: string) => void>();
 
-  constructor(ports: RaftLeasesPorts, info: SessionInfo, sentMs: number, onOver: () => void) {
+  constructor(ports: RaftLeasesPorts, { id, ttlMs }: SessionInfo, sentMs: number, onOver: () => void) {
     this.#ports = ports;
     this.#onOver = onOver;
-    this.id = info.id;
-    this.#ttlMs = info.ttlMs;
-    this.#renewed(sentMs);
+    this.id = id;
+    this.#ttlMs = ttlMs;
+    const renewOnce = (untilMs: number) => this.#renewOnce(untilMs);
+    this.#life = new SessionLife({ clock: ports.clock, ttlMs, sentMs, renewOnce });
+    this.#life.onLost(onOver);
   }
 
   get isValid(): boolean {
-    return this.#state === "open" && this.#ports.clock.monotonic() < this.#validUntilMs;
+    return this.#life.isValid;
   }
 
   get validUntilMs(): number {
-    return this.#validUntilMs;
+    return this.#life.validUntilMs;
   }
 
   async acquire(key: string): Promise<AcquireOutcome> {
     mustBeKey(key);
     if (!this.isValid) return { kind: "lost" };
-    const outcome = await this.#order({ kind: "acquire", key, wait: false }, this.#validUntilMs);
+    const outcome = await this.#order({ kind: "acquire", key, wait: false }, this.validUntilMs);
     switch (outcome?.kind) {
       case "granted":
         return this.isValid ? { kind: "granted", index: outcome.index } : { kind: "lost" };
       case "held":
         return { kind: "held", by: outcome.by };
       case "lost":
-        this.#lose("its time was over");
+        this.#life.lose(endedThere);
         return { kind: "lost" };
       default:
         return { kind: "unknown" };
@@ -152,25 +150,20 @@ class RaftSession implements Session {
     return outcome?.kind === "granted" || outcome?.kind === "notHeld" || outcome?.kind === "lost";
   }
 
-  async update(attributes: SessionAttributes): Promise<void> {
+  update(attributes: SessionAttributes): Promise<void> {
     this.#attributes = attributes;
-    await this.#renewing;
-    await this.#renew();
+    return this.#life.renew();
   }
 
   onLost(listener: (reason: string) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#life.onLost(listener);
   }
 
   async close(): Promise<void> {
-    if (this.#state === "closed") return;
-    const wasOpen = this.#state === "open";
-    this.#state = "closed";
-    this.#stopTimers();
+    if (!this.#life.close()) return;
     this.#onOver();
     const untilMs = this.#ports.clock.monotonic() + this.#ttlMs;
-    if (wasOpen) await this.#ports.member.ask({ kind: "close", session: this.id }, untilMs);
+    await this.#ports.member.ask({ kind: "close", session: this.id }, untilMs);
   }
 
   async #order(order: Order, untilMs: number): Promise<Outcome | undefined> {
@@ -184,52 +177,15 @@ class RaftSession implements Session {
     }
   }
 
-  #renew(): Promise<void> {
-    if (this.#state !== "open") return Promise.resolve();
-    this.#renewing ??= this.#renewOnce().finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
-  }
-
-  async #renewOnce(): Promise<void> {
+  async #renewOnce(untilMs: number): Promise<Renewed> {
     // From before it is sent: the table may count from any moment after.
     const sentMs = this.#ports.clock.monotonic();
     const renewal: Renewal = { session: this.id, beat: ++this.#beat, attributes: this.#attributes };
-    const isRenewed = await this.#ports.member.renew(renewal, this.#validUntilMs);
-    if (this.#state !== "open") return;
-    if (isRenewed === undefined) return this.#lose("it could not be renewed in time");
-    if (!isRenewed) return this.#lose("its time was over");
+    const isRenewed = await this.#ports.member.renew(renewal, untilMs);
+    if (isRenewed === undefined) return { kind: "over", reason: unanswered };
+    if (!isRenewed) return { kind: "over", reason: endedThere };
     this.#attributes = this.#attributes === renewal.attributes ? undefined : this.#attributes;
-    this.#renewed(sentMs);
-  }
-
-  /** One that was long under way leaves little of its time: then the next is made at once. */
-  #renewed(sentMs: number): void {
-    this.#stopTimers();
-    const { clock } = this.#ports;
-    const now = clock.monotonic();
-    this.#validUntilMs = validUntilMs(sentMs, this.#ttlMs);
-    const renewInMs = Math.max(0, sentMs + renewEveryMs(this.#ttlMs) - now);
-    this.#timer = clock.after(renewInMs, () => void this.#renew(), { background: true });
-    this.#lapse = clock.after(
-      Math.max(0, this.#validUntilMs - now),
-      () => this.#lose("its time to live has passed without a renewal"),
-      { background: true },
-    );
-  }
-
-  #stopTimers(): void {
-    this.#timer?.();
-    this.#lapse?.();
-  }
-
-  #lose(reason: string): void {
-    if (this.#state !== "open") return;
-    this.#state = "lost";
-    this.#stopTimers();
-    this.#onOver();
-    for (const listener of [...this.#listeners]) listener(reason);
+    return { kind: "renewed", sentMs };
   }
 }
 

@@ -606,7 +606,7 @@ export class Member {
   #whyOut(from: MemberId, epoch: number): string | undefined {
     if (epoch > 0 && epoch < this.epoch)
       return `member ${from} is of epoch ${epoch}, and the cluster was recovered and is at ${this.epoch}`;
-    if (this.#roster.removed.has(from) && epoch <= this.epoch) return `member ${from} was removed`;
+    if (this.#membership.roster.removed.has(from) && epoch <= this.epoch) return `member ${from} was removed`;
     return undefined;
   }
 
