@@ -2,7 +2,7 @@
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { EncodedHeaders } from "../../runtime/adapters/nats/requests.ts";
 import { type Client, ServerModel, type ServerSettings } from "../models/jetstream/server.ts";
-import type { Fields, WireMessage } from "../models/jetstream/wire.ts";
+import { type Fields, textOf, type WireMessage } from "../models/jetstream/wire.ts";
 import { DiceTable } from "../world/dice.ts";
 import { Loop } from "../world/loop.ts";
 import { Trace } from "../world/trace.ts";
@@ -17,6 +17,10 @@ export type Question = {
 export type Party = {
   ask(question: Question): Promise<readonly WireMessage[]>;
   restart(): Promise<void>;
+  /** Resolves when all replicas of a stream hold the same: any of them may answer a direct read or feed a watch. */
+  agree(stream: string): Promise<void>;
+  /** How often a stream got a leader; resolves when it has one. */
+  elections(stream: string): Promise<number>;
   /** Lets time pass: real time there, virtual time here. */
   pass(ms: number): Promise<void>;
 };
@@ -39,17 +43,30 @@ function waitingFor({ answers }: Question, done: () => void): Waiting {
   return { collected, isWhole, done };
 }
 
+export type Deployment = {
+  readonly restart: () => Promise<void>;
+  /** What each server has of a stream, as comparable text. */
+  readonly copies: (stream: string) => Promise<readonly string[]>;
+};
+
 export class RealParty implements Party {
   readonly #connection: NatsConnection;
-  readonly #restart: () => Promise<void>;
+  readonly #deployment: Deployment;
+  readonly #elections = new Map<string, number>();
   readonly #inbox: string;
   readonly #waiting = new Map<string, Waiting>();
   #asked = 0;
 
-  constructor(connection: NatsConnection, inbox: string, restart: () => Promise<void>) {
+  constructor(connection: NatsConnection, inbox: string, deployment: Deployment) {
     this.#connection = connection;
-    this.#restart = restart;
+    this.#deployment = deployment;
     this.#inbox = inbox;
+    connection.subscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*", {
+      callback: (_, { subject }) => {
+        const stream = subject.split(".").at(-1) as string;
+        this.#elections.set(stream, (this.#elections.get(stream) ?? 0) + 1);
+      },
+    });
     connection.subscribe(`${inbox}.>`, {
       callback: (_, message) => {
         const waiting = this.#waiting.get(message.subject);
@@ -106,7 +123,27 @@ export class RealParty implements Party {
   }
 
   restart(): Promise<void> {
-    return this.#restart();
+    return this.#deployment.restart();
+  }
+
+  async agree(stream: string): Promise<void> {
+    const deadline = performance.now() + answerMs;
+    for (;;) {
+      const copies = await this.#deployment.copies(stream);
+      if (copies.every((copy) => copy === copies[0]) || performance.now() > deadline) return;
+      await new Promise((resolve) => setTimeout(resolve, moreMs));
+    }
+  }
+
+  async elections(stream: string): Promise<number> {
+    const look = { messages: [{ subject: `$JS.API.STREAM.INFO.${stream}`, fields: [], data: new Uint8Array(0) }] };
+    const deadline = performance.now() + answerMs;
+    for (;;) {
+      const [answer] = await this.ask({ ...look, answers: "one" });
+      const info = answer === undefined ? {} : (JSON.parse(textOf(answer.data)) as { cluster?: { leader?: string } });
+      if (info.cluster?.leader !== undefined || performance.now() > deadline) return this.#elections.get(stream) ?? 0;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   pass(ms: number): Promise<void> {
@@ -177,6 +214,12 @@ export class ModelParty implements Party {
     if (!waiting.isWhole() || answers !== "one") await this.#loop.run({ forMs: 5 });
     this.server.unsubscribe(this.#client, id);
     return waiting.collected;
+  }
+
+  async agree(): Promise<void> {}
+
+  async elections(): Promise<number> {
+    return 1;
   }
 
   async restart(): Promise<void> {

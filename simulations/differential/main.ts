@@ -33,14 +33,14 @@ if (model === undefined) {
 async function nats(): Promise<boolean> {
   const servers = Number(values.servers);
   const results = await runNats({ operations, seed, version: values.version, servers });
-  for (const { version, seconds, operations: done, byKind, disagreements } of results) {
+  for (const { version, seconds, operations: done, byKind, disagreements, interrupted } of results) {
     const kinds = Object.fromEntries([...byKind].sort(([, a], [, b]) => b - a));
     if (json) {
-      console.log(JSON.stringify({ version, seconds, operations: done, kinds, disagreements }));
+      console.log(JSON.stringify({ version, seconds, operations: done, kinds, interrupted, disagreements }));
       continue;
     }
     console.log(
-      `nats-server ${version}, ${servers} server(s), seed ${seed}: ${done} operations in ${seconds.toFixed(1)} s, ${disagreements.length} disagreements`,
+      `nats-server ${version}, ${servers} server(s), seed ${seed}: ${done} operations in ${seconds.toFixed(1)} s, ${disagreements.length} disagreements, ${interrupted} episodes ended by another leader`,
     );
     const counts = Object.entries(kinds).map(([name, count]) => `${name} ${count}`);
     console.log(`  ${counts.join(", ")}`);

@@ -108,6 +108,8 @@ export function nextOperation(
     if (roll > 0 || (staysPurged && (make === streamPurge || make === rollup))) continue;
     // Messages sent in one turn race with each other on replicas that know no batches.
     if (make === batch && abilities.level < 2 && abilities.servers > 1) continue;
+    // From then on replicas of 2.15.1 answer nothing any more.
+    if (make === expectedId && abilities.level >= 1 && abilities.servers > 1) continue;
     return { name, question: make(episode, dice, known, abilities, staysPurged) };
   }
   return nextOperation(episode, dice, known, abilities, staysPurged);

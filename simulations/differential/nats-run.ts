@@ -1,7 +1,13 @@
 /** Starts real servers, and compares the model with each. */
 import { createInbox } from "@nats-io/transport-node";
 import { connectNats } from "../../runtime/adapters/nats/connection.ts";
-import { findNatsServers, howToGetOne, startNatsCluster, startNatsServer } from "../../runtime/testing/nats-server.ts";
+import {
+  findNatsServers,
+  howToGetOne,
+  type NatsServer,
+  startNatsCluster,
+  startNatsServer,
+} from "../../runtime/testing/nats-server.ts";
 import { ModelParty, RealParty } from "./exchange.ts";
 import { compareWithNats, type DifferentialResult } from "./nats.ts";
 
@@ -28,7 +34,7 @@ export async function runNats({ operations, seed, version, servers }: NatsRun): 
     const link = await connectNats({ servers: deployment.urls }, {});
     try {
       const level = (link.connection.info as { api_lvl?: number } | undefined)?.api_lvl ?? 0;
-      const real = new RealParty(link.connection, createInbox(), deployment.restart);
+      const real = new RealParty(link.connection, createInbox(), deployment);
       const model = new ModelParty({ version: binary.version, servers }, seed);
       const began = performance.now();
       const result = await compareWithNats(real, model, {
@@ -47,15 +53,31 @@ export async function runNats({ operations, seed, version, servers }: NatsRun): 
   return results;
 }
 
-async function single(server: Awaited<ReturnType<typeof startNatsServer>>) {
+async function single(server: NatsServer) {
   const restart = async () => {
     await server.restart();
     // The connection is made anew by itself; until then a question would be held back, which does no harm.
     await new Promise((resolve) => setTimeout(resolve, 600));
   };
-  return { urls: [server.url], restart, stop: () => server.stop() };
+  return { urls: [server.url], restart, copies: async () => [], stop: () => server.stop() };
 }
 
-async function cluster(made: Awaited<ReturnType<typeof startNatsCluster>>) {
-  return { urls: made.urls, restart: async () => {}, stop: () => made.stop() };
+async function cluster({ servers, urls, stop }: Awaited<ReturnType<typeof startNatsCluster>>) {
+  const copies = (stream: string) => Promise.all(servers.map((server) => copyOf(server, stream)));
+  return { urls, restart: async () => {}, copies, stop };
+}
+
+type Jsz = {
+  readonly account_details?: readonly {
+    readonly stream_detail?: readonly { readonly name: string; readonly state: Readonly<Record<string, unknown>> }[];
+  }[];
+};
+
+/** As the server itself counts, whoever leads. */
+async function copyOf({ monitorPort }: NatsServer, stream: string): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${monitorPort}/jsz?streams=true`);
+  const { account_details: accounts = [] } = (await response.json()) as Jsz;
+  const found = accounts.flatMap(({ stream_detail: streams = [] }) => streams).find(({ name }) => name === stream);
+  const { messages, bytes, first_seq, last_seq, num_deleted } = found?.state ?? {};
+  return JSON.stringify([messages, bytes, first_seq, last_seq, num_deleted]);
 }

@@ -3,7 +3,7 @@
  * random configuration; a disagreement ends its episode, since from there on the two hold different things.
  */
 import { Buffer } from "node:buffer";
-import { fieldOf, textOf, type WireMessage } from "../models/jetstream/wire.ts";
+import { bytesOf, type Fields, fieldOf, textOf, type WireMessage } from "../models/jetstream/wire.ts";
 import { type Dice, DiceTable } from "../world/dice.ts";
 import type { Party, Question } from "./exchange.ts";
 import {
@@ -27,6 +27,8 @@ export type Disagreement = {
   readonly model: unknown;
   /** What both hold afterwards. */
   readonly held?: unknown;
+  /** How often the stream got a leader. */
+  readonly elections?: number;
 };
 
 export type DifferentialOptions = {
@@ -42,6 +44,8 @@ export type DifferentialResult = {
   readonly operations: number;
   readonly byKind: ReadonlyMap<string, number>;
   readonly disagreements: readonly Disagreement[];
+  /** Episodes that ended because the stream got another leader on the way. */
+  readonly interrupted: number;
 };
 
 const episodeLength = 250;
@@ -55,6 +59,7 @@ export async function compareWithNats(
   const byKind = new Map<string, number>();
   const disagreements: Disagreement[] = [];
   let operations = 0;
+  let interrupted = 0;
   for (let number = 1; operations < options.operations; number++) {
     const dice = table.at(`episode ${number}`);
     const isSlow = number % options.slowEvery === 0;
@@ -65,11 +70,16 @@ export async function compareWithNats(
       operations++;
       byKind.set(name, (byKind.get(name) ?? 0) + 1);
     });
-    if (found !== undefined) disagreements.push(found);
+    // What a new leader answers meanwhile is not in the model's order: see docs/differential.md.
+    if ((found?.elections ?? 0) > 1) interrupted++;
+    else if (found !== undefined) disagreements.push(found);
     if (disagreements.length >= options.maxDisagreements) break;
   }
-  return { operations, byKind, disagreements };
+  return { operations, byKind, disagreements, interrupted };
 }
+
+/** Operations that any replica may answer, from what it has. */
+const answeredByAny: ReadonlySet<string> = new Set(["direct read", "direct read of many", "stream again"]);
 
 type Running = {
   readonly episode: Episode;
@@ -92,8 +102,11 @@ async function runEpisode(
   const both = async ({ name, question }: Operation): Promise<Disagreement | undefined> => {
     count(name);
     done++;
-    const ofModel = (await model.ask(question)).map(canonical);
-    const ofReal = (await real.ask(question)).map(canonical);
+    if (answeredByAny.has(name)) await real.agree(episode.stream);
+    const isOfOneReplica = name === "stream again" && options.abilities.servers > 1;
+    const compared = (message: WireMessage) => canonical(message, isOfOneReplica ? ignoredOfOneReplica : ignoredKeys);
+    const ofModel = (await model.ask(question)).map(compared);
+    const ofReal = (await real.ask(question)).map(compared);
     learn(question, ofModel, known);
     if (JSON.stringify(ofReal) === JSON.stringify(ofModel)) return undefined;
     const asked = question.messages.map(({ subject, fields, data }) => ({
@@ -112,6 +125,7 @@ async function runEpisode(
   });
   const look = plain("info", `STREAM.INFO.${episode.stream}`, { subjects_filter: ">" });
   let found = await both(plain("stream", create, episode.config));
+  await knock(real, episode);
   while (found === undefined && done < length) {
     if (dice.chance(0.02)) found = await watch(real, model, episode, dice, known, ++done, count);
     else found = await both(nextOperation(episode, dice, known, options.abilities, isSlow));
@@ -127,11 +141,27 @@ async function runEpisode(
   }
   if (found !== undefined) {
     const look = plain("info", `STREAM.INFO.${episode.stream}`, { subjects_filter: ">" }).question;
-    const held = await Promise.all([real, model].map(async (party) => (await party.ask(look)).map(canonical)));
-    found = { ...found, held };
+    const held = await Promise.all(
+      [real, model].map(async (party) => (await party.ask(look)).map((message) => canonical(message))),
+    );
+    const isReplicated = options.abilities.servers > 1;
+    found = { ...found, held, ...(isReplicated && { elections: await real.elections(episode.stream) }) };
   }
   await both(plain("stream delete", `STREAM.DELETE.${episode.stream}`, {}));
   return found;
+}
+
+/** A cluster answers that a stream is made before each of its servers knows where the stream's messages go. */
+async function knock(real: Party, { bucket }: Episode): Promise<void> {
+  const fields: Fields = [["Nats-Expected-Stream", "none"]];
+  const question: Question = {
+    messages: [{ subject: `$KV.${bucket}.a.1`, fields, data: bytesOf("") }],
+    answers: "one",
+  };
+  for (let turn = 0; turn < 1_000; turn++) {
+    if ((await real.ask(question))[0]?.status?.code !== 503) return;
+    await real.pass(5);
+  }
 }
 
 async function watch(
@@ -145,9 +175,10 @@ async function watch(
 ): Promise<Disagreement | undefined> {
   const make = watchOperation(episode, dice, known, number);
   count("watch");
-  const deliveries = (await model.ask(make(Number.MAX_SAFE_INTEGER).question)).map(canonical);
+  await real.agree(episode.stream);
+  const deliveries = (await model.ask(make(Number.MAX_SAFE_INTEGER).question)).map((message) => canonical(message));
   const { question } = make(deliveries.length);
-  const ofReal = (await real.ask(question)).map(canonical);
+  const ofReal = (await real.ask(question)).map((message) => canonical(message));
   if (JSON.stringify(ofReal) === JSON.stringify(deliveries)) return undefined;
   const asked = question.messages.map(({ subject, data }) => ({ subject, data: textOf(data) }));
   return {
@@ -176,7 +207,18 @@ function learn(question: Question, answers: readonly unknown[], known: Known): v
 
 /** Fields that name a moment, or are not the model's business. */
 const ignoredFields = new Set(["Nats-Time-Stamp"]);
-const ignoredKeys = new Set(["type", "ts", "time", "created", "last_ts", "first_ts", "cluster", "did_create"]);
+const ignoredKeys: ReadonlySet<string> = new Set([
+  "type",
+  "ts",
+  "time",
+  "created",
+  "last_ts",
+  "first_ts",
+  "cluster",
+  "did_create",
+]);
+/** Whoever answers that a stream is there already counts only the consumers that live on itself. */
+const ignoredOfOneReplica: ReadonlySet<string> = new Set([...ignoredKeys, "consumer_count"]);
 /** Of a configuration, what adapters compare. */
 const comparedConfig = [
   ["name", "subjects", "max_msgs_per_subject", "max_msgs", "max_bytes", "max_age", "max_msg_size", "storage"],
@@ -185,7 +227,10 @@ const comparedConfig = [
 ].flat();
 
 /** An answer without what differs by nature: moments, and the order of the keys of an object. */
-function canonical({ subject, fields, data, status, reply }: WireMessage): unknown {
+function canonical(
+  { subject, fields, data, status, reply }: WireMessage,
+  ignored: ReadonlySet<string> = ignoredKeys,
+): unknown {
   const text = textOf(data);
   const json = parsed(text);
   const place = reply?.startsWith("$JS.ACK.") === true ? reply.split(".").filter((_, index) => index !== 7) : undefined;
@@ -193,7 +238,7 @@ function canonical({ subject, fields, data, status, reply }: WireMessage): unkno
     ...(place !== undefined && { place: place.join("."), subject }),
     ...(status !== undefined && { status: status.code }),
     fields: fields.filter(([name]) => !ignoredFields.has(name)).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
-    ...(json === undefined ? { text } : { json: withoutMoments(json) }),
+    ...(json === undefined ? { text } : { json: withoutMoments(json, ignored) }),
   };
 }
 
@@ -205,14 +250,14 @@ function parsed(text: string): unknown {
   }
 }
 
-function withoutMoments(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutMoments);
+function withoutMoments(value: unknown, ignored: ReadonlySet<string>): unknown {
+  if (Array.isArray(value)) return value.map((inner) => withoutMoments(inner, ignored));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([key]) => !ignoredKeys.has(key))
+      .filter(([key]) => !ignored.has(key))
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, inner]) => [key, key === "config" ? configOf(inner) : withoutMoments(inner)]),
+      .map(([key, inner]) => [key, key === "config" ? configOf(inner) : withoutMoments(inner, ignored)]),
   );
 }
 

@@ -49,6 +49,7 @@ type Subscription = { readonly client: Client; readonly id: number; readonly pat
 type Proposal = {
   readonly messages: readonly Published[];
   readonly acknowledge: (stored: readonly Stored[]) => void;
+  readonly refuse: (error: ApiError) => void;
   readonly cancel: () => void;
   isDue: boolean;
 };
@@ -173,6 +174,7 @@ export class ServerModel {
     this.#ports.note(`nats ${name} has no leader for ${forMs} ms`);
     hosted.leaderless = true;
     this.#settleUnderWay(name, hosted);
+    hosted.model.changeLeader();
     const dice = this.#ports.dice.at(`nats/${name}/leader`);
     for (const [consumer, model] of hosted.consumers) {
       // A consumer in memory lives on one server, which may be the one that fell.
@@ -221,7 +223,7 @@ export class ServerModel {
     for (const { cancel, messages } of proposals) {
       cancel();
       isStored &&= dice.chance(0.5);
-      if (isStored) this.#append(hosted, messages);
+      if (isStored && this.#refusalInLog(hosted, messages) === undefined) this.#append(hosted, messages);
     }
   }
 
@@ -253,7 +255,11 @@ export class ServerModel {
     this.#expire(hosted);
     const { name } = model.settings;
     const answer = (outcome: object) => this.#answer(message.reply, outcome);
-    const refuse = (error: ApiError) => answer({ error, stream: name, seq: 0 });
+    const refuse = (error: ApiError) => {
+      // Before 2.11 this one is logged by the server and told to nobody.
+      if (this.level === 0 && error.description.startsWith("rollup value invalid")) return;
+      answer({ error, stream: name, seq: 0 });
+    };
     const batch = this.level >= 2 ? batchIn(message.fields) : undefined;
     if (batch !== undefined) {
       const taken = takeIntoBatch(hosted.batches, model.settings, batch, message);
@@ -264,7 +270,7 @@ export class ServerModel {
       const judged = judgeBatch(model, taken.messages, this.#underWay(hosted), this.#ports.nowMs(), this.#room());
       if (judged.kind === "refused") refuse(judged.error);
       else
-        this.#propose(hosted, judged.messages, (stored) =>
+        this.#propose(hosted, judged.messages, refuse, (stored) =>
           answer({ stream: name, seq: stored.at(-1)?.seq, batch: batch.id, count: stored.length }),
         );
       return true;
@@ -275,11 +281,10 @@ export class ServerModel {
         answer({ stream: name, seq: verdict.seq, duplicate: true });
         return true;
       case "refused":
-        // Before 2.11 this one is logged by the server and told to nobody.
-        if (this.level > 0 || !verdict.error.description.startsWith("rollup value invalid")) refuse(verdict.error);
+        refuse(verdict.error);
         return true;
       case "store":
-        this.#propose(hosted, [message], ([stored]) => answer({ stream: name, seq: stored?.seq }));
+        this.#propose(hosted, [message], refuse, ([stored]) => answer({ stream: name, seq: stored?.seq }));
         return true;
     }
   }
@@ -289,7 +294,12 @@ export class ServerModel {
   }
 
   /** Stores it now, or when the replicas agree. */
-  #propose(hosted: Hosted, messages: readonly Published[], acknowledge: Proposal["acknowledge"]): void {
+  #propose(
+    hosted: Hosted,
+    messages: readonly Published[],
+    refuse: Proposal["refuse"],
+    acknowledge: Proposal["acknowledge"],
+  ): void {
     const plain = messages.map(({ subject, fields, data }) => ({ subject, fields, data }));
     if (!hosted.model.isReplicated) return acknowledge(this.#append(hosted, plain));
     const { name } = hosted.model.settings;
@@ -299,7 +309,7 @@ export class ServerModel {
       this.#commitDue(hosted);
     };
     const cancel = this.#ports.after(commitMs, `nats ${name} commits`, due, false);
-    const proposal: Proposal = { messages: plain, acknowledge, cancel, isDue: false };
+    const proposal: Proposal = { messages: plain, acknowledge, refuse, cancel, isDue: false };
     hosted.underWay.add(proposal);
   }
 
@@ -308,8 +318,19 @@ export class ServerModel {
     for (const proposal of [...hosted.underWay]) {
       if (!proposal.isDue) return;
       hosted.underWay.delete(proposal);
-      proposal.acknowledge(this.#append(hosted, proposal.messages));
+      const { messages, acknowledge, refuse } = proposal;
+      const error = this.#refusalInLog(hosted, messages);
+      if (error === undefined) acknowledge(this.#append(hosted, messages));
+      else refuse(error);
     }
+  }
+
+  #refusalInLog({ model }: Hosted, messages: readonly Published[]): ApiError | undefined {
+    for (const message of messages) {
+      const error = model.refusalInLog(message, this.#room());
+      if (error !== undefined) return error;
+    }
+    return undefined;
   }
 
   #append(hosted: Hosted, messages: readonly Published[]): readonly Stored[] {

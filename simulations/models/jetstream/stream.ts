@@ -105,6 +105,7 @@ export class StreamModel {
     const { fields } = message;
     const stream = fieldOf(fields, names.stream);
     if (stream !== undefined && stream !== this.settings.name) return refused(apiErrors.streamMismatch);
+    if (this.#level === 0 && this.isReplicated) return this.#judgeBeforeLog(message, nowMs);
     // A lone server looks at the expectations before it looks for a repetition from 2.12 on (reference: fact 1).
     const checksFirst = this.#level >= 2 && !this.isReplicated;
     const early = checksFirst ? this.#expectations(message, underWay) : undefined;
@@ -123,13 +124,49 @@ export class StreamModel {
     return late === undefined ? { kind: "store" } : refused(late);
   }
 
-  #expectations({ subject, fields }: Published, underWay: UnderWay): ApiError | undefined {
+  /**
+   * 2.10's replicas: before it asks the log, the leader looks at an expectation only if that is not above the stream's
+   * last sequence, and notes the message id; whatever the log then refuses stays noted, with no sequence.
+   */
+  #judgeBeforeLog(message: Published, nowMs: number): Verdict {
+    const expected = numberIn(fieldOf(message.fields, names.lastOfSubject));
+    const isEarly = expected !== undefined && expected <= this.#lastSeq;
+    const error = this.#size(message) ?? (isEarly ? this.#expectedOfSubject(message, nothingUnderWay) : undefined);
+    if (error !== undefined) return refused(error);
+    const id = fieldOf(message.fields, names.messageId);
+    if (id === undefined || id === "") return { kind: "store" };
+    this.#forgetIds(nowMs);
+    const known = this.#ids.get(id);
+    if (known !== undefined) return { kind: "duplicate", seq: known.seq };
+    this.#ids.set(id, { seq: 0, atMs: nowMs });
+    return { kind: "store" };
+  }
+
+  /** What 2.10's replicas judge only when it is the message's turn in their log. */
+  refusalInLog(message: Published, roomBytes: number): ApiError | undefined {
+    if (this.#level > 0 || !this.isReplicated) return undefined;
+    return (
+      this.#expectations(message, nothingUnderWay) ?? this.#shape(message) ?? this.#room(message, undefined, roomBytes)
+    );
+  }
+
+  /** Another leader knows the ids that are stored, and not what the last one noted beside them. */
+  changeLeader(): void {
+    for (const [id, { seq }] of this.#ids) if (seq === 0) this.#ids.delete(id);
+  }
+
+  #expectations(message: Published, underWay: UnderWay): ApiError | undefined {
+    const { fields } = message;
     const lastSequence = numberIn(fieldOf(fields, names.lastSequence));
     if (lastSequence !== undefined && lastSequence !== this.#lastSeq) return apiErrors.wrongLastSequence(this.#lastSeq);
     const lastId = fieldOf(fields, names.lastMessageId);
     // Who asks for the last id, where none is known, makes the server look for all of them.
     if (lastId !== undefined && this.#lastId === "" && this.#idsAreLost) this.#remakeIds();
     if (lastId !== undefined && lastId !== this.#lastId) return apiErrors.wrongLastMessageId(this.#lastId);
+    return this.#expectedOfSubject(message, underWay);
+  }
+
+  #expectedOfSubject({ subject, fields }: Published, underWay: UnderWay): ApiError | undefined {
     const expected = numberIn(fieldOf(fields, names.lastOfSubject));
     if (expected === undefined) return undefined;
     const other = this.#level >= 1 ? fieldOf(fields, names.ofSubject) : undefined;
@@ -140,7 +177,8 @@ export class StreamModel {
     return last === expected ? undefined : apiErrors.wrongLastSequence(last);
   }
 
-  #shape({ fields, data }: Published): ApiError | undefined {
+  #shape(message: Published): ApiError | undefined {
+    const { fields } = message;
     const rollup = fieldOf(fields, names.rollup);
     if (rollup !== undefined) {
       if (!this.settings.allow_rollup_hdrs || this.settings.deny_purge)
@@ -148,17 +186,24 @@ export class StreamModel {
       if (rollup !== "sub" && rollup !== "all")
         return apiErrors.rollupFailed(`rollup value invalid: ${JSON.stringify(rollup)}`);
     }
+    const size = this.#size(message);
+    if (size !== undefined) return size;
+    const ttl = this.#level >= 1 ? fieldOf(fields, names.ttl) : undefined;
+    if (ttl === undefined) return undefined;
+    const isOff = this.settings.allow_msg_ttl !== true;
+    if (isOff && this.isReplicated) return apiErrors.ttlDisabled;
+    if (ttlMsOf(ttl) === undefined) return apiErrors.ttlInvalid;
+    return isOff ? apiErrors.ttlDisabled : undefined;
+  }
+
+  #size({ fields, data }: Published): ApiError | undefined {
     const headerBytes = bytesOf(headerBlock(fields)).length;
     const most = this.settings.max_msg_size;
     if (most >= 0 && headerBytes + data.length > most) return apiErrors.messageTooLarge;
-    if (headerBytes > largestHeader) return apiErrors.headerTooLarge;
-    const ttl = this.#level >= 1 ? fieldOf(fields, names.ttl) : undefined;
-    if (ttl === undefined) return undefined;
-    if (ttlMsOf(ttl) === undefined) return apiErrors.ttlInvalid;
-    return this.settings.allow_msg_ttl === true ? undefined : apiErrors.ttlDisabled;
+    return headerBytes > largestHeader ? apiErrors.headerTooLarge : undefined;
   }
 
-  /** Under limits that refuse what is new. In a batch, what a message would push out makes no room. */
+  /** Under limits that refuse what is new. In a batch, and on replicas, what a message would push out makes no room. */
   #room(message: Published, batch: readonly Published[] | undefined, roomBytes: number): ApiError | undefined {
     const { max_bytes, max_msgs, discard, max_msgs_per_subject: most } = this.settings;
     const size = storedBytes(message);
@@ -166,7 +211,8 @@ export class StreamModel {
     if (discard !== "new") return undefined;
     const ofSubject = this.#bySubject.get(message.subject) ?? [];
     const oldest = this.#messages.get(ofSubject[0] ?? 0);
-    const isFull = batch === undefined && most > 0 && ofSubject.length >= most && oldest !== undefined;
+    const makesRoom = batch === undefined && !(this.isReplicated && this.#level >= 2);
+    const isFull = makesRoom && most > 0 && ofSubject.length >= most && oldest !== undefined;
     const count = this.#messages.size + (batch?.length ?? 0);
     const bytes = this.#bytes + sum(batch ?? []);
     if (max_msgs > 0 && count >= max_msgs && !isFull) return storeFailed("maximum messages exceeded");
