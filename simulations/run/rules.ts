@@ -76,6 +76,8 @@ export const plainWords: Readonly<Record<string, string>> = {
   "answered-too-late": "a caller was answered long after every fault had ended",
   "never-converged": "when all had come to rest, two clients saw different states of one actor",
   "token-shared": "two nodes wrote to one actor under one token",
+  "succeeded-late":
+    "an owner died, and its jobs stood still for longer than the lease's time to live and a period beyond what the lease back end itself took",
   "parked-without-reason": "an actor was set aside and nothing says why",
   "parked-and-changed": "an actor that was set aside was changed all the same",
 };

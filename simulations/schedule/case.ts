@@ -14,6 +14,7 @@ import { rootSid } from "../../runtime/machine/tree.ts";
 import type { Token } from "../../runtime/ports/store.ts";
 import { Schedules } from "../../runtime/schedules.ts";
 import { checkSchedule, type ScheduleHistory } from "../checkers/schedule.ts";
+import type { Succession } from "../checkers/succession.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { nodeNames, plan, type Rates, type Trouble } from "../protocol/case.ts";
 import { type Attempt, Client, partitionOf, rigSettings } from "../protocol/rig.ts";
@@ -56,8 +57,13 @@ export type ScheduleOutcome = {
   readonly slots: number;
   /** True times at which work was begun, with its node. */
   readonly performed: readonly Performed[];
+  /** When each process that died did so, by node and incarnation. */
+  readonly deaths: ReadonlyMap<string, number>;
+  readonly names: readonly string[];
+  readonly given: ScheduleCase;
 };
 
+export const leaseTtlMs = 3_000;
 export const troubledMs = 25_000;
 const healedMs = 15_000;
 /** Longest time for which anything can be under way after the healing. */
@@ -85,7 +91,7 @@ export async function runSchedule(
     maxSteps: 400_000,
     store: { delays: { giveUpMs: [100, 1_000], lateMs: [100, lateMs] } },
     bus: { lateMs: [500, lateMs] },
-    leases: { partitions: 2, ttlMs: 3_000 },
+    leases: { partitions: 2, ttlMs: leaseTtlMs },
   });
   await guard(world);
   if (onDrawn !== undefined) world.draw(onDrawn);
@@ -98,9 +104,14 @@ export async function runSchedule(
   const sent: Sent[] = [];
   const recorder = new FencedRecorder({ fenced: true, remembersKeys: true, nowMs: () => world.nowMs });
   const highest = { ms: 0 };
+  const deaths = new Map<string, number>();
   for (const name of nodeNames) {
     const node = world.node(name);
-    node.boot((ports) => start({ world, given, readCron, names, performed, sent, recorder, highest }, name, ports));
+    node.boot((ports) => {
+      const { gate } = node;
+      gate.onCrash(() => deaths.set(gate.owner, world.nowMs));
+      return start({ world, given, readCron, names, performed, sent, recorder, highest }, name, ports);
+    });
   }
   const replaying = replay(world, given.replays);
   await world.run({ forMs: troubledMs });
@@ -116,7 +127,7 @@ export async function runSchedule(
   const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
   violations.push(...checkRecorder(recorder));
   const slots = histories.reduce((sum, one) => sum + ("rule" in one ? 0 : (one.next - one.first) / one.periodMs), 0);
-  return { world, violations, slots, performed };
+  return { world, violations, slots, performed, deaths, names, given };
 }
 
 /** Of each change of an owner, how long the jobs of its partition stood still, in true time. */
@@ -135,6 +146,24 @@ export function takeoversOf({ world, performed }: Pick<ScheduleOutcome, "world" 
     // The first grants of all have nobody to take over from; a later one may be moved before its first tick.
     if (last === undefined || first === undefined) return [];
     return [{ toTickMs: first.atMs - atMs, silentMs: first.atMs - last.atMs }];
+  });
+}
+
+/** Of each partition whose owner had died when another got it, its jobs and when they ran again. */
+export function successionsOf({ world, performed, deaths, names, given }: ScheduleOutcome): readonly Succession[] {
+  const { grants } = world.leases;
+  return grants.flatMap(({ partition, token, atMs }, index) => {
+    const before = grants.slice(0, index).findLast((grant) => grant.partition === partition);
+    const diedMs = before && deaths.get(before.owner);
+    if (diedMs === undefined || diedMs > atMs) return [];
+    return names.flatMap((job, which): readonly Succession[] => {
+      if (partitionOf(world, `job.${job}`) !== partition) return [];
+      const runs = performed.filter((run) => run.job === job);
+      // What had not begun before the death has no owner to succeed.
+      if (!runs.some((run) => run.atMs < diedMs)) return [];
+      const ranMs = runs.find((run) => run.token[1] === token[1])?.atMs;
+      return [{ job, everyMs: given.jobs[which]?.everyMs ?? 0, diedMs, grantedMs: atMs, ranMs }];
+    });
   });
 }
 

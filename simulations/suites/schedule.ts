@@ -4,13 +4,15 @@
  * their owner changes.
  */
 import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
+import { checkSuccessions, type SuccessionRule } from "../checkers/succession.ts";
 import { nodeNames } from "../protocol/case.ts";
 import { watchRejections } from "../run/ambient.ts";
+import { type Fault, type FaultKind, lastsMs } from "../run/fault.ts";
 import { commitsOf, whatWasMet } from "../run/rules.ts";
 import { readLog } from "../run/story.ts";
 import type { Looking, Plan, Ran, Suite } from "../run/suite.ts";
 import { everyKind, swarm } from "../run/swarm.ts";
-import { type JobSpec, runSchedule, takeoversOf, troubledMs } from "../schedule/case.ts";
+import { type JobSpec, runSchedule, successionsOf, takeoversOf, troubledMs } from "../schedule/case.ts";
 import { Dice } from "../world/dice.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 
@@ -36,8 +38,9 @@ export const schedule: Suite = {
   about: "jobs every second, by period and by cron, under all kinds of faults, and old ticks that come again",
   plan: (seed) => {
     const dice = new Dice(`${seed}/jobs`);
+    // Where owners only die, it can be judged how soon another goes on.
     const options = {
-      kinds: everyKind,
+      kinds: new Dice(`${seed}/kinds`).chance(0.25) ? (["crash"] as const) : everyKind,
       nodes: nodeNames,
       clients: [],
       services: [],
@@ -61,13 +64,21 @@ async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promis
   const violations = [...(await watched.end()), ...outcome.violations];
   const story = readLog(world.store.log, Math.round(world.wallMs - world.nowMs));
   const takeovers = takeoversOf(outcome);
+  const { ttlMs } = world.leases;
+  const successions = checkSuccessions(successionsOf(outcome), {
+    ttlMs,
+    troubles: troublesIn(faults, [...outcome.deaths.values()]),
+    endMs: world.nowMs,
+  });
   return {
-    violations,
+    violations: [...violations, ...successions.violations],
     traceHash: world.trace.hash,
     events: world.steps,
     virtualMs: world.nowMs,
     met: whatWasMet(faults, story),
     measuredMs: {
+      [`death to the next run, without the lease back end's own delay (at most ${ttlMs} and a period)`]:
+        successions.beyondMs,
       "grant to the new owner's first run": takeovers.map(({ toTickMs }) => toTickMs),
       "the old owner's last run to the new one's first": takeovers.map(({ silentMs }) => silentMs),
     },
@@ -84,4 +95,18 @@ async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promis
       },
     }),
   };
+}
+
+/** All that is wrong but a single death: the others of another process, and what clocks and untold owners leave behind. */
+function troublesIn(faults: readonly Fault[], deathsMs: readonly number[]): SuccessionRule["troubles"] {
+  const staying: readonly FaultKind[] = ["step", "drift", "stop", "takeover"];
+  const others = faults.filter(({ kind }) => kind !== "crash");
+  return [
+    ...others.map((fault) => ({
+      fromMs: fault.at,
+      untilMs: staying.includes(fault.kind) ? Number.POSITIVE_INFINITY : fault.at + lastsMs(fault),
+    })),
+    // A death does not disturb itself: what is over at its moment is over.
+    ...deathsMs.map((atMs) => ({ fromMs: atMs, untilMs: atMs })),
+  ];
 }
