@@ -1,6 +1,17 @@
 /** Random cases: machines, workloads and troubles, small enough to be read when one fails. */
 import fc from "fast-check";
-import type { Case, Command, Rates, Trouble } from "./case.ts";
+import {
+  anyClockJump,
+  anyCrash,
+  anyCut,
+  anyFreeze,
+  anyMove,
+  anyRate,
+  anyWatchFaults,
+  anyWriteFaults,
+  rarely,
+} from "./any-trouble.ts";
+import type { Case, Command, Rates } from "./case.ts";
 import type { Doing, MachineSpec, StateSpec, TransitionSpec } from "./machines.ts";
 
 const small = (max: number) => fc.integer({ min: 0, max });
@@ -54,74 +65,30 @@ const command: fc.Arbitrary<Command> = fc.record({
   waitMs: fc.constantFrom(0, 0, 1, 30, 400, 2_500),
 });
 
-const trouble: fc.Arbitrary<Trouble> = fc.oneof(
-  fc.record({
-    kind: fc.constant("crash" as const),
-    node: small(1),
-    point: fc.integer({ min: 1, max: 300 }),
-    restartAfterMs: fc.constantFrom(50, 1_000, 8_000),
-  }),
-  fc.record({
-    kind: fc.constant("freeze" as const),
-    node: small(1),
-    point: fc.integer({ min: 1, max: 300 }),
-    forMs: fc.constantFrom(30, 2_000, 12_000),
-  }),
-  fc.record({
-    kind: fc.constant("move" as const),
-    atMs: small(12_000),
-    partition: small(1),
-    node: small(1),
-    isTold: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant("move" as const),
-    atMs: small(4_000),
-    partition: small(1),
-    node: small(1),
-    isTold: fc.constant(false),
-  }),
-  fc.record({
-    kind: fc.constant("cut" as const),
-    atMs: small(10_000),
-    node: small(1),
-    from: fc.constantFrom("store", "leases"),
-    forMs: fc.constantFrom(500, 5_000),
-  }),
-  fc.record({
-    kind: fc.constant("clock" as const),
-    atMs: small(10_000),
-    node: small(1),
-    offsetMs: fc.constantFrom(-2_000, -500, 700, 2_500),
-  }),
+const trouble = fc.oneof(
+  anyCrash(300),
+  anyFreeze(300, 12_000),
+  anyMove(12_000),
+  anyMove(4_000, fc.constant(false)),
+  anyCut(10_000),
+  anyClockJump(10_000, -2_000, -500, 700, 2_500),
 );
-
-const rate = fc.constantFrom(0, 0, 0.03, 0.15);
 
 const rates: fc.Arbitrary<Rates> = fc.record({
   store: fc.record({
-    write: fc.record({
-      conflict: rate,
-      "conflict-applied": rate,
-      "unknown-applied": rate,
-      "unknown-late": rate,
-      "unknown-lost": rate,
-      duplicate: rate,
-      "slow-answer": fc.constantFrom(0, 0.02),
-      full: fc.constantFrom(0, 0, 0.03),
-    }),
-    read: fc.record({ unreachable: rate, "slow-answer": fc.constantFrom(0, 0.02) }),
-    watch: fc.record({ slow: fc.constantFrom(0, 0.05), skip: rate }),
+    write: fc.record({ ...anyWriteFaults, full: fc.constantFrom(0, 0, 0.03) }),
+    read: fc.record({ unreachable: anyRate, "slow-answer": rarely }),
+    watch: anyWatchFaults,
   }),
   request: fc.record({
-    "lose-request": rate,
-    "lose-reply": rate,
-    duplicate: rate,
-    "duplicate-late": rate,
-    late: rate,
-    nobody: rate,
+    "lose-request": anyRate,
+    "lose-reply": anyRate,
+    duplicate: anyRate,
+    "duplicate-late": anyRate,
+    late: anyRate,
+    nobody: anyRate,
   }),
-  publish: fc.record({ lose: rate, duplicate: rate }),
+  publish: fc.record({ lose: anyRate, duplicate: anyRate }),
 });
 
 export const anyCase: fc.Arbitrary<Case> = fc.record({

@@ -7,7 +7,17 @@ import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { test } from "vitest";
 import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
-import type { Rates, Trouble } from "../protocol/case.ts";
+import {
+  anyClockJump,
+  anyCrash,
+  anyCut,
+  anyFreeze,
+  anyMove,
+  anyRate,
+  anyWatchFaults,
+  anyWriteFaults,
+} from "../protocol/any-trouble.ts";
+import type { Rates } from "../protocol/case.ts";
 import { type JobSpec, runSchedule, type ScheduleCase } from "./case.ts";
 
 const runs = Number(process.env.HOLDFAST_RUNS ?? 20);
@@ -24,53 +34,21 @@ const job: fc.Arbitrary<JobSpec> = fc.record({
   failsOneIn: fc.constantFrom(0, 0, 3),
 });
 
-const node = fc.integer({ min: 0, max: 1 });
-const atMs = fc.integer({ min: 0, max: 20_000 });
-const trouble: fc.Arbitrary<Trouble> = fc.oneof(
-  fc.record({
-    kind: fc.constant("crash" as const),
-    node,
-    point: fc.integer({ min: 1, max: 600 }),
-    restartAfterMs: fc.constantFrom(50, 1_000, 8_000),
-  }),
-  fc.record({
-    kind: fc.constant("freeze" as const),
-    node,
-    point: fc.integer({ min: 1, max: 600 }),
-    forMs: fc.constantFrom(30, 2_000, 9_000),
-  }),
-  fc.record({ kind: fc.constant("move" as const), atMs, partition: node, node, isTold: fc.boolean() }),
-  fc.record({
-    kind: fc.constant("cut" as const),
-    atMs,
-    node,
-    from: fc.constantFrom("store" as const, "leases" as const),
-    forMs: fc.constantFrom(500, 5_000),
-  }),
-  fc.record({
-    kind: fc.constant("clock" as const),
-    atMs,
-    node,
-    offsetMs: fc.constantFrom(-3_000, -500, 700, 3_000, 60_000),
-  }),
+const trouble = fc.oneof(
+  anyCrash(600),
+  anyFreeze(600, 9_000),
+  anyMove(20_000),
+  anyCut(20_000),
+  anyClockJump(20_000, -3_000, -500, 700, 3_000, 60_000),
 );
 
-const rate = fc.constantFrom(0, 0, 0.03, 0.15);
 const rates: fc.Arbitrary<Rates> = fc.record({
   store: fc.record({
-    write: fc.record({
-      conflict: rate,
-      "conflict-applied": rate,
-      "unknown-applied": rate,
-      "unknown-late": rate,
-      "unknown-lost": rate,
-      duplicate: rate,
-      "slow-answer": fc.constantFrom(0, 0.02),
-    }),
-    read: fc.record({ unreachable: rate }),
-    watch: fc.record({ slow: fc.constantFrom(0, 0.05), skip: rate }),
+    write: fc.record(anyWriteFaults),
+    read: fc.record({ unreachable: anyRate }),
+    watch: anyWatchFaults,
   }),
-  request: fc.record({ "lose-reply": rate, duplicate: rate, "duplicate-late": rate, late: rate }),
+  request: fc.record({ "lose-reply": anyRate, duplicate: anyRate, "duplicate-late": anyRate, late: anyRate }),
   publish: fc.constant({}),
 });
 
