@@ -19,6 +19,12 @@ type Node = {
   readonly crash: () => void;
 };
 
+type NodeOptions = {
+  readonly offsetMs?: () => number;
+  readonly done?: boolean;
+  readonly reachStore?: () => Promise<unknown>;
+};
+
 async function world(partitions = 8) {
   const clock = new ManualClock();
   const { store } = await memory().open();
@@ -30,7 +36,7 @@ async function world(partitions = 8) {
   };
   const ports = { clock, random, logger: silent };
 
-  async function node(name: string, more: { offsetMs?: () => number; done?: boolean } = {}): Promise<Node> {
+  async function node(name: string, more: NodeOptions = {}): Promise<Node> {
     let isDead = false;
     const mine: ActorStore = {
       info: store.info,
@@ -43,7 +49,7 @@ async function world(partitions = 8) {
       close: () => store.close(),
     };
     const service = await LeaseTable.open({ ...ports, store: mine });
-    const { offsetMs } = more;
+    const { offsetMs, reachStore } = more;
     const leases = await PartitionLeases.start({
       service,
       partitions,
@@ -53,6 +59,7 @@ async function world(partitions = 8) {
       logger: silent,
       epoch: () => attachBackend({ ...ports, store }, service.identity),
       ...(offsetMs && { clockOffset: async () => ({ offsetMs: offsetMs(), errorMs: 5 }) }),
+      ...(reachStore && { reachStore }),
     });
     const changes: LeaseChange[] = [];
     leases.onChange((change) => {
@@ -186,6 +193,55 @@ describe("partitions over live sessions", () => {
     await clock.advance(35_000);
     expect(one.leases.status().problem).toBeUndefined();
     expect(one.owned().length).toBe(4);
+  });
+
+  describe("whose leases are kept elsewhere than the actors", () => {
+    async function two() {
+      const { clock, node } = await world();
+      const cut = new Set<string>();
+      const start = (name: string) =>
+        node(name, { reachStore: () => (cut.has(name) ? new Promise(() => {}) : Promise.resolve()) });
+      const nodes = [await start("one"), await start("two")] as const;
+      await clock.advance(3_000);
+      expect(nodes.map(({ owned }) => owned().length)).toEqual([4, 4]);
+      return { clock, cut, nodes };
+    }
+
+    test("one that does not reach the actors lets go of all, at once and not when its time is over, and comes back", async () => {
+      const { clock, cut, nodes } = await two();
+      const [one, other] = nodes;
+      cut.add("one");
+      await clock.advance(3_000);
+      expect(one.leases.status().problem).toBe("the store of the actors does not answer");
+      expect(one.owned().length).toBe(4);
+      await clock.advance(2_000);
+      expect([one.owned().length, other.owned().length]).toEqual([0, 8]);
+      await clock.advance(10_000);
+      expect([one.owned().length, other.owned().length]).toEqual([0, 8]);
+      cut.delete("one");
+      await clock.advance(5_000);
+      expect(one.leases.status().problem).toBeUndefined();
+      expect([one.owned().length, other.owned().length]).toEqual([4, 4]);
+    });
+
+    test("all keep what they have when nobody reaches the actors, and when they answer in time", async () => {
+      const { clock, cut, nodes } = await two();
+      const tokens = () => nodes.map(({ leases, owned }) => owned().map((partition) => leases.token(partition)));
+      const before = tokens();
+      cut.add("two");
+      await clock.advance(2_500);
+      cut.add("one");
+      cut.delete("two");
+      await clock.advance(1_000);
+      cut.add("two");
+      await clock.advance(30_000);
+      expect(tokens()).toEqual(before);
+      expect(nodes.map(({ leases }) => leases.status().problem)).not.toContain(undefined);
+      cut.clear();
+      await clock.advance(5_000);
+      expect(tokens()).toEqual(before);
+      expect(nodes.map(({ leases }) => leases.status().problem)).toEqual([undefined, undefined]);
+    });
   });
 
   test("a session that others ended begins anew, with higher tokens", async () => {

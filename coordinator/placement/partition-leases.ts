@@ -26,6 +26,8 @@ export type PartitionLeasesOptions = {
   readonly epoch: () => Promise<number>;
   /** How far this machine's wall clock is from the store's, and how exact that is, in milliseconds. */
   readonly clockOffset?: () => Promise<{ readonly offsetMs: number; readonly errorMs: number }>;
+  /** Rejects, or takes long, when the store of the actors cannot be reached. Default: the leases are kept in that store. */
+  readonly reachStore?: () => Promise<unknown>;
 };
 
 type Held = {
@@ -51,8 +53,16 @@ export class PartitionLeases implements Leases {
   /** Grants that are being handed over, by partition: the view may show them as this process's for a while. */
   readonly #givenUp = new Map<number, number>();
   #session: Session | undefined;
+  #isOpening = false;
   #epoch = 0;
   #problem: string | undefined;
+  /** While the store does not answer. */
+  #storeProblem: string | undefined;
+  /** When the first question to the store was asked that is not answered yet. */
+  #unansweredSinceMs: number | undefined;
+  #storeTimer: Cancel | undefined;
+  /** How often in a row it was found that others, it seems, reach the store, and this process does not. */
+  #turnsOthersReach = 0;
   #looking = false;
   #lookAgain = false;
   #timer: Cancel | undefined;
@@ -85,7 +95,7 @@ export class PartitionLeases implements Leases {
   }
 
   status(): LeaseStatus {
-    return { session: this.#session?.id, problem: this.#problem };
+    return { session: this.#session?.id, problem: this.#problem ?? this.#storeProblem };
   }
 
   async drain(boundMs: number): Promise<void> {
@@ -107,6 +117,7 @@ export class PartitionLeases implements Leases {
     this.#state = "released";
     this.#timer?.();
     this.#clockTimer?.();
+    this.#storeTimer?.();
     this.#unfollow?.();
     const session = this.#session;
     for (const partition of [...this.#held.keys()]) this.#drop(partition);
@@ -133,6 +144,7 @@ export class PartitionLeases implements Leases {
       );
     };
     if (this.#options.clockOffset !== undefined) arm();
+    this.#watchStore();
     this.#look();
   }
 
@@ -140,9 +152,10 @@ export class PartitionLeases implements Leases {
 
   #attributes(): SessionAttributes {
     const { weight, zone } = this.#options;
+    const { problem } = this.status();
     return {
       ...(this.#state === "draining" && { draining: true }),
-      ...(this.#problem !== undefined && { problem: this.#problem }),
+      ...(problem !== undefined && { problem }),
       ...(weight !== undefined && { weight }),
       ...(zone !== undefined && { zone }),
     };
@@ -178,9 +191,16 @@ export class PartitionLeases implements Leases {
       waitMs,
       () => {
         if (this.#state !== "running" || this.#session !== undefined) return;
+        // It would be granted what it cannot run. Opened when the store answers again.
+        if (this.#storeProblem !== undefined || this.#isOpening) return;
+        this.#isOpening = true;
         this.#openSession().then(
-          () => this.#look(),
+          () => {
+            this.#isOpening = false;
+            this.#look();
+          },
           (error: unknown) => {
+            this.#isOpening = false;
             this.#options.logger.warn("no new session could be opened; trying again", { error });
             this.#reopen(Math.min(waitMs * 2, reopenMaxMs));
           },
@@ -210,6 +230,60 @@ export class PartitionLeases implements Leases {
     if (problem !== undefined) logger.error(problem);
     else logger.info("this machine's clock agrees with the server's again");
     await this.#session?.update(this.#attributes()).catch(() => {}); // told with the next renewal
+    this.#look();
+  }
+
+  // ---- the store ----
+
+  /** Leases that are kept elsewhere outlive the way to the store: whoever cannot run what it holds must let it go. */
+  #watchStore(): void {
+    const { reachStore, clock, ttlMs } = this.#options;
+    if (reachStore === undefined || this.#state === "released") return;
+    const dueMs = clock.monotonic() + ttlMs / 3;
+    this.#storeTimer = clock.after(
+      ttlMs / 3,
+      () => {
+        const nowMs = clock.monotonic();
+        // Later than that, this process stood still: the answer may be there already, and be read next.
+        if (nowMs - dueMs < ttlMs / 6) this.#judgeStore(nowMs);
+        this.#unansweredSinceMs ??= nowMs;
+        reachStore().then(
+          () => this.#storeAnswered(),
+          () => {}, // told by its silence
+        );
+        this.#watchStore();
+      },
+      { background: true },
+    );
+  }
+
+  /** Told after half the time to live, acted on after all of it: by then those who are cut off as well have told it too. */
+  #judgeStore(nowMs: number): void {
+    const { ttlMs, logger } = this.#options;
+    const silentMs = nowMs - (this.#unansweredSinceMs ?? nowMs);
+    if (silentMs > ttlMs / 2 && this.#storeProblem === undefined) {
+      this.#storeProblem = "the store of the actors does not answer";
+      logger.warn(`${this.#storeProblem}: this node takes no partitions`);
+      void this.#session?.update(this.#attributes()).catch(() => {}); // told with the next renewal
+    }
+    const session = this.#session;
+    if (session === undefined) return;
+    // Where nobody reaches it, letting go helps nobody, and costs everybody when it is back. Then one is the first to learn
+    // that it is: the others must have had the time to learn it too.
+    const others = this.#members(session).some((member) => member.session !== session.id);
+    this.#turnsOthersReach = silentMs > 0 && others ? this.#turnsOthersReach + 1 : 0;
+    if (silentMs <= ttlMs || this.#turnsOthersReach < 3) return;
+    this.#lost(session, `${this.#storeProblem ?? ""}, and others reach it`);
+    void session.close().catch(() => {}); // it ends by itself
+  }
+
+  #storeAnswered(): void {
+    this.#unansweredSinceMs = undefined;
+    if (this.#storeProblem === undefined) return;
+    this.#storeProblem = undefined;
+    this.#options.logger.info("the store of the actors answers again");
+    if (this.#session === undefined) return this.#reopen(0);
+    void this.#session.update(this.#attributes()).catch(() => {}); // told with the next renewal
     this.#look();
   }
 
@@ -249,6 +323,8 @@ export class PartitionLeases implements Leases {
       return holder !== undefined && (sessions.has(holder) || holder === session.id) ? holder : undefined;
     });
     await this.#adopt(session, holders);
+    // What it holds it keeps for now: see `#judgeStore`.
+    if (this.#storeProblem !== undefined) return;
     const mayTake = this.#state === "running" && this.#problem === undefined;
     const targets = assign(holders, this.#members(session));
     if (mayTake) await this.#take(session, targets, holders);

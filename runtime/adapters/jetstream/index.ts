@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { LeaseTable } from "../../../coordinator/backends/kv/lease-table.ts";
-import { attachBackend } from "../../../coordinator/lease/epoch.ts";
+import { attachBackend, epochKey } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
 import { leaseRequestTimeoutMs, ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
 import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
@@ -84,6 +84,7 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
             logger: ports.logger,
             epoch: () => attachBackend({ ...ports, store }, service.identity),
             clockOffset: () => store.clockOffset(),
+            ...(options.leases !== undefined && { reachStore: () => store.read(epochKey) }),
           });
           closing.push(() => leases.release());
           return { store, leases };
