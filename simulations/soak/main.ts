@@ -122,13 +122,16 @@ async function schedule(): Promise<boolean> {
   say("lateness of handlers, from the moment when they were due (ms)".padEnd(42));
   const row = (name: string, cells: readonly string[]) =>
     say(`  ${name.padEnd(38)}${cells.map((cell) => cell.padStart(8)).join("")}`);
-  row("", ["runs", "p50", "p99", "p99.9", "max", "waited"]);
+  row("", ["runs", "p50", "p99", "p99.9", "max", "waited", "terms"]);
   for (const { window, runs, p50Ms, p99Ms, p999Ms, maxMs } of result.lateness)
-    row(window, [runs, p50Ms, p99Ms, p999Ms, maxMs, result.queuedMs[window] ?? 0].map(String));
+    row(
+      window,
+      [runs, p50Ms, p99Ms, p999Ms, maxMs, result.queuedMs[window] ?? 0, result.terms[window] ?? 0].map(String),
+    );
   for (const { window, longestMs } of result.leaderless)
     for (const [bucket, ms] of Object.entries(longestMs))
       if (ms >= 500) say(`  ${window}: the stream of ${bucket} had no leader for ${ms} ms of it`);
-  say(`waited: the longest that a host stood still for want of a processor; ${loadNow()}`);
+  say(`waited: the longest that a host stood still for want of a processor; terms: elections; ${loadNow()}`);
   say("");
   say(`left out by policy, and counted: ${list(result.leftOut)}`);
   say(`runs again under their tickId: ${result.repeated}; writes refused by the fence: ${result.fenced}`);

@@ -45,6 +45,8 @@ export type SchedulingResult = JobVerdict & {
   readonly queuedMs: Readonly<Record<string, number>>;
   /** How long no stream's leader answered, by trouble and bucket: of all that is late, the share of NATS. */
   readonly leaderless: readonly { readonly window: string; readonly longestMs: Readonly<Record<string, number>> }[];
+  /** By window, the terms of the leases' log that were begun in it: elections. */
+  readonly terms: Readonly<Record<string, number>>;
   /** Runs under a tickId that had written already, and writes that the fence refused. */
   readonly repeated: number;
   readonly fenced: number;
@@ -78,15 +80,27 @@ const raftTroubles = (folder: string, hosts: number): readonly Trouble[] => [
 
 const memberFolder = (folder: string, host: number) => join(folder, `raft-${host + 1}`);
 
-/** As its member says, over its own socket. */
+type Seen = { readonly atMs: number; readonly host: number; readonly role: string; readonly term: number };
+
+/** As each member says, over its own socket; nothing of one that does not answer. */
+async function seenNow(folder: string, hosts: number): Promise<readonly Seen[]> {
+  const ask = async (host: number): Promise<Seen[]> => {
+    const client = await ControlClient.connect(memberFolder(folder, host)).catch(() => undefined);
+    const status = await client?.request("status", {}, 500).catch(() => undefined);
+    client?.close();
+    if (status === undefined) return [];
+    const { role, term } = status as { role: string; term: number };
+    return [{ atMs: Date.now(), host, role, term }];
+  };
+  return (await Promise.all(Array.from({ length: hosts }, (_, host) => ask(host)))).flat();
+}
+
 async function leaderOf(folder: string, hosts: number): Promise<number> {
   for (;;) {
-    for (let host = 0; host < hosts; host++) {
-      const client = await ControlClient.connect(memberFolder(folder, host));
-      const status = await client?.request("status", {}, 1_000).catch(() => undefined);
-      client?.close();
-      if ((status as { role?: string } | undefined)?.role === "leader") return host;
-    }
+    const leaders = (await seenNow(folder, hosts)).filter(({ role }) => role === "leader");
+    // One that was stopped may believe it still.
+    const [leader] = leaders.sort((a, b) => b.term - a.term);
+    if (leader !== undefined) return leader.host;
     await sleep(50);
   }
 }
@@ -123,6 +137,11 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
   const untilMs = fromMs + seconds * 1_000;
   let fenced = 0;
   const stalls: { readonly atMs: number; readonly queuedMs: number }[] = [];
+  const seen: Seen[] = [];
+  let isOver = false;
+  const look = async () => {
+    for (; !isOver; await sleep(250)) seen.push(...(await seenNow(folder, hosts)));
+  };
   const wallMs = (atNs: number) => Date.now() - (monotonicNs() - atNs) / 1e6;
   let heard: (jobs: readonly HostedJob[]) => void = () => {};
   const fleet = await Fleet.start({
@@ -151,10 +170,13 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
     const kept = leases === "raft" ? "a log of their own" : "NATS";
     say(`leases in ${kept}; ${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
     await sleep(fromMs - Date.now());
+    const looking = leases === "raft" ? look() : undefined;
     const windows = await makeTrouble({ fleet, leaders, chosen, fromMs, untilMs }, async (name) =>
       say(`${((Date.now() - fromMs) / 1_000).toFixed(0).padStart(4)} s  ${name}; ${await redisCount(redis)} runs done`),
     );
     await sleep(Math.max(0, untilMs - Date.now()));
+    isOver = true;
+    await looking;
     say("over; waiting for everything to come to rest");
     let told = await jobs();
     const isOpen = ({ next, open }: HostedJob) => next !== null || open > 0;
@@ -174,6 +196,9 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
     return {
       ...checkJobs({ fromMs, untilMs, jobs: told, done, offsetMsOf }),
       lateness: latenessIn(windows, runs),
+      terms: Object.fromEntries(
+        windows.map(({ name, fromMs, untilMs }) => [name, highestTerm(seen, untilMs) - highestTerm(seen, fromMs)]),
+      ),
       queuedMs: Object.fromEntries(
         windows.map((window) => {
           const meanwhile = stalls.filter(({ atMs }) => atMs >= window.fromMs && atMs < window.untilMs);
@@ -199,6 +224,11 @@ type Troubled = {
   readonly fromMs: number;
   readonly untilMs: number;
 };
+
+/** The first that was seen, where none was before. */
+function highestTerm(seen: readonly Seen[], untilMs: number): number {
+  return Math.max(seen[0]?.term ?? 0, ...seen.filter(({ atMs }) => atMs < untilMs).map(({ term }) => term));
+}
 
 /** One after the other, evenly over the time, with quiet before, between and after them. */
 async function makeTrouble(
