@@ -13,4 +13,12 @@ describeWithNats("the model of NATS and a real server", () => {
       ]);
       expect(results[0]?.operations).toBeGreaterThanOrEqual(600);
     });
+
+  // Without the operations of an episode that another leader ended, if a busy machine makes one.
+  for (const { version } of natsVersions)
+    test(`agree on 300 operations, three servers ${version}`, async () => {
+      const results = await runNats({ operations: 300, seed: `ci ${version}`, version, servers: 3 });
+      expect(results.map(({ disagreements }) => disagreements)).toEqual([[]]);
+      expect(results[0]?.operations).toBeGreaterThanOrEqual(300);
+    }, 60_000);
 });
