@@ -67,3 +67,13 @@ export class MemberForgot extends Error {
     );
   }
 }
+
+/** Its cluster goes on without this member, for good. */
+export class MemberRefused extends Error {
+  override readonly name = "MemberRefused";
+  readonly code = "MemberRefused";
+
+  constructor(reason: string) {
+    super(`${reason}: its folder must go, and a member in its place needs a new id`);
+  }
+}

@@ -14,7 +14,7 @@ import { decodeLeaseEntry, encodeLeaseEntry, type LeaseEntry, type Renewal, type
 import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.ts";
 import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
 import { DiskLog, type DiskLogOptions } from "../../log/disk-log.ts";
-import { MemberForgot } from "../../log/errors.ts";
+import { MemberForgot, MemberRefused } from "../../log/errors.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
 import { decodeConfChange } from "../../raft/conf-change.ts";
@@ -29,7 +29,6 @@ import {
 import { RawNode } from "../../raft/raw-node.ts";
 import { emptyRoster, idsOf, splitRoster, withRoster } from "../../raft/roster.ts";
 import type { Storage } from "../../raft/storage.ts";
-import { MemberRefused } from "./errors.ts";
 import { type ManageOutcome, Membership, type MemberView } from "./membership.ts";
 import { decodeFrame, encodeFrame, epochOf, type Frame, type Wish } from "./wire.ts";
 
