@@ -15,23 +15,15 @@ import { compareTokens } from "./ports/store.ts";
 import { type Actor, load, nameOf } from "./step/actor.ts";
 import type { Input, StepContext } from "./step/input.ts";
 import { onDelivered, onMessage } from "./step/messages.ts";
-import { type Reply, refuse } from "./step/output.ts";
+import { type Reply, refuse, type Step } from "./step/output.ts";
 import { fire, onFailed, onRelay, onResult, onRetry, onTimers } from "./step/own-inputs.ts";
 import { onBarrier, onCreate, onDelete, onEvent } from "./step/requests.ts";
 import { onExpire } from "./step/retention.ts";
-import { type Finished, MachineThrew, Run } from "./step/run.ts";
+import { MachineThrew, Run } from "./step/run.ts";
 
 export { type Actor, type ActorName, dueMs, load } from "./step/actor.ts";
 export type { Input, StepContext } from "./step/input.ts";
-export type { Order, Reply } from "./step/output.ts";
-
-export type Step = Finished & {
-  readonly actor: Actor;
-  /** One for each input taken. */
-  readonly replies: readonly Reply[];
-  /** How many inputs were taken, from the first; the caller comes back with the others. */
-  readonly taken: number;
-};
+export type { Order, Reply, Step } from "./step/output.ts";
 
 export function step(actor: Actor, inputs: readonly Input[], context: StepContext): Step {
   const run = new Run(actor, context);
@@ -46,7 +38,7 @@ export function step(actor: Actor, inputs: readonly Input[], context: StepContex
       if (run.removes) break;
     }
     firstBad = -1;
-    return { actor, replies, taken: replies.length, ...run.finish() };
+    return run.finish(replies);
   } catch (thrown) {
     const fresh = load(actor.name, actor.definition, actor.options, actor.base);
     // Keep what went well: up to the input that threw, or half of them when the result as a whole is refused.

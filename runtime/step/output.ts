@@ -5,6 +5,7 @@ import type { Event } from "../machine/internals.ts";
 import type { Sid } from "../machine/system.ts";
 import type { OutboxItem } from "../outbox.ts";
 import type { Receipt } from "../window.ts";
+import type { Actor } from "./actor.ts";
 
 export type Reply =
   | { readonly kind: "receipt"; readonly receipt: Receipt; readonly duplicate: boolean }
@@ -33,6 +34,19 @@ export type Order =
   | { readonly kind: "stop"; readonly sid: Sid }
   | { readonly kind: "log"; readonly sid: Sid; readonly values: readonly unknown[] }
   | { readonly kind: "notify"; readonly run: () => void };
+
+export type Step = {
+  readonly actor: Actor;
+  /** One for each input taken. */
+  readonly replies: readonly Reply[];
+  /** How many inputs were taken, from the first; the caller comes back with the others. */
+  readonly taken: number;
+  /** The document to commit; undefined: nothing to commit, answer at once. */
+  readonly text: string | undefined;
+  readonly orders: readonly Order[];
+  /** Remove the document instead of writing it. */
+  readonly purge?: true;
+};
 
 export function refuse(code: ErrorCode, message: string, cause?: unknown): Reply {
   return { kind: "refused", error: errorOf(code, message, cause) };

@@ -12,15 +12,7 @@ import { describeKey, type Key } from "../window.ts";
 import type { Actor, Head } from "./actor.ts";
 import { documentText } from "./document-text.ts";
 import type { StepContext } from "./input.ts";
-import type { Order } from "./output.ts";
-
-export type Finished = {
-  /** The document to commit; undefined: nothing to commit, answer at once. */
-  readonly text: string | undefined;
-  readonly orders: readonly Order[];
-  /** Remove the document instead of writing it. */
-  readonly purge?: true;
-};
+import type { Order, Reply, Step } from "./output.ts";
 
 export class Run {
   readonly actor: Actor;
@@ -49,10 +41,12 @@ export class Run {
   }
 
   /** The text to commit, unless there is nothing to commit or the document goes, and the orders that are still of use. */
-  finish(): Finished {
-    const { head } = this.actor;
-    if (this.removes) return { text: undefined, orders: this.#orders, purge: true };
-    if (!this.commits || head === undefined) return { text: undefined, orders: this.#orders };
+  finish(replies: readonly Reply[]): Step {
+    const { actor } = this;
+    const { head } = actor;
+    const taken = replies.length;
+    if (this.removes) return { actor, replies, taken, text: undefined, orders: this.#orders, purge: true };
+    if (!this.commits || head === undefined) return { actor, replies, taken, text: undefined, orders: this.#orders };
     head.seq = this.seq;
     head.atMs = this.nowMs;
     head.token = this.context.token;
@@ -60,8 +54,8 @@ export class Run {
       head.trace = this.context.trace;
       head.origin ??= this.context.trace;
     }
-    const text = documentText(this.actor, head, this.#causes, this.context);
-    return { text, orders: this.#liveOrders() };
+    const text = documentText(actor, head, this.#causes, this.context);
+    return { actor, replies, taken, text, orders: this.#liveOrders() };
   }
 
   // ---- the tree ----
