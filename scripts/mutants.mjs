@@ -38,17 +38,20 @@ const { values } = parseArgs({
   },
 });
 
-/** Tests of single parts: no simulation, no server, no process of their own. */
+/** Tests of single parts, by example: no simulation or property, no server, no process of their own. */
 const unitTests = [
-  // A filter of vitest is a part of a path, not a pattern.
-  ...readdirSync(join(root, "runtime")).flatMap((name) => (name.endsWith(".test.ts") ? [`runtime/${name}`] : [])),
-  ...["runtime/machine/", "runtime/host/", "runtime/testing/", "runtime/adapters/memory/", "coordinator/"],
+  /^runtime\/[^/]+\.test\.ts$/,
+  /^(runtime\/(machine|host|testing|adapters\/memory)|coordinator)\/.*\.test\.ts$/,
 ];
+const isProperty = /\.property\.test\.ts$/;
+const startsServers = /"[^"]*\/(nats|redis)[.-](fixture|server)[^"]*"/;
 /** After a bug is caught, so long for a smaller case of it. */
 const shrinkMs = 30_000;
 /** Of the property of schedules: far more than its tests take in CI. */
 const scheduleRuns = 300;
 const unitsMs = 180_000;
+/** One process for all files of a bug: most of their time is loading the same modules. */
+const inOneProcess = ["--pool", "forks", "--maxWorkers", "1", "--no-isolate", "--bail", "1"];
 
 /** Where nothing else is named, the property of the protocol is what must find a bug. */
 const lists = ["protocol", "schedule", "suites"].map((part) => `simulations/${part}/mutants/bugs.json`);
@@ -57,13 +60,26 @@ const listed = lists.flatMap((file) => JSON.parse(readFileSync(join(root, file),
 const everyJudge = [...new Set(listed.flatMap(({ by }) => (by === undefined ? [] : [by])))];
 /** Seeds of a suite of clusters. */
 const suiteSeeds = 200;
+const withoutServers = { NATS_SERVER: "none", CI: "false" };
 const patches = values.patch.map((file) => ({ name: file, patch: resolve(file), breaks: "" }));
 const bugs = patches.length > 0 ? patches : listed.filter(({ name }) => name.includes(values.only));
 
 const results = [];
 const waiting = [...bugs];
+await checkUnits();
 await Promise.all(Array.from({ length: Number(values.jobs) }, work));
 report();
+
+/** A test that fails without any bug would seem to catch each of them. */
+async function checkUnits() {
+  if (values["no-units"] || bugs.length === 0) return;
+  const { outcome, test, tests, seconds } = await judgeByUnits(root, bugs.flatMap(filesOf));
+  if (outcome !== "missed") {
+    console.error(`the unit tests do not pass without any bug: ${outcome}${test === undefined ? "" : ` by ${test}`}`);
+    process.exit(2);
+  }
+  if (!values.json) console.log(`without any bug, ${tests} files of unit tests pass in ${seconds.toFixed(0)} s`);
+}
 
 async function work() {
   for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
@@ -83,7 +99,7 @@ async function tryBug(bug) {
     const problem = bug.patch === undefined ? replaceIn(folder, bug) : applyPatch(folder, bug.patch);
     if (problem !== undefined) return { name: bug.name, breaks: bug.breaks, planted: false, problem };
     const property = await judgeBy(folder, bug);
-    const units = values["no-units"] ? undefined : await judgeByUnits(folder);
+    const units = values["no-units"] ? undefined : await judgeByUnits(folder, filesOf(bug));
     return { name: bug.name, breaks: bug.breaks, planted: true, property, ...(units && { units }) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -156,15 +172,43 @@ function stepsOf({ clients, troubles }) {
   return clients.flat().length + troubles.length;
 }
 
-async function judgeByUnits(folder) {
-  const { output, seconds } = await run(
-    folder,
-    [...unitTests, "--bail", "1"],
-    { NATS_SERVER: "none", CI: "false" },
-    unitsMs,
-  );
-  const caught = / FAIL /.test(output) || /Failed Suites/.test(output);
-  return { caught, seconds, ...(caught && { test: /FAIL\s+(.*)/.exec(output)?.[1] }) };
+/** The tests of what loads a changed file; where the time is over before they are, nothing is known. */
+async function judgeByUnits(folder, files) {
+  const tests = unitTestsOf(folder, files);
+  if (tests.length === 0) return { outcome: "missed", tests: 0, seconds: 0 };
+  const { output, seconds, ended } = await run(folder, [...tests, ...inOneProcess], withoutServers, unitsMs);
+  const test = /FAIL\s+(\S+)/.exec(output)?.[1];
+  const outcome =
+    test !== undefined ? "caught" : ended === 0 ? "missed" : ended === undefined ? "unfinished" : "failed";
+  return { outcome, tests: tests.length, seconds, ...(test !== undefined && { test }) };
+}
+
+/** Which files a bug changes. */
+function filesOf({ file, patch }) {
+  if (patch === undefined) return [file];
+  return [...readFileSync(patch, "utf8").matchAll(/^\+\+\+ b\/(\S+)/gm)].map(([, name]) => name);
+}
+
+/** Unit tests that load one of these files, by themselves or by what they import. */
+function unitTestsOf(folder, changed) {
+  const importers = new Map();
+  for (const part of ["runtime", "coordinator", "actors", "simulations"]) {
+    for (const name of readdirSync(join(folder, part), { recursive: true })) {
+      if (!name.endsWith(".ts")) continue;
+      const file = `${part}/${name}`;
+      for (const [, target] of readFileSync(join(folder, file), "utf8").matchAll(/"(\.{1,2}\/[^"\n]+\.ts)"/g)) {
+        const imported = join(dirname(file), target);
+        importers.set(imported, [...(importers.get(imported) ?? []), file]);
+      }
+    }
+  }
+  const reached = new Set(changed);
+  for (const file of reached) for (const importer of importers.get(file) ?? []) reached.add(importer);
+  const isUnitTest = (file) =>
+    unitTests.some((pattern) => pattern.test(file)) &&
+    !isProperty.test(file) &&
+    !startsServers.test(readFileSync(join(folder, file), "utf8"));
+  return [...reached].filter(isUnitTest).sort();
 }
 
 function run(folder, args, environment, limitMs = 1_200_000) {
@@ -182,9 +226,10 @@ function run(folder, args, environment, limitMs = 1_200_000) {
         output += chunk;
       });
     }
-    child.on("close", () => {
+    // `ended`: the exit code; undefined when the time was over.
+    child.on("close", (code) => {
       clearTimeout(limit);
-      resolve({ output, seconds: (performance.now() - began) / 1_000 });
+      resolve({ output, seconds: (performance.now() - began) / 1_000, ended: code ?? undefined });
     });
   });
 }
@@ -193,7 +238,9 @@ function lineOf({ name, planted, problem, property, units }) {
   if (!planted) return `NOT PLANTED  ${name}: ${problem}`;
   const { caught, seeds, seconds, rule, steps, output } = property;
   const byUnits =
-    units === undefined ? "" : `; unit tests: ${units.caught ? `caught in ${units.seconds.toFixed(0)} s` : "missed"}`;
+    units === undefined
+      ? ""
+      : `; unit tests: ${units.test === undefined ? units.outcome : `caught by ${units.test}`} (${units.tests} files, ${units.seconds.toFixed(0)} s)`;
   if (!caught) return `MISSED  ${name}${byUnits}\n${output}`;
   return `caught  ${name}: ${seeds ?? "?"} seeds, ${seconds.toFixed(1)} s, ${steps ?? "?"} steps (${rule})${byUnits}`;
 }
@@ -201,13 +248,24 @@ function lineOf({ name, planted, problem, property, units }) {
 function report() {
   const planted = results.filter((one) => one.planted);
   const caught = planted.filter(({ property }) => property.caught);
-  const byUnits = planted.filter(({ units }) => units?.caught === true);
+  const byUnits = planted.filter(({ units }) => units?.outcome === "caught");
+  const unfinished = planted.filter(
+    ({ units }) => units !== undefined && !["caught", "missed"].includes(units.outcome),
+  );
   const steps = caught.flatMap(({ property }) => property.steps ?? []).sort((a, b) => a - b);
   const medianSteps = steps[Math.floor(steps.length / 2)];
-  const summary = { planted: planted.length, caught: caught.length, byUnits: byUnits.length, medianSteps };
+  const summary = {
+    planted: planted.length,
+    caught: caught.length,
+    byUnits: byUnits.length,
+    unfinished: unfinished.length,
+    medianSteps,
+  };
   if (values.json) console.log(JSON.stringify({ seed: Number(values.seed), ...summary, results }));
   else {
-    const units = values["no-units"] ? "" : `, by the unit tests ${byUnits.length}`;
+    const units = values["no-units"]
+      ? ""
+      : `, by the unit tests ${byUnits.length}${unfinished.length === 0 ? "" : ` (${unfinished.length} not told)`}`;
     console.log(
       `planted ${planted.length}, caught ${caught.length}${units}; ${medianSteps ?? "no"} steps in the median`,
     );
