@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { assign, emit, fromCallback, fromPromise, sendTo, setup } from "xstate";
-import { address, createRuntime, defineActor, effectOf, type Logger, memory } from "./index.ts";
+import { address, createRuntime, defineActor, effectOf, type Logger, memory, type StoreProvider } from "./index.ts";
 import { ManualClock } from "./testing/index.ts";
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -396,4 +396,47 @@ test("history shows each commit with its causes, list finds by state and tag", a
   expect(await runtime.list("order", { state: "open" })).toMatchObject([{ id: "o-1", tags: ["open"], revision: 2 }]);
   expect(await runtime.list("order", { tag: "closed" })).toEqual([]);
   await runtime.stop();
+});
+
+test("an actor that has ended is left alone by the next start, however the process ended", async () => {
+  const kept = defineActor(order, { retain: { done: "30d" } });
+  const inner = memory();
+  let entries: () => Promise<readonly (readonly [key: string, value: string])[]> = async () => [];
+  const store: StoreProvider = {
+    async open() {
+      const opened = await inner.open();
+      entries = async () =>
+        (await opened.store.list({ prefix: "_pending." }))
+          .filter(({ key }) => !key.endsWith("counter.all"))
+          .map(({ key, value }) => [key, value] as const);
+      return opened;
+    },
+  };
+  const start = () => createRuntime({ actors: { order, kept, counter }, store, logger: silent });
+  const first = await start();
+  await first.actor("counter", "all").create();
+  for (const type of ["order", "kept"] as const) {
+    const one = first.actor(type, "o-1");
+    await one.create({ total: 90 });
+    await one.send({ type: "PAY", amount: 90 });
+    await one.waitFor("done");
+  }
+  // Its last message is delivered, and the entries are put right in the same breath: nobody waits for a long idle time.
+  await expect
+    .poll(async () => (await entries()).map(([key]) => key), { timeout: 20_000 })
+    .toEqual(["_pending.kept.o-1"]);
+  const dueMs = async () => Date.parse((JSON.parse((await entries())[0]?.[1] ?? "{}") as { due: string }).due);
+  await expect.poll(dueMs, { timeout: 20_000 }).toBeGreaterThan(Date.now() + 29 * day);
+  const before = await Promise.all([first.actor("order", "o-1").document(), first.actor("kept", "o-1").document()]);
+  await first.stop({ drainMs: 0 });
+
+  const second = await start();
+  // Whoever is asked for something is loaded, and claimed where that is called for.
+  await second.actor("counter", "all").send({ type: "INC" });
+  expect(await second.actor("order", "o-1").document()).toEqual(before[0]);
+  expect(await second.actor("kept", "o-1").document()).toEqual(before[1]);
+  expect(
+    (await second.actor("order", "o-1").history()).flatMap(({ causes }) => causes.map(({ type }) => type)),
+  ).not.toContain("holdfast.claim");
+  await second.stop();
 });

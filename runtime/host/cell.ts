@@ -317,7 +317,7 @@ export class Cell {
     if (this.#claimed(this.#actor, token))
       this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
     this.#arm();
-    return this.#mailbox.hasWork;
+    return this.#mailbox.hasWork || this.#hasEnded(this.#actor, token);
   }
 
   /** What runs this actor's effects, once there are any. */
@@ -515,19 +515,18 @@ export class Cell {
 
   /** Nothing to do: go to rest, and leave memory when asked to. */
   async #rest(token: Token): Promise<boolean> {
-    if (!this.#leaving || this.#actor === undefined) {
-      this.#leaving = false;
-      return false;
-    }
     const actor = this.#actor;
-    const due = dueMs(actor);
+    const isLeaving = this.#leaving;
     this.#leaving = false;
+    if (actor === undefined || !(isLeaving || this.#hasEnded(actor, token))) return false;
+    const due = dueMs(actor);
     if (this.#isDueSoon || this.effectsBusy) return false;
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
       return this.#mailbox.hasWork || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
       await this.#slot.relax(this.#document.ports(token), due, token, this.#env.commitId());
     }
+    if (!isLeaving) return this.#mailbox.hasWork;
     if (!this.#mailbox.isEmpty || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
       this.#arm();
       return true;
@@ -536,6 +535,14 @@ export class Cell {
     this.#closed = true;
     this.#env.left(this, due);
     return false;
+  }
+
+  /**
+   * Whether an entry of an actor that has ended is to be put right at once, and not only when the actor leaves memory:
+   * until then, whoever starts would find it due and claim the actor, which is a commit.
+   */
+  #hasEnded(actor: Actor, token: Token): boolean {
+    return this.#slot.exists && this.#claimed(actor, token) && actor.head?.status !== "active";
   }
 
   /** What does not exist cannot be claimed: a creation that its owner gave up may still land, and needs its entry. */
