@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { test } from "vitest";
+import { test, vi } from "vitest";
 import { assign, setup } from "xstate";
 import { callSteps, faultSchedules } from "./arbitraries.ts";
 import { simulate } from "./run/simulate.ts";
@@ -38,4 +38,16 @@ test("and fast-check shrinks the failure of callers that ask again without a key
   const [faults, steps] = found.counterexample ?? [[], []];
   assert.ok(faults.length <= 3 && steps.length <= 3, JSON.stringify(found.counterexample));
   assert.match(String(found.errorInstance), /retried-without-key|nothing is added twice/);
+});
+
+test("without fast-check the error names what to install", async () => {
+  vi.resetModules();
+  vi.doMock("fast-check", () => {
+    throw new Error("Cannot find package 'fast-check'");
+  });
+  try {
+    await assert.rejects(import("./arbitraries.ts"), { code: "FastCheckMissing", message: /npm install .*fast-check/ });
+  } finally {
+    vi.doUnmock("fast-check");
+  }
 });

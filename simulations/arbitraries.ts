@@ -2,11 +2,27 @@
  * `holdfast/simulations/arbitraries`: fault schedules and workloads for fast-check, which then shrinks them its own way.
  * Apart from the rest, so that only who uses it needs fast-check.
  */
-import fc from "fast-check";
+import type * as FastCheck from "fast-check";
 import { type CallStep, clientNamesOf, nodeNamesOf } from "./run/cluster.ts";
 import type { Fault, FaultKind } from "./run/fault.ts";
 import { drawFault, everyKind } from "./run/swarm.ts";
 import { Dice } from "./world/dice.ts";
+
+/** The optional peer is not installed. */
+export class FastCheckMissing extends Error {
+  override readonly name = "FastCheckMissing";
+  readonly code = "FastCheckMissing";
+
+  constructor(cause: unknown) {
+    super("holdfast/simulations/arbitraries needs the package fast-check: npm install --save-dev fast-check", {
+      cause,
+    });
+  }
+}
+
+const { default: fc } = await import("fast-check").catch((error: unknown) => {
+  throw new FastCheckMissing(error);
+});
 
 export type FaultScheduleOptions = {
   /** Default: all that can be done to hosts over a shared store. */
@@ -22,7 +38,7 @@ export type FaultScheduleOptions = {
 };
 
 /** Schedules as `simulate({ faults })` takes them. They shrink by leaving faults out. */
-export function faultSchedules(options: FaultScheduleOptions = {}): fc.Arbitrary<readonly Fault[]> {
+export function faultSchedules(options: FaultScheduleOptions = {}): FastCheck.Arbitrary<readonly Fault[]> {
   const { kinds = everyKind, services = [], maxLength = 8 } = options;
   const drawing = {
     kinds,
@@ -42,7 +58,7 @@ export function faultSchedules(options: FaultScheduleOptions = {}): fc.Arbitrary
 export type CallStepOptions = {
   /** `counter/a`; each is created first. */
   readonly actors: readonly string[];
-  readonly events: fc.Arbitrary<NonNullable<CallStep["send"]>>;
+  readonly events: FastCheck.Arbitrary<NonNullable<CallStep["send"]>>;
   /** Input of each create. */
   readonly input?: unknown;
   /** Whether callers give their requests keys of their own, and ask again under them. Default true. */
@@ -52,7 +68,7 @@ export type CallStepOptions = {
 };
 
 /** Workloads as `simulate({ workload })` takes them. */
-export function callSteps(options: CallStepOptions): fc.Arbitrary<readonly CallStep[]> {
+export function callSteps(options: CallStepOptions): FastCheck.Arbitrary<readonly CallStep[]> {
   const { actors, events, input, keys = true, clients = 1, maxLength = 20 } = options;
   const made = actors.map((to): CallStep => ({ to, create: input, key: "make", first: true }));
   const step = fc.record({

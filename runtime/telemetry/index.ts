@@ -2,10 +2,24 @@
  * `holdfast/telemetry`: spans through OpenTelemetry. `openTelemetry()` uses whatever SDK the service has registered;
  * `setUpTracing()` registers one in one call. Needs the package @opentelemetry/api, and for the latter the SDK's.
  */
-import * as api from "@opentelemetry/api";
+import type * as Api from "@opentelemetry/api";
 import { isTraceparent, type Span, type SpanOptions, type Telemetry } from "../ports/telemetry.ts";
 
 export type { Span, SpanKind, SpanOptions, Telemetry } from "../ports/telemetry.ts";
+
+/** An optional peer is not installed. */
+export class OpenTelemetryMissing extends Error {
+  override readonly name = "OpenTelemetryMissing";
+  readonly code = "OpenTelemetryMissing";
+
+  constructor(user: string, packages: string, cause: unknown) {
+    super(`${user} needs OpenTelemetry: npm install ${packages}`, { cause });
+  }
+}
+
+const api = await import("@opentelemetry/api").catch((error: unknown) => {
+  throw new OpenTelemetryMissing("holdfast/telemetry", "@opentelemetry/api", error);
+});
 
 const kinds = {
   internal: api.SpanKind.INTERNAL,
@@ -15,7 +29,7 @@ const kinds = {
 } as const;
 
 /** Without an SDK registered every span is `undefined`, and nothing is kept or sent. */
-export function openTelemetry(given?: api.Tracer): Telemetry {
+export function openTelemetry(given?: Api.Tracer): Telemetry {
   const tracer = given ?? api.trace.getTracer("holdfast");
   const isRecording = () => given !== undefined || isSdkRegistered();
   return {
@@ -73,10 +87,8 @@ export async function setUpTracing({ serviceName, exporter, delayMs = 1_000 }: T
     import("@opentelemetry/context-async-hooks"),
     import("@opentelemetry/resources"),
   ]).catch((error: unknown) => {
-    throw new Error(
-      "setUpTracing needs an SDK: npm install @opentelemetry/sdk-trace-base @opentelemetry/context-async-hooks @opentelemetry/resources",
-      { cause: error },
-    );
+    const packages = "@opentelemetry/sdk-trace-base @opentelemetry/context-async-hooks @opentelemetry/resources";
+    throw new OpenTelemetryMissing("setUpTracing", packages, error);
   });
   const provider = new sdk.BasicTracerProvider({
     resource: resources.resourceFromAttributes({ "service.name": serviceName }),
@@ -90,9 +102,9 @@ export async function setUpTracing({ serviceName, exporter, delayMs = 1_000 }: T
   };
 }
 
-type Wrapped = Span & { readonly actual: api.Span };
+type Wrapped = Span & { readonly actual: Api.Span };
 
-function wrap(span: api.Span): Wrapped {
+function wrap(span: Api.Span): Wrapped {
   return {
     actual: span,
     context: textOf(span.spanContext()),
@@ -108,8 +120,8 @@ function wrap(span: api.Span): Wrapped {
   };
 }
 
-function linksOf({ links = [], parent }: SpanOptions): api.Link[] {
-  const found: api.Link[] = [];
+function linksOf({ links = [], parent }: SpanOptions): Api.Link[] {
+  const found: Api.Link[] = [];
   for (const text of new Set(links)) {
     const context = text === parent ? undefined : contextOf(text);
     if (context !== undefined) found.push({ context });
@@ -117,12 +129,12 @@ function linksOf({ links = [], parent }: SpanOptions): api.Link[] {
   return found;
 }
 
-function contextOf(text: string | undefined): api.SpanContext | undefined {
+function contextOf(text: string | undefined): Api.SpanContext | undefined {
   if (!isTraceparent(text)) return undefined;
   const [, traceId, spanId, flags] = text.split("-") as [string, string, string, string];
   return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
 }
 
-function textOf({ traceId, spanId, traceFlags }: api.SpanContext): string {
+function textOf({ traceId, spanId, traceFlags }: Api.SpanContext): string {
   return `00-${traceId}-${spanId}-${(traceFlags & 0xff).toString(16).padStart(2, "0")}`;
 }
