@@ -23,7 +23,11 @@ describe("a request over the bus that is answered by one who is not the owner", 
   const receipt: BusReply = { kind: "reply", body: '{"kind":"receipt","revision":1,"changed":true,"duplicate":false}' };
   const cases: readonly { readonly it: string; readonly replies: readonly BusReply[]; readonly ends: string }[] = [
     { it: "is asked again", replies: [moved, moved, receipt], ends: "receipt" },
-    { it: "by nobody until the deadline: nothing was done", replies: [{ kind: "nobody" }], ends: "Moved" },
+    {
+      it: "by nobody until the deadline: nothing was done",
+      replies: [{ kind: "nobody" }],
+      ends: 'Moved: no runtime that takes requests for counter.c was there within 5000 ms: nothing was done; is one running that hosts "counter" on this store?',
+    },
     {
       it: "until the deadline: another may have got it, too",
       replies: [moved, { kind: "nobody" }],
@@ -65,7 +69,7 @@ describe("a request over the bus that is answered by one who is not the owner", 
         .send({ type: "INC" })
         .then(
           () => "receipt",
-          (error: { code: string }) => error.code,
+          ({ code, message }: { code: string; message: string }) => (code === "Moved" ? `${code}: ${message}` : code),
         );
       await clock.advance(10_000);
       assert.equal(await end, ends);

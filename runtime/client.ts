@@ -402,6 +402,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     let mayHaveLanded = landed;
     // One who believed to own the actor said so; another, to whom the same request went, may have taken it.
     let wasSentAway = false;
+    let metNobody = true;
     let attemptMs = firstAttemptMs;
     for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       const leftMs = timeoutMs - (clock.monotonic() - startedMs);
@@ -424,6 +425,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         const isDoubtful = mayHaveLanded || (wasSentAway && answersOutOfTurn(answer.error));
         throw isDoubtful ? doubted(this.key, answer.error) : answer.error;
       }
+      if (answer.kind !== "nobody") metNobody = false;
       if (answer.kind === "timeout" || answer.kind === "unknown") mayHaveLanded = true;
       if (answer.kind === "moved" && answer.by === "reply") wasSentAway = true;
       // An answer that was lost on its way is asked for again soon, under the same key.
@@ -431,7 +433,11 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       await pause(clock, Math.min(waitMs, Math.max(1, leftMs)));
     }
     if (mayHaveLanded || wasSentAway) throw unknownOutcome(this.key, Math.round(clock.monotonic() - startedMs));
-    throw new MovedError(`nobody ran ${this.key} within ${timeoutMs} ms: nothing was done`);
+    throw new MovedError(
+      metNobody
+        ? `no runtime that takes requests for ${this.key} was there within ${timeoutMs} ms: nothing was done; is one running that hosts "${this.type}" on this store?`
+        : `nobody ran ${this.key} within ${timeoutMs} ms: nothing was done; send again`,
+    );
   }
 
   #local(ask: Ask, leftMs: number, answer: (answer: Answer) => void): void {
@@ -457,7 +463,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       ...(trace !== undefined && { trace }),
     };
     const reply = await bus.request(request, leftMs);
-    if (reply.kind === "nobody") return { kind: "moved" };
+    if (reply.kind === "nobody") return reply;
     if (reply.kind === "timeout") return { kind: "timeout" };
     const answer = readRequestAnswer(reply.body);
     if (answer === undefined) return { kind: "unknown" };
@@ -500,6 +506,7 @@ const longestAttemptMs = 5_000;
 type Answer =
   | Extract<RequestAnswer, { kind: "receipt" | "unknown" }>
   | { readonly kind: "moved"; readonly by?: "reply" }
+  | { readonly kind: "nobody" }
   | { readonly kind: "timeout" }
   | { readonly kind: "failed"; readonly error: Error };
 

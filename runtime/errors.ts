@@ -61,7 +61,7 @@ export class OutcomeUnknownError extends HoldfastError {
   readonly code = "OutcomeUnknown";
 }
 
-/** No node took the request before the deadline; nothing was done. Send again. */
+/** No node took the request before the deadline; nothing was done. Send again; where no node is there, start one. */
 export class MovedError extends HoldfastError {
   override readonly name = "MovedError";
   readonly code = "Moved";

@@ -252,7 +252,9 @@ describeWithNats("the command line on NATS", () => {
         const sent = await holdfast(argv, { clock: new HastyClock() });
         expect(JSON.parse(sent.err).error).toMatchObject({
           code: "Moved",
-          message: expect.stringMatching(/nobody ran order\.a within .*: nothing was done/),
+          message: expect.stringMatching(
+            /no runtime that takes requests for order\.a was there within .*: nothing was done; is one running .*"order"/,
+          ),
         });
       });
 
