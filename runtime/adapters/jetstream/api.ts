@@ -91,6 +91,8 @@ type ApiError = { readonly code: number; readonly err_code?: number; readonly de
 const encoder = new TextEncoder();
 /** A read that is not answered is asked again after this time, at the soonest. */
 const readAgainMs = 500;
+/** A cluster elects a leader for a new stream before it answers; where two stood for it, once more after up to 9 s. */
+const creationMs = 15_000;
 
 export class Api {
   readonly requests: Requests;
@@ -122,7 +124,8 @@ export class Api {
   }
 
   createStream(config: Record<string, unknown>): Promise<StreamInfo> {
-    return this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config);
+    const timeoutMs = Math.max(this.timeoutMs, creationMs);
+    return this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, 1, timeoutMs);
   }
 
   /** From whoever decides writes. Undefined: the subject has no message. */
@@ -141,12 +144,12 @@ export class Api {
   }
 
   /** Rejects with ServerFailed, JetStreamOff. `attempts`: of what may be asked again, within the same time. */
-  async ask<TAnswer>(call: string, body: unknown, attempts = 1): Promise<TAnswer> {
+  async ask<TAnswer>(call: string, body: unknown, attempts = 1, timeoutMs = this.timeoutMs): Promise<TAnswer> {
     const subject = `${this.#prefix}.${call}`;
     const bytes = encoder.encode(JSON.stringify(body));
-    let reply = await this.requests.ask(subject, bytes, undefined, this.timeoutMs / attempts);
+    let reply = await this.requests.ask(subject, bytes, undefined, timeoutMs / attempts);
     for (let again = 1; again < attempts && reply.kind === "silence" && reply.cause === "deadline"; again++)
-      reply = await this.requests.ask(subject, bytes, undefined, this.timeoutMs / attempts);
+      reply = await this.requests.ask(subject, bytes, undefined, timeoutMs / attempts);
     switch (reply.kind) {
       case "reply": {
         const answer = reply.message.json<TAnswer & { readonly error?: ApiError }>();

@@ -65,6 +65,14 @@ describe("a request", () => {
   });
 });
 
+test("a stream that takes longer to make than a request may take is waited for", async () => {
+  const { world, nats, open } = begin("slow stream", one);
+  nats.faults.requests.next(1, "slow-reply", ({ subject }) => subject.includes(".STREAM.CREATE."));
+  const store = await open("n1");
+  assert.equal(await world.settle(store.read("order.a")), undefined);
+  assert.ok(world.nowMs >= 2_000);
+});
+
 test("a watch that lost deliveries is made anew, and ends at the truth", async () => {
   const { world, nats, open } = begin("gap", one);
   const store = await open("n1");
