@@ -24,7 +24,7 @@ type Turn = readonly [messages: readonly Message[], answers: readonly (string | 
 
 type Case = {
   readonly it: string;
-  readonly maxMessages?: number;
+  readonly limits?: { readonly max_msgs?: number; readonly max_bytes?: number };
   /** By the first level of the server's API that answers so. */
   readonly since: Readonly<Record<number, readonly Turn[]>>;
 };
@@ -90,7 +90,7 @@ const cases: readonly Case[] = [
   },
   {
     it: "a message that would push out another one, at a limit that refuses what is new",
-    maxMessages: 2,
+    limits: { max_msgs: 2 },
     since: {
       0: [
         [
@@ -108,16 +108,29 @@ const cases: readonly Case[] = [
       ],
     },
   },
+  {
+    it: "a message of the size of the one that it would push out, at such a limit of bytes",
+    limits: { max_bytes: 80 },
+    since: {
+      0: [
+        [
+          [a, b],
+          ["1", "2"],
+        ],
+        [[a], ["10077 maximum bytes exceeded"]],
+      ],
+    },
+  },
 ];
 
 type Send = (subject: string, fields: Fields, data: Uint8Array) => Promise<Uint8Array>;
 
 async function judge(send: Send, level: number, index: number, isBusy: boolean): Promise<void> {
-  const { since, maxMessages } = cases[index] as Case;
+  const { since, limits } = cases[index] as Case;
   const stream = `R${index}`;
   const config = {
     ...{ name: stream, subjects: [`${stream}.>`], storage: "file", num_replicas: 3 },
-    ...{ discard: "new", max_msgs_per_subject: 1, max_msgs: maxMessages ?? -1 },
+    ...{ discard: "new", max_msgs_per_subject: 1, ...limits },
   };
   await send(`$JS.API.STREAM.CREATE.${stream}`, [], bytesOf(JSON.stringify(config)));
   // Until the server that we speak to knows where messages go, nobody answers.
@@ -169,7 +182,8 @@ describeWithNats("replicas", () => {
       });
       const real: Send = (subject, fields, data) =>
         new Promise((resolve, reject) => {
-          requests.send(subject, data, new EncodedHeaders(fields), 20_000, (reply) => {
+          const headers = fields.length === 0 ? undefined : new EncodedHeaders(fields);
+          requests.send(subject, data, headers, 20_000, (reply) => {
             if (reply.kind === "reply") resolve(reply.message.data);
             else if (reply.kind === "noResponders") resolve(new Uint8Array(0));
             else reject(new Error(`${subject}: ${reply.kind}`));

@@ -216,8 +216,10 @@ export class StreamModel {
     const count = this.#messages.size + (batch?.length ?? 0);
     const bytes = this.#bytes + sum(batch ?? []);
     if (max_msgs > 0 && count >= max_msgs && !isFull) return storeFailed("maximum messages exceeded");
-    const isTooMuch = this.#level === 0 ? bytes + size >= max_bytes : bytes + size > max_bytes;
-    if (max_bytes > 0 && isTooMuch && !(isFull && storedBytes(oldest) >= size))
+    // To 2.10, the limit itself is too much, and what goes must be larger than what comes.
+    const slack = this.#level === 0 ? 1 : 0;
+    const isTooMuch = bytes + size + slack > max_bytes;
+    if (max_bytes > 0 && isTooMuch && !(isFull && storedBytes(oldest) >= size + slack))
       return storeFailed("maximum bytes exceeded");
     return undefined;
   }
