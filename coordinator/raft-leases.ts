@@ -134,6 +134,7 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
         // One that knows no epoch yet may join; one that knows an older one may not.
         epoch: () => opened?.epoch ?? 0,
         life: () => opened?.life ?? "",
+        isReady: () => opened !== undefined,
         whyForeign: (id, life) => opened?.whyForeign(id, life),
       });
       const { close } = tcp;

@@ -24,6 +24,8 @@ export type TcpPeersOptions = {
   /** Names this member's folder, and judges the one that another comes with. Default: not told, and not judged. */
   readonly life?: () => string;
   readonly whyForeign?: (id: MemberId, life: string) => string | undefined;
+  /** False: this member does not know yet who the others are. Default: it does. */
+  readonly isReady?: () => boolean;
   readonly listen: MemberAddress;
   /** All others; may be changed by `setMembers`. */
   readonly members: ReadonlyMap<MemberId, MemberAddress>;
@@ -253,6 +255,7 @@ export class TcpPeers implements Peers {
     if (hello.epoch > 0 && hello.epoch < epoch)
       return `its epoch ${hello.epoch} is over: this cluster was recovered, and is at ${epoch}`;
     if (hello.to !== this.self) return `it looks for member ${hello.to}, this is ${this.self}`;
+    if (this.#options.isReady?.() === false) return `member ${this.self} is still starting`;
     if (hello.from === this.self) return `it calls itself ${this.self}, as this member does: ids are used once`;
     const foreign = this.#options.whyForeign?.(hello.from, hello.life ?? "");
     if (foreign !== undefined) return foreign;
