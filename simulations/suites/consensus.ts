@@ -7,6 +7,7 @@ import type { Plan, Step, Suite } from "../run/suite.ts";
 import { swarm } from "../run/swarm.ts";
 import { Dice } from "../world/dice.ts";
 import { type LeaseSetup, type LeaseStep, runLeaseCluster } from "./lease-cluster.ts";
+import type { Deed } from "./operator.ts";
 
 const networks = ["cut", "partition", "flap", "clog", "link"] as const satisfies readonly FaultKind[];
 const processes = ["crash", "pause", "slow"] as const satisfies readonly FaultKind[];
@@ -50,16 +51,31 @@ function stepsOf(dice: Dice, nodes: readonly string[]): readonly LeaseStep[] {
   );
 }
 
-/** Some are added, some removed, while there are three voters or more. */
-function changesOf(dice: Dice, { voters, spares }: LeaseSetup): readonly LeaseStep[] {
-  return Array.from({ length: dice.whole(2, 8) }, () => {
-    const isRemoval = dice.chance(0.4);
-    const type = isRemoval
-      ? "ConfChangeRemoveNode"
-      : dice.pick(["ConfChangeAddNode", "ConfChangeAddLearnerNode"] as const);
-    const nodeId = isRemoval ? dice.pick([...voters, ...spares]) : dice.pick(spares);
-    return { atMs: dice.whole(1_500, untilMs), change: { type, nodeId } };
+/** Added, removed, replaced, made to lead; in some runs the quorum is lost, and the old members come back. */
+function deedsOf(dice: Dice, { voters, spares }: LeaseSetup): readonly LeaseStep[] {
+  const fresh = spares.slice(-2);
+  const usual = spares.slice(0, -2);
+  const all = [...voters, ...usual];
+  const deeds = Array.from({ length: dice.whole(2, 6) }, (): Deed => {
+    const kind = dice.pick(["add", "add", "remove", "replace", "transfer"] as const);
+    if (kind === "replace") return { kind, dead: dice.pick(all), id: dice.pick(usual) };
+    return { kind, id: dice.pick(kind === "add" ? usual : all) };
   });
+  const steps = deeds.map((deed) => ({ atMs: dice.whole(1_500, untilMs), deed }));
+  if (!dice.chance(0.25)) return steps;
+  const back = dice.pick([undefined, 200, 2_500]);
+  const recover: Deed = {
+    kind: "recover",
+    survivor: dice.pick(voters),
+    fresh,
+    ...(back !== undefined && { backAfterMs: back }),
+  };
+  return [...steps, { atMs: dice.whole(3_000, untilMs), deed: recover }];
+}
+
+/** With as many spares as disks may be lost. */
+function rottenSetup(dice: Dice): LeaseSetup {
+  return dice.chance(0.2) ? { voters: [1, 2, 3, 4, 5], spares: [6, 7] } : { voters: [1, 2, 3], spares: [4] };
 }
 
 /** One of three, or two of five, have media that rot; they show it when their processes start again. */
@@ -86,11 +102,17 @@ export const consensus: readonly Suite[] = [
     ...processes,
     ...clocks,
   ]),
-  suite("membership", "members are added and removed while links and processes fail", [...networks, ...processes], {
-    setup: () => ({ voters: [1, 2, 3], spares: [4, 5] }),
-    steps: changesOf,
-  }),
+  suite(
+    "membership",
+    "members come, go, die and are replaced while links and processes fail",
+    [...networks, ...processes],
+    {
+      setup: () => ({ voters: [1, 2, 3], spares: [4, 5, 6, 7, 8] }),
+      steps: deedsOf,
+    },
+  ),
   suite("corruption", "disks of a minority rot, and links and processes fail", ["cut", "partition", "link", "crash"], {
+    setup: rottenSetup,
     faults: rotOf,
   }),
 ];

@@ -4,12 +4,11 @@
  * Then everything heals: there must be a leader in time, every node must get a lease, and all tables must be equal.
  */
 import { RaftLeases } from "../../coordinator/backends/raft/leases.ts";
-import { Member } from "../../coordinator/backends/raft/member.ts";
-import { decodeFrame } from "../../coordinator/backends/raft/wire.ts";
+import { type ManageOutcome, Member } from "../../coordinator/backends/raft/member.ts";
+import { recoverAlone } from "../../coordinator/backends/raft/recover.ts";
+import { decodeFrame, type Wish } from "../../coordinator/backends/raft/wire.ts";
 import type { Session } from "../../coordinator/ports/lease-service.ts";
 import type { MemberId, Peers } from "../../coordinator/ports/peers.ts";
-import { whyUnsafe } from "../../coordinator/raft/membership-rules.ts";
-import type { ConfChangeSingle, ConfState } from "../../coordinator/raft/messages.ts";
 import type { RawNode } from "../../coordinator/raft/raw-node.ts";
 import type { Storage } from "../../coordinator/raft/storage.ts";
 import { hashText } from "../../runtime/hash.ts";
@@ -23,6 +22,7 @@ import type { Looking, Plan, Ran } from "../run/suite.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 import type { NodePorts, SimulatedNode } from "../world/node.ts";
 import { createWorld, type World } from "../world/world.ts";
+import { addressOf, type Deed, Operator } from "./operator.ts";
 
 /** What one node does next, or, with `change`, what an operator does to the cluster. */
 export type LeaseStep =
@@ -34,7 +34,7 @@ export type LeaseStep =
       /** Keep: until the session ends. */
       readonly ending: "release" | "close" | "keep" | "transfer";
     }
-  | { readonly atMs: number; readonly change: ConfChangeSingle };
+  | { readonly atMs: number; readonly deed: Deed };
 
 export type LeaseSetup = {
   readonly voters: readonly MemberId[];
@@ -51,6 +51,8 @@ const restMs = 2_000;
 type Running = {
   readonly id: MemberId;
   readonly incarnation: number;
+  /** Of a cluster that was given up, and runs again: it must do no harm, and is not judged otherwise. */
+  readonly isLeftOver: boolean;
   member: Member | undefined;
   raw: RawNode | undefined;
   durable: Storage | undefined;
@@ -95,11 +97,18 @@ class LeaseRun {
   readonly #setup: LeaseSetup;
   readonly #ids: readonly MemberId[];
   readonly #running = new Map<MemberId, Running>();
-  readonly #raft = new RaftChecker();
-  readonly #leases: LeaseChecker;
+  #raft = new RaftChecker();
+  #leases: LeaseChecker;
   readonly #found: Violation[] = [];
   readonly #stepsLeft: Map<MemberId, LeaseStep[]>;
-  readonly #removed = new Set<MemberId>();
+  readonly #operator: Operator;
+  /** Their processes are never started again. */
+  readonly #dead = new Set<MemberId>();
+  readonly #leftOver = new Set<MemberId>();
+  /** Spares in the place of rotten members. */
+  readonly #taken = new Set<MemberId>();
+  /** It is made the whole cluster by hand, when it starts next. */
+  #survivor: MemberId | undefined;
   readonly #finished = new Set<MemberId>();
   #isHealed = false;
 
@@ -114,6 +123,14 @@ class LeaseRun {
     this.#stepsLeft = new Map(
       this.#ids.map((id) => [id, steps.filter((step) => "node" in step && step.node === nodeOf(id))]),
     );
+    this.#operator = new Operator({
+      after: (delayMs, run) => world.after(delayMs, "the operator looks", run),
+      note: (what) => world.note(what),
+      leader: () => this.#leader()?.member,
+      ask: (wish) => this.#ask(wish),
+      kill: (id) => this.#kill(id),
+      recover: (deed) => this.#recover(deed),
+    });
   }
 
   get violations(): readonly Violation[] {
@@ -129,12 +146,14 @@ class LeaseRun {
       world.after(0, "a member starts", () => world.node(nodeOf(id)).boot((ports) => this.#boot(id, ports)));
     this.#supervise();
     for (const step of this.#plan.steps as unknown as readonly LeaseStep[])
-      if ("change" in step) world.after(step.atMs, "a change of members", () => this.#change(step.change, 20));
+      if ("deed" in step) world.after(step.atMs, "the operator", () => this.#operator.order(step.deed));
     const troubleMs = Math.max(8_000, ...this.#plan.faults.map(({ at }) => at + 500));
     if (await this.#run(troubleMs, () => false)) return undefined;
+    this.#operator.beginNothingMore();
     world.heal();
-    for (const node of world.nodes) if (node.state === "crashed") node.restart();
-    const isAwake = () => world.nodes.every(({ state }) => state === "running");
+    const living = () => this.#ids.filter((id) => !this.#dead.has(id)).map((id) => world.node(nodeOf(id)));
+    for (const node of living()) if (node.state === "crashed") node.restart();
+    const isAwake = () => living().every(({ state }) => state === "running");
     // What a slow disk was given before is still under way for up to three seconds.
     if (await this.#run(20_000, isAwake)) return undefined;
     if (await this.#run(3_500, () => false)) return undefined;
@@ -142,12 +161,21 @@ class LeaseRun {
     if (await this.#run(10 * longestElectionMs, () => this.#leader() !== undefined)) return healedMs;
     if (this.#leader() === undefined) return this.#missed("no-leader-after-healing", healedMs);
     this.#isHealed = true;
+    // No learner, and nobody leaving.
+    const isSettled = () =>
+      this.#operator.isIdle &&
+      this.#leader()
+        ?.member?.members()
+        .every(({ role }) => role === "voter") === true;
+    if (await this.#run(60_000, isSettled)) return healedMs;
+    if (!isSettled()) return this.#missed("members-not-settled-after-healing", healedMs);
     const areServed = () => this.#expected().every(({ id }) => this.#finished.has(id));
     if (await this.#run(60_000, areServed)) return healedMs;
     if (!areServed()) return this.#missed("no-lease-after-healing", healedMs);
     if (await this.#run(restMs, () => false)) return healedMs;
     if (await this.#run(10_000, () => this.#areEqual())) return healedMs;
     if (!this.#areEqual()) return this.#missed("members-differ", healedMs);
+    if (this.#leftOverLeads()) return this.#missed("a-left-over-member-leads", healedMs);
     const table = this.#leader()?.member?.table;
     if (table !== undefined) this.#leases.judgeEnd(table);
     return healedMs;
@@ -173,6 +201,8 @@ class LeaseRun {
     const states = [...this.#running.values()].map(({ id, member, refusal }) =>
       member === undefined ? `n${id} ${refusal?.name ?? "not started"}` : `n${id} ${JSON.stringify(member.status())}`,
     );
+    states.push(`members ${JSON.stringify(this.#leader()?.member?.members())}`);
+    states.push(`under way ${JSON.stringify(this.#operator.underWay)}`);
     this.#found.push({ rule, detail: `${this.#world.nowMs - healedMs} ms after healing: ${states.join("; ")}` });
     return healedMs;
   }
@@ -181,12 +211,14 @@ class LeaseRun {
 
   async #boot(id: MemberId, ports: NodePorts): Promise<void> {
     const { clock, random, logger } = ports;
+    if (this.#dead.has(id)) return;
     const { incarnation } = this.#world.node(nodeOf(id));
     for (const { id: session } of this.#running.get(id)?.sessions ?? []) this.#leases.onGone(session);
     this.#raft.onCrash({ id });
     const running: Running = {
       id,
       incarnation,
+      isLeftOver: this.#leftOver.has(id),
       member: undefined,
       raw: undefined,
       durable: undefined,
@@ -197,11 +229,17 @@ class LeaseRun {
     };
     this.#running.set(id, running);
     const peers = this.#listened(running, ports.peers(id));
+    const { disk } = ports;
     try {
+      if (this.#survivor === id) {
+        await recoverAlone({ disk, clock, identity: { cluster: "c", member: id } });
+        this.#survivor = undefined;
+      }
       running.member = await Member.open({
         cluster: "c",
         voters: this.#setup.spares.includes(id) ? undefined : this.#setup.voters,
-        disk: ports.disk,
+        address: addressOf(id),
+        disk,
         peers,
         clock,
         random,
@@ -211,6 +249,7 @@ class LeaseRun {
         log: { segmentBytes: 2_000, keptEntries: 10 },
         onCore: (raw, durable) =>
           this.#noted(() => {
+            if (running.isLeftOver) return;
             Object.assign(running, { raw, durable });
             this.#raft.onStart({ id, raw, durable });
           }),
@@ -219,30 +258,90 @@ class LeaseRun {
       running.refusal = error as Error;
       return;
     }
+    if (running.isLeftOver) return;
     const { member } = running;
     const leases = new RaftLeases({ member: this.#watched(member), clock, random });
     const pass = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
     await this.#work(running, leases, pass);
   }
 
-  /** Starts again what has stopped, as an operator's init system does; not what must be repaired by hand. */
+  /** Starts again what has stopped, as an init system does; what has forgotten its votes is replaced, by a person. */
   #supervise(): void {
     this.#world.after(300, "the supervisor looks", () => {
-      for (const { id, member, refusal } of [...this.#running.values()]) {
+      for (const running of [...this.#running.values()]) {
+        const { id, member, refusal } = running;
         const node = this.#world.node(nodeOf(id));
-        if (node.state !== "running" || refusal?.name === "HardStateLost") continue;
-        if (member?.status().role === "failed") this.#whyFailed(node);
-        if (refusal !== undefined || member?.status().role === "failed") node.restart();
+        if (node.state !== "running" || this.#dead.has(id)) continue;
+        if (refusal?.name === "HardStateLost") this.#replaceRotten(id);
+        else if (refusal !== undefined) node.restart();
+        else if (member?.status().role === "failed" && !this.#isOut(running, node)) node.restart();
       }
       this.#supervise();
     });
   }
 
-  /** For its disk a member may stop; for anything else it must not. */
-  #whyFailed({ name, logs }: SimulatedNode): void {
+  #replaceRotten(id: MemberId): void {
+    const spare = this.#setup.spares.find((one) => !this.#taken.has(one));
+    if (spare === undefined) return void this.#found.push({ rule: "too-many-rotten", detail: nodeOf(id) });
+    this.#taken.add(spare);
+    this.#operator.replaceRotten(id, spare);
+  }
+
+  /** For its disk a member may stop, and when it is out; for anything else it must not. */
+  #isOut({ id, isLeftOver }: Running, { name, logs }: SimulatedNode): boolean {
     const error = logs.findLast(({ level }) => level === "error")?.fields.error as Error | undefined;
-    if (error === undefined || error.name === "LogFailed") return;
+    if (error === undefined || error.name === "LogFailed") return false;
+    if (error.name === "MemberRefused" && (isLeftOver || this.#operator.isOut(id))) return true;
     this.#found.push({ rule: "member-failed", detail: `${name}: ${error.stack ?? error.message}` });
+    return false;
+  }
+
+  // ---- what the operator does ----
+
+  #ask(wish: Wish): Promise<ManageOutcome> | undefined {
+    const isAble = (running: Running) => this.#world.node(nodeOf(running.id)).state === "running";
+    const able = [...this.#running.values()].filter(
+      (running) => !running.isLeftOver && this.#isUp(running) && isAble(running) && running.member !== undefined,
+    );
+    // Whoever knows of a leader passes it on.
+    const asked = able.find(({ member }) => {
+      const { role, leader } = member!.status();
+      return role !== "failed" && leader !== undefined;
+    });
+    if (asked === undefined) return undefined;
+    const { clock } = this.#world.node(nodeOf(asked.id)).ports;
+    return asked.member!.manage(wish, clock.monotonic() + 2_000);
+  }
+
+  #kill(id: MemberId): void {
+    this.#dead.add(id);
+    this.#world.node(nodeOf(id)).crash();
+  }
+
+  #recover({ survivor, fresh, backAfterMs }: Extract<Deed, { kind: "recover" }>): void {
+    const lost = this.#ids.filter((id) => id !== survivor && !fresh.includes(id));
+    for (const id of lost) this.#kill(id);
+    this.#found.push(...this.#leases.violations);
+    // What only the lost ones knew is lost: other entries may come at the same indexes, in another epoch.
+    this.#raft = new RaftChecker();
+    this.#leases = new LeaseChecker(conditionsOf(this.#plan.faults));
+    this.#survivor = survivor;
+    this.#world.node(nodeOf(survivor)).restart();
+    if (backAfterMs === undefined) return;
+    this.#world.after(backAfterMs, "lost members come back", () => {
+      for (const id of lost) {
+        this.#dead.delete(id);
+        this.#leftOver.add(id);
+        this.#world.node(nodeOf(id)).restart();
+      }
+    });
+  }
+
+  /** Alone they may have led; they were told, once they asked any of the others for a vote. */
+  #leftOverLeads(): boolean {
+    return [...this.#running.values()].some(
+      (running) => running.isLeftOver && this.#isUp(running) && running.member?.status().role === "leader",
+    );
   }
 
   /** Sees what a member says, in the moment in which it does. */
@@ -343,24 +442,6 @@ class LeaseRun {
     }
   }
 
-  /** Asked of whoever leads, again while nobody does. */
-  #change(change: ConfChangeSingle, triesLeft: number): void {
-    const leader = this.#leader()?.raw;
-    const change2 = { kind: "v2", transition: "ConfChangeTransitionAuto", changes: [change], context: "" } as const;
-    if (leader !== undefined) {
-      const unsafe = whyUnsafe(this.#confState(leader), this.#removed, change2);
-      this.#world.note(`${JSON.stringify(change)}: ${unsafe ?? "proposed"}`);
-      if (unsafe !== undefined) return;
-      if (change.type === "ConfChangeRemoveNode") this.#removed.add(change.nodeId);
-      if (leader.proposeConfChange(change2) === "stepped") return;
-    }
-    if (triesLeft > 0) this.#world.after(200, "a change of members again", () => this.#change(change, triesLeft - 1));
-  }
-
-  #confState({ raft }: RawNode): ConfState {
-    return raft.tracker.confState();
-  }
-
   // ---- judging ----
 
   #noted(judge: () => void): void {
@@ -398,20 +479,17 @@ class LeaseRun {
     return node.incarnation === incarnation && node.state !== "crashed";
   }
 
+  /** Of two who believe it, the later one. */
   #leader(): Running | undefined {
-    return [...this.#running.values()].find(
-      (running) => this.#isUp(running) && running.member?.status().role === "leader",
-    );
+    return [...this.#running.values()]
+      .filter((running) => !running.isLeftOver && this.#isUp(running) && running.member?.status().role === "leader")
+      .sort((a, b) => b.member!.status().term - a.member!.status().term)[0];
   }
 
-  /** Who must be served in the end: members of the cluster that have not lost what they promised. */
+  /** Who must be served in the end: whoever is a member. */
   #expected(): readonly Running[] {
-    const leader = this.#leader()?.raw;
-    if (leader === undefined) return [...this.#running.values()];
-    const { voters, learners } = this.#confState(leader);
-    return [...this.#running.values()].filter(
-      ({ id, refusal }) => [...voters, ...learners].includes(id) && refusal?.name !== "HardStateLost",
-    );
+    const members = this.#leader()?.member?.members() ?? [];
+    return [...this.#running.values()].filter(({ id }) => members.some((view) => view.id === id));
   }
 
   #areEqual(): boolean {

@@ -1,4 +1,4 @@
-/** What can be wrong with where a member runs, and whom it runs with: one class per meaning, each with one thing to do. */
+/** What can be wrong with where a member runs: one class per meaning, each with one thing to do. */
 
 /** Another process, or this one, runs on the folder. */
 export class LogInUse extends Error {
