@@ -115,7 +115,7 @@ function again(
     token: document.token,
     commit: document.commit,
     born: document.born,
-    trace: document.trace,
+    traces: [document.trace],
   });
   const bad = result.replies.find((reply) => reply.kind === "refused" || reply.kind === "park");
   if (bad?.kind === "refused") return bad.error.message;

@@ -25,6 +25,7 @@ export { checkParking, type Mishap, type ParkedActor, type ParkingHistory } from
 export { checkReplies, type KeyedReply, type ReplyHistory } from "./checkers/replies.ts";
 export { checkRevisions, type Operation, type RevisionHistory, type StoredRevision } from "./checkers/revisions.ts";
 export { checkSchedule, type MissedSlots, type ScheduleHistory } from "./checkers/schedule.ts";
+export { type BegunSpan, type CommittedStep, checkSpans, type SpanHistory, type StepCause } from "./checkers/spans.ts";
 export { checkTimers, type TimerHistory } from "./checkers/timers.ts";
 export { checkTokensAtResources, type FencedOperation } from "./checkers/tokens.ts";
 export { checkTraces, type ExportedSpan, type TraceHistory } from "./checkers/traces.ts";
@@ -101,5 +102,6 @@ export {
 export type { AppliedChange, StoreData } from "./world/store-data.ts";
 export type { ReadFault, StoreFaultRates, StoreFaults, WatchFault, WriteFault } from "./world/store-faults.ts";
 export { type StoreDelays, type StoreModel, type StoreSettings, StoreUnreachableError } from "./world/store-model.ts";
+export type { RecordedSpan, TelemetryModel } from "./world/telemetry-model.ts";
 export type { Trace } from "./world/trace.ts";
 export { createWorld, type World, type WorldSettings } from "./world/world.ts";

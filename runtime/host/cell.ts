@@ -356,14 +356,13 @@ export class Cell {
   #step(actor: Actor, live: readonly Waiting[], token: Token, id: string, spans: TurnSpans | undefined): Step {
     try {
       const inputs = live.map(({ input }) => input);
-      const trace = spans?.context;
       const nowMs = this.#env.clock.now();
       return step(actor, inputs, {
         nowMs,
         token,
         commit: id,
         born: id,
-        trace,
+        traces: spans?.contexts,
         documentBytes: this.#document.mostBytes,
       });
     } catch (error) {

@@ -61,6 +61,8 @@ export class Effects {
   readonly #done = new Set<number>();
   readonly #volatile = new Map<Sid, Live>();
   #actionRuns = false;
+  /** Of the action that runs. */
+  #actionSpan: Span | undefined;
   /** Grows when everything is aborted: what began before has nothing to say any more. */
   #generation = 0;
   /** Outbox numbers at load: what another owner may have begun. */
@@ -176,6 +178,8 @@ export class Effects {
     this.#told.clear();
     this.#done.clear();
     this.#actionRuns = false;
+    this.#actionSpan?.end();
+    this.#actionSpan = undefined;
     this.#uncommittedFrom = 0;
   }
 
@@ -320,8 +324,10 @@ export class Effects {
     const generation = this.#generation;
     this.#actionRuns = true;
     const span = this.#span(actor, `effect ${item.action.type}`, item, wasInherited);
+    this.#actionSpan = span;
     const succeed = () => {
       this.#actionRuns = false;
+      this.#actionSpan = undefined;
       span?.end();
       this.#told.set(item.n, 0);
       this.#done.add(item.n);
@@ -329,6 +335,7 @@ export class Effects {
     };
     const fail = (error: unknown) => {
       this.#actionRuns = false;
+      this.#actionSpan = undefined;
       span?.fail(error);
       span?.end();
       const retry = this.#retryOf(item, policy, error);

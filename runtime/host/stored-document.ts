@@ -109,7 +109,7 @@ export class StoredDocument {
     }
     const trace = actor.head?.trace;
     const header = { commit: id, hash: hashText(text), ...(trace !== undefined && { trace }) };
-    spans?.committing(text.length);
+    spans?.committing(id, text.length);
     const sentAbove = this.#env.highestConfirmed(key);
     const result = await commit(ports, { key, value: text, header, expect: this.revision, token });
     if (result.kind !== "written") return result;

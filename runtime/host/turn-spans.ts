@@ -12,8 +12,6 @@ type Taken = { readonly input: Input; readonly trace?: string | undefined };
 export type TracedLife = { readonly origin: string | undefined; readonly trace: string | undefined };
 
 export class TurnSpans {
-  /** What led to this turn, first of all; goes into the document. */
-  readonly context: string | undefined;
   readonly #telemetry: Telemetry;
   readonly #actor: string;
   readonly #links: readonly (string | undefined)[];
@@ -27,11 +25,19 @@ export class TurnSpans {
     this.#links = [before?.trace, before?.origin];
     this.#spans = taken.map(({ input, trace }) => this.#begin(input, trace));
     this.#contexts = taken.map(({ trace }, index) => this.#spans[index]?.context ?? trace);
-    this.context = this.#contexts.find((context) => context !== undefined);
   }
 
-  /** The step took only the first `count`: the others get their spans in their own turn. */
+  /** What led to each input. */
+  get contexts(): readonly (string | undefined)[] {
+    return this.#contexts;
+  }
+
+  /** The step took only the first `count`: the others are put back, and get another span in their own turn. */
   took(count: number): void {
+    for (const span of this.#spans.slice(count)) {
+      span?.set("holdfast.put_back", true);
+      span?.end();
+    }
     this.#spans = this.#spans.slice(0, count);
     this.#contexts = this.#contexts.slice(0, count);
   }
@@ -61,11 +67,16 @@ export class TurnSpans {
     }
   }
 
-  committing(characters: number): void {
+  committing(id: string, characters: number): void {
+    const parent = this.#contexts.find((context) => context !== undefined);
     this.#commit = this.#telemetry.start("commit", {
-      parent: this.context,
-      links: this.context === undefined ? this.#links : this.#contexts.filter((context) => context !== this.context),
-      attributes: { "holdfast.actor": this.#actor, "holdfast.document.length": characters },
+      parent,
+      links: parent === undefined ? this.#links : this.#contexts.filter((context) => context !== parent),
+      attributes: {
+        "holdfast.actor": this.#actor,
+        "holdfast.commit": id,
+        "holdfast.document.length": characters,
+      },
     });
   }
 

@@ -63,8 +63,8 @@ export type StepContext = {
   readonly commit: string;
   /** Identity for a life that this step may begin. */
   readonly born: string;
-  /** W3C traceparent of what led to this step; kept in the document. */
-  readonly trace?: string | undefined;
+  /** W3C traceparents of what led to each input. The document keeps the first of those that were taken. */
+  readonly traces?: readonly (string | undefined)[] | undefined;
   /** The largest document that the store will take, where it has shown less room than the definition's limit. */
   readonly documentBytes?: number | undefined;
 };

@@ -50,9 +50,10 @@ export class Run {
     head.seq = this.seq;
     head.atMs = this.nowMs;
     head.token = this.context.token;
-    if (this.context.trace !== undefined) {
-      head.trace = this.context.trace;
-      head.origin ??= this.context.trace;
+    const trace = this.context.traces?.slice(0, taken).find((one) => one !== undefined);
+    if (trace !== undefined) {
+      head.trace = trace;
+      head.origin ??= trace;
     }
     const text = documentText(actor, head, this.#causes, this.context);
     return { actor, replies, taken, text, orders: this.#liveOrders() };

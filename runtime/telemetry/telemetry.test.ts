@@ -153,6 +153,32 @@ describe("with telemetry", () => {
     assert.deepEqual(checkTraces({ spans: tracing.exported().filter(({ name }) => name.includes("effect")) }), []);
   });
 
+  test("an action that loses its actor ends its span: what it called would hang on nothing", async () => {
+    const tracing = new Tracing();
+    const bank: Bank = { charge: async () => "ok", seen: [] };
+    let begun = false;
+    const actors = actorsWith(bank);
+    const order = orderMachine(bank).provide({
+      actions: {
+        tell: () => {
+          begun = true;
+          return new Promise<void>(() => {}) as never;
+        },
+      },
+    });
+    const runtime = await createRuntime({
+      actors: { ...actors, order: defineActor(order) },
+      store: memory(),
+      logger: silent,
+      telemetry: tracing.process(),
+    });
+    await runtime.actor("order", "o-1").createAndSend(undefined as never, { type: "PAY" });
+    await until(() => begun);
+    assert.equal(tracing.named("effect tell").length, 0);
+    await runtime.stop({ drainMs: 0 });
+    assert.equal(tracing.named("effect tell").length, 1);
+  });
+
   test("a refused event and a repeated one say so", async () => {
     const tracing = new Tracing();
     const runtime = await hosted({ charge: async () => "ok", seen: [] }, { telemetry: tracing.process() });

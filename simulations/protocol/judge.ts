@@ -12,6 +12,7 @@ import { checkRevisions, type Operation } from "../checkers/revisions.ts";
 import { checkTimers } from "../checkers/timers.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { needOf, readLog, type Story } from "../run/story.ts";
+import { judgeTraces } from "../run/trace-rules.ts";
 import type { World } from "../world/world.ts";
 import type { Context, Performed } from "./machines.ts";
 import { wrongTimers } from "./pending-timers.ts";
@@ -49,6 +50,7 @@ export function judge(run: Run): readonly Violation[] {
     ...judgeTimers(run, story),
     ...judgeRevisions(run, story),
     ...judgeRest(run, documents),
+    ...judgeTraces(run.world, story),
   ];
 }
 

@@ -57,12 +57,12 @@ export function bootHosts(
     const node = world.node(name);
     node.boot(async (ports) => {
       const { incarnation } = node;
-      const { clock, random, logger, hold } = ports;
+      const { clock, random, logger, telemetry, hold } = ports;
       const defined = define(ports);
       try {
         const { store: ground, leases, bus } = await groundOf(node);
         const store = noting(ground, `${name}.${incarnation}`, writes);
-        const host = new Host({ store, clock, random, leases, bus, logger, hold }, defined, settings);
+        const host = new Host({ store, clock, random, leases, bus, logger, telemetry, hold }, defined, settings);
         hosts.set(name, host);
         await host.start();
       } catch (error) {
@@ -151,9 +151,15 @@ export class Client {
   async run(command: ClientCommand): Promise<Attempt> {
     const { actor, id } = command;
     const key: Key = command.callersKey ? { kind: "caller", key: id } : this.#sequences.open(actor);
+    // Nobody traces a barrier.
+    const span =
+      command.op === "barrier"
+        ? undefined
+        : this.#ports.telemetry.start(`send ${id}`, { kind: "client", attributes: { "holdfast.actor": actor } });
     for (let waitMs = 20; ; waitMs = Math.min(waitMs * 2, 1_000)) {
-      const attempt = await this.#attempt(command, key);
+      const attempt = await this.#attempt(command, key, span?.context);
       if (attempt !== undefined) {
+        span?.end();
         this.#sequences.close(actor, key);
         return attempt;
       }
@@ -162,11 +168,16 @@ export class Client {
   }
 
   /** Undefined: to be tried again. */
-  async #attempt(command: ClientCommand, key: Key): Promise<Attempt | undefined> {
+  async #attempt(command: ClientCommand, key: Key, trace: string | undefined): Promise<Attempt | undefined> {
     const { actor, id } = command;
     const callMs = this.#world.nowMs;
     const reply = await this.#ports.bus.request(
-      { partition: partitionOf(this.#world, actor), body: JSON.stringify(bodyOf(command, key)), channel: "client" },
+      {
+        partition: partitionOf(this.#world, actor),
+        body: JSON.stringify(bodyOf(command, key)),
+        channel: "client",
+        ...(trace !== undefined && { trace }),
+      },
       this.#timeoutMs,
     );
     const record = (outcome: Attempt["outcome"], more: Partial<Attempt> = {}): Attempt => {

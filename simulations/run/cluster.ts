@@ -439,7 +439,7 @@ class Work {
 
   async #open(name: string): Promise<Client> {
     const node = this.#world.node(name);
-    const { clock, random, logger } = node.ports;
+    const { clock, random, logger, telemetry } = node.ports;
     return connect({
       actors: typesFor(this.#cluster, name),
       store: {
@@ -455,6 +455,7 @@ class Work {
       clock,
       random,
       logger,
+      telemetry,
       requestTimeoutMs: this.#cluster.requestTimeoutMs ?? 2_000,
     }) as Promise<Client>;
   }

@@ -19,6 +19,7 @@ import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
 import { type Always, judgeAlways } from "./moments.ts";
 import { readLog, type Story } from "./story.ts";
 import type { Plan } from "./suite.ts";
+import { judgeTraces } from "./trace-rules.ts";
 
 export type ClusterRun = {
   readonly world: World;
@@ -80,6 +81,14 @@ export const plainWords: Readonly<Record<string, string>> = {
     "an owner died, and its jobs stood still for longer than the lease's time to live and a period beyond what the lease back end itself took",
   "parked-without-reason": "an actor was set aside and nothing says why",
   "parked-and-changed": "an actor that was set aside was changed all the same",
+  "span-parent-missing": "a span hangs on one that nobody ever began: whoever follows the trace loses it there",
+  "span-parent-unended": "a span hangs on one that was begun and never ended, so that no exporter gets it",
+  "span-ended-twice": "a span was ended more than once",
+  "span-from-nowhere": "a span hangs on nothing: whoever follows the trace never finds what led to it",
+  "span-of-another": "a span is a part of another actor's work",
+  "commit-without-span": "a commit was made that no span tells of",
+  "span-cause-missing": "the span of a commit does not hang on what led to the commit",
+  "spans-apart": "the trace of one actor's life is in pieces that nothing joins",
 };
 
 /** The rule of a violation in plain words. */
@@ -108,6 +117,7 @@ export function judgeCluster(run: ClusterRun): Judged {
       ...judgeTokens(run.ground.log),
       ...judgeParking(run),
       ...judgeParkedActors(run.ground.log),
+      ...judgeTraces(run.world, story),
       ...judgeLogs(run),
     ],
     met: whatWasMet(run.plan.faults, story),

@@ -45,8 +45,8 @@ export function readLog(log: readonly AppliedChange[], epochMs: number): Story {
       entries.set(actor, change.value === undefined ? undefined : entryDueMs(change.value));
       checkEntry(story, actor, change, needs, entries);
     } else if (!change.key.startsWith("_")) {
-      readVersion(story, change, epochMs);
-      needs.set(change.key, change.value === undefined ? undefined : needOf(JSON.parse(change.value) as Document));
+      const document = readVersion(story, change, epochMs);
+      needs.set(change.key, document && needOf(document));
       checkEntry(story, change.key, change, needs, entries);
     }
   }
@@ -81,14 +81,15 @@ function checkEntry(
   story.violations.push({ rule: "index-too-late", detail });
 }
 
-function readVersion(story: Story, change: AppliedChange, epochMs: number): void {
+/** The document that was written, if it was not removed. */
+function readVersion(story: Story, change: AppliedChange, epochMs: number): Document | undefined {
   const { key, atMs } = change;
   const versions = story.versions.get(key) ?? [];
   story.versions.set(key, versions);
   const before = versions.at(-1)?.document;
   const document = change.value === undefined ? undefined : (JSON.parse(change.value) as Document);
   versions.push({ atMs, document, node: change.node });
-  if (document === undefined) return;
+  if (document === undefined) return undefined;
   const violated = (rule: string, detail: string) =>
     story.violations.push({ rule, detail: `${key} at ${change.revision} by ${change.node}: ${detail}` });
   if (document.seq !== (before?.seq ?? 0) + 1) violated("sequence", `${document.seq} after ${before?.seq ?? 0}`);
@@ -101,6 +102,7 @@ function readVersion(story: Story, change: AppliedChange, epochMs: number): void
   }
   readTimers(story, before, document, atMs, epochMs);
   readOutbox(story, before, document, atMs);
+  return document;
 }
 
 function readTimers(

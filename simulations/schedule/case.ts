@@ -21,6 +21,8 @@ import { type Attempt, Client, partitionOf, rigSettings } from "../protocol/rig.
 import { guard } from "../run/ambient.ts";
 import type { Fault } from "../run/fault.ts";
 import { inflict } from "../run/inflict.ts";
+import { readLog } from "../run/story.ts";
+import { isTick, judgeTraces } from "../run/trace-rules.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 import { FencedRecorder } from "../world/fenced-recorder.ts";
 import type { NodePorts } from "../world/node.ts";
@@ -125,10 +127,12 @@ export async function runSchedule(
   await world.settle(replaying);
   const histories = names.map((name, index) => historyOf(world, name, given.jobs[index] as JobSpec, performed, sent));
   const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
-  violations.push(...checkRecorder(recorder));
+  violations.push(...checkRecorder(recorder), ...judgeTraces(world, storyOf(world), isTick));
   const slots = histories.reduce((sum, one) => sum + ("rule" in one ? 0 : (one.next - one.first) / one.periodMs), 0);
   return { world, violations, slots, performed, deaths, names, given };
 }
+
+const storyOf = (world: World) => readLog(world.store.log, Math.round(world.wallMs - world.nowMs));
 
 /** Of each change of an owner, how long the jobs of its partition stood still, in true time. */
 export type Takeover = {
@@ -180,8 +184,8 @@ type Rig = {
 };
 
 async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
-  const { clock, random, leases, bus, logger, store } = ports;
-  const host = new Host({ store, clock, random, leases, bus, logger }, {}, rigSettings);
+  const { clock, random, leases, bus, logger, telemetry, store } = ports;
+  const host = new Host({ store, clock, random, leases, bus, logger, telemetry }, {}, rigSettings);
   const schedules = new Schedules({
     host: noting(host, node, ports, rig),
     leases,

@@ -4,7 +4,8 @@
  * Then everything heals: there must be a leader in time, every node must get a lease, and all tables must be equal.
  */
 import { RaftLeases } from "../../coordinator/backends/raft/leases.ts";
-import { type ManageOutcome, Member } from "../../coordinator/backends/raft/member.ts";
+import { Member } from "../../coordinator/backends/raft/member.ts";
+import type { ManageOutcome } from "../../coordinator/backends/raft/membership.ts";
 import { recoverAlone } from "../../coordinator/backends/raft/recover.ts";
 import { decodeFrame, type Wish } from "../../coordinator/backends/raft/wire.ts";
 import type { Session } from "../../coordinator/ports/lease-service.ts";

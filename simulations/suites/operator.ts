@@ -3,7 +3,8 @@
  * dead, and begins a lost cluster anew from one survivor. Start reading at `order`. At most one voter is dead at a time, but for
  * those whose disks rotted; whoever judges must keep those a minority.
  */
-import type { ManageOutcome, Member } from "../../coordinator/backends/raft/member.ts";
+import type { Member } from "../../coordinator/backends/raft/member.ts";
+import type { ManageOutcome } from "../../coordinator/backends/raft/membership.ts";
 import type { Wish } from "../../coordinator/backends/raft/wire.ts";
 import type { MemberId } from "../../coordinator/ports/peers.ts";
 

@@ -11,6 +11,7 @@ import type { Leases } from "../../runtime/ports/leases.ts";
 import type { LogFields, Logger } from "../../runtime/ports/logger.ts";
 import type { Random } from "../../runtime/ports/random.ts";
 import type { ActorStore } from "../../runtime/ports/store.ts";
+import type { Telemetry } from "../../runtime/ports/telemetry.ts";
 import type { BusModel } from "./bus-model.ts";
 import type { Dice } from "./dice.ts";
 import { DiskModel } from "./disk-model.ts";
@@ -24,6 +25,7 @@ import { type PointSelector, Points } from "./points.ts";
 import type { ServiceModel } from "./service-model.ts";
 import { StoreHandle } from "./store-handle.ts";
 import type { StoreModel } from "./store-model.ts";
+import type { TelemetryModel } from "./telemetry-model.ts";
 
 /** Everything a runtime gets, and the ways out for user effects. One incarnation's; dead after its crash. */
 export type NodePorts = {
@@ -33,6 +35,7 @@ export type NodePorts = {
   readonly bus: Bus;
   readonly leases: Leases;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
   readonly disk: Disk;
   readonly hold: Hold;
   /** As this member of a cluster. */
@@ -69,6 +72,7 @@ export type NodeModels = {
   readonly bus: BusModel;
   readonly leases: LeaseModel;
   readonly peers: PeersModel;
+  readonly telemetry: TelemetryModel;
   readonly holds: Readonly<Record<FaultPoint, FaultPlan<"held">>>;
 };
 
@@ -215,6 +219,7 @@ export class SimulatedNode {
       bus: this.#models.bus.open(this.name, gate, leases),
       leases,
       logger: this.#logger(gate, this.#incarnation),
+      telemetry: this.#models.telemetry.open(gate),
       disk: this.disk.open(gate),
       hold: (point) => {
         if (this.#models.holds[point].draw({ node: this.name, subject: point }) === undefined) return undefined;

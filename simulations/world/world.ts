@@ -15,6 +15,7 @@ import { SimulatedNode } from "./node.ts";
 import { PeersModel, type PeersSettings } from "./peers-model.ts";
 import { ServiceModel, type ServiceSettings } from "./service-model.ts";
 import { StoreModel, type StoreSettings } from "./store-model.ts";
+import { TelemetryModel } from "./telemetry-model.ts";
 import { Trace } from "./trace.ts";
 
 export type WorldSettings = {
@@ -43,6 +44,8 @@ export type World = {
   readonly bus: BusModel;
   readonly leases: LeaseModel;
   readonly peers: PeersModel;
+  /** The spans of all processes. */
+  readonly telemetry: TelemetryModel;
   /** Where and how often the runtime itself is held up. */
   readonly holds: Readonly<Record<FaultPoint, FaultPlan<"held">>>;
   /** True milliseconds since the world began. */
@@ -101,6 +104,7 @@ export function createWorld(settings: WorldSettings): World {
   const bus = new BusModel(laws, settings.bus);
   const leases = new LeaseModel(laws, settings.leases);
   const peers = new PeersModel(laws, settings.peers);
+  const telemetry = new TelemetryModel(() => loop.nowMs);
   const holds = {
     "commit.confirmed": new FaultPlan<"held">("hold/commit", dice),
     "index.confirmed": new FaultPlan<"held">("hold/index", dice),
@@ -125,6 +129,7 @@ export function createWorld(settings: WorldSettings): World {
     bus,
     leases,
     peers,
+    telemetry,
     holds,
     get nowMs() {
       return loop.nowMs;
@@ -140,7 +145,8 @@ export function createWorld(settings: WorldSettings): World {
     },
     dice: (place) => dice.at(place),
     node: (name) => {
-      const node = nodes.get(name) ?? new SimulatedNode(name, laws, { store, bus, leases, peers, holds }, epochMs);
+      const models = { store, bus, leases, peers, telemetry, holds };
+      const node = nodes.get(name) ?? new SimulatedNode(name, laws, models, epochMs);
       nodes.set(name, node);
       return node;
     },
