@@ -51,6 +51,7 @@ export type {
   Cluster,
   End,
   EndState,
+  FencedService,
   Hands,
   Invariants,
   Process,
@@ -60,6 +61,7 @@ export type {
   StepResult,
   Workload,
 } from "./run/cluster.ts";
+export { fenced } from "./run/cluster.ts";
 export { drawDiagram } from "./run/diagram.ts";
 export { type Explored, type ExploreOptions, explore, type Failure } from "./run/explore.ts";
 export { type Fault, type FaultArguments, type FaultKind, type FaultOf, tellFault } from "./run/fault.ts";
@@ -93,6 +95,7 @@ export type { AtOptions, Boot, CrashOptions, LogLine, NodePorts, SimulatedNode }
 export type { NodeClock } from "./world/node-clock.ts";
 export type { PeersModel, PeersSettings } from "./world/peers-model.ts";
 export type { Point, PointSelector } from "./world/points.ts";
+export type { RegisterModel, RegisterOperation, RegisterRequest } from "./world/register-model.ts";
 export {
   type ServiceFault,
   type ServiceModel,

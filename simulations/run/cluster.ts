@@ -13,6 +13,7 @@ import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
 import { pendingPrefix } from "../../runtime/keys.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
+import type { FencedRegister } from "../../runtime/ports/fenced-register.ts";
 import type { ActorTypes, LogicOf } from "../../runtime/runtime.ts";
 import type { KeyedReply } from "../checkers/replies.ts";
 import type { Violation } from "../checkers/violation.ts";
@@ -20,6 +21,7 @@ import { bootHosts, rigSettings } from "../protocol/rig.ts";
 import type { Dice } from "../world/dice.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 import type { NodePorts } from "../world/node.ts";
+import { RegisterModel, type RegisterRequest, registerOver } from "../world/register-model.ts";
 import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { guard, type RejectionWatch, watchRejections } from "./ambient.ts";
@@ -38,6 +40,8 @@ export type Process = {
   readonly start: number;
   /** A client of an outside service, for effects. Rejects when no answer comes: it may have been done. */
   service(name: string): (request: unknown) => Promise<unknown>;
+  /** A resource of `services` that is `fenced()`: for effects that write with their token. */
+  register(name: string): FencedRegister;
   /** Waits in virtual time, as this node's clock has it. */
   sleep(ms: number): Promise<void>;
 };
@@ -48,9 +52,17 @@ export type ServiceCall = { readonly request: unknown; readonly atMs: number };
 /** Answers a request; throws to answer with an error. `calls`: those handled before. */
 export type Service = (request: never, calls: readonly ServiceCall[]) => unknown;
 
+/** A resource that keeps a value per key, and for which the order of the tokens that reach it is judged. */
+export type FencedService = { readonly kind: "fenced"; readonly checks: boolean };
+
+/** `checks: false`: it takes the token and looks at nothing, as a plain database; what then goes wrong is found. */
+export function fenced({ checks = true }: { readonly checks?: boolean } = {}): FencedService {
+  return { kind: "fenced", checks };
+}
+
 export type Cluster<TActors extends ActorTypes = ActorTypes> = {
   readonly actors: TActors | ((process: Process) => TActors);
-  readonly services?: Readonly<Record<string, Service>>;
+  readonly services?: Readonly<Record<string, Service | FencedService>>;
   /** Default 3. */
   readonly nodes?: number;
   /** Default 4. */
@@ -120,6 +132,8 @@ export type End<TActors extends ActorTypes = ActorTypes> = {
   readonly actors: readonly string[];
   /** What a service handled. */
   calls(service: string): readonly ServiceCall[];
+  /** What a `fenced()` service holds under a key. */
+  stored(service: string, key: string): string | undefined;
   readonly steps: readonly StepResult[];
 };
 
@@ -227,6 +241,7 @@ async function inWorld(
     state: (type, id) => states.get(`${type}.${id}`),
     actors: [...states.keys()],
     calls: (name) => services.calls[name] ?? [],
+    stored: (name, key) => services.registers[name]?.value(key),
     steps: run.results,
   };
   const judged = judgeCluster({
@@ -240,6 +255,7 @@ async function inWorld(
     always: cluster.always ?? {},
     types: typesFor(cluster, "c1"),
     replies: run.replies,
+    registers: services.registers,
     healedMs,
     sights: [...seen].flatMap(([node, ofNode]) =>
       [...ofNode].map(([actor, { value, context, status }]) => ({
@@ -285,23 +301,29 @@ function processOf(
   services: Readonly<Record<string, ServiceModel<never, unknown>>>,
 ): Process {
   const node = nodes.find((name) => world.node(name).ports === ports) ?? "n1";
+  const service = (name: string) => {
+    const model = services[name];
+    if (model === undefined)
+      throw new Error(`there is no service ${name}; there are ${Object.keys(services).join(", ")}`);
+    return ports.service(model) as (request: unknown) => Promise<unknown>;
+  };
   return {
     node,
     start: world.node(node).incarnation,
-    service: (name) => {
-      const service = services[name];
-      if (service === undefined)
-        throw new Error(`there is no service ${name}; there are ${Object.keys(services).join(", ")}`);
-      return ports.service(service) as (request: unknown) => Promise<unknown>;
-    },
+    service,
+    register: (name) => registerOver(service(name)),
     sleep: (ms) => new Promise((resolve) => void ports.clock.after(ms, resolve)),
   };
 }
 
-function servicesOf(world: World, services: Readonly<Record<string, Service>>) {
+function servicesOf(world: World, services: Readonly<Record<string, Service | FencedService>>) {
   const calls: Record<string, ServiceCall[]> = {};
   const models: Record<string, ServiceModel<never, unknown>> = {};
-  for (const [name, handle] of Object.entries(services)) {
+  const registers: Record<string, RegisterModel> = {};
+  for (const [name, service] of Object.entries(services)) {
+    const register = typeof service === "function" ? undefined : new RegisterModel(service.checks);
+    if (register !== undefined) registers[name] = register;
+    const handle = typeof service === "function" ? service : (request: RegisterRequest) => register?.handle(request);
     const handled: ServiceCall[] = [];
     calls[name] = handled;
     models[name] = world.service(name, (request: never) => {
@@ -310,7 +332,7 @@ function servicesOf(world: World, services: Readonly<Record<string, Service>>) {
       return handle(request, before);
     });
   }
-  return { calls, models };
+  return { calls, models, registers };
 }
 
 /** Refusals that say "not now", and silence. */
@@ -501,7 +523,13 @@ function outsideProcess(name: string): Process {
   const refuse = (): never => {
     throw new Error("a client runs no effects");
   };
-  return { node: name, start: 1, service: () => refuse, sleep: refuse };
+  return {
+    node: name,
+    start: 1,
+    service: () => refuse,
+    register: () => ({ install: refuse, write: refuse, read: refuse }),
+    sleep: refuse,
+  };
 }
 
 /** Whether nothing is left to do now: no effect, no message, no timer that is overdue, no entry without a need. */

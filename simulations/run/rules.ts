@@ -10,6 +10,7 @@ import { checkRevisions, type Operation } from "../checkers/revisions.ts";
 import { checkTimers } from "../checkers/timers.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { DrawnAt } from "../world/drawing.ts";
+import type { RegisterModel } from "../world/register-model.ts";
 import type { World } from "../world/world.ts";
 import { isEnded, judgeConvergence, judgeLinearizability, judgeReplies, keyOf } from "./answers.ts";
 import type { End, Invariants, StepResult } from "./cluster.ts";
@@ -17,6 +18,7 @@ import { type Fault, lastsMs } from "./fault.ts";
 import type { Ground } from "./ground.ts";
 import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
 import { type Always, judgeAlways } from "./moments.ts";
+import { judgeRegisters } from "./register-rules.ts";
 import { readLog, type Story } from "./story.ts";
 import type { Plan } from "./suite.ts";
 import { judgeTraces } from "./trace-rules.ts";
@@ -33,6 +35,8 @@ export type ClusterRun = {
   /** As a client knows them: for states of the past. */
   readonly types: ActorTypes;
   readonly replies: readonly KeyedReply[];
+  /** Resources that users wrote to with their tokens. */
+  readonly registers: Readonly<Record<string, RegisterModel>>;
   readonly healedMs: number;
   /** What each client saw of each actor in the end. */
   readonly sights: readonly { readonly node: string; readonly actor: string; readonly value: string }[];
@@ -76,6 +80,10 @@ export const plainWords: Readonly<Record<string, string>> = {
   "never-answered": "a caller got no answer, though every fault had ended",
   "answered-too-late": "a caller was answered long after every fault had ended",
   "never-converged": "when all had come to rest, two clients saw different states of one actor",
+  "unfenced-write":
+    "a resource that is fenced was written to without a token: a late owner does that, too, and nothing can refuse it",
+  "refused-rightful-holder": "a resource refused the holder of its newest token",
+  "read-before-install": "a resource was read for a decision before the reader's token was installed",
   "token-shared": "two nodes wrote to one actor under one token",
   "succeeded-late":
     "an owner died, and its jobs stood still for longer than the lease's time to live and a period beyond what the lease back end itself took",
@@ -115,6 +123,7 @@ export function judgeCluster(run: ClusterRun): Judged {
       ...judgeReplies(run.replies, story),
       ...judgeConvergence(run.results, run.healedMs, run.sights),
       ...judgeTokens(run.ground.log),
+      ...judgeRegisters(run.registers),
       ...judgeParking(run),
       ...judgeParkedActors(run.ground.log),
       ...judgeTraces(run.world, story),
