@@ -14,9 +14,10 @@ const sources: Readonly<Record<string, string>> = {
 };
 let examples = 0;
 
-/** The first block that imports something: written to a file of its own, and run. */
-async function runExample(document: string, edit: (code: string) => string = (code) => code): Promise<void> {
-  const code = /```ts\n(import .*?)```/s.exec(readFileSync(join(root, document), "utf8"))?.[1];
+/** A block that imports something, the first if not said otherwise: written to a file of its own, and run. */
+async function runExample(document: string, edit: (code: string) => string = (code) => code, nth = 0): Promise<void> {
+  const blocks = [...readFileSync(join(root, document), "utf8").matchAll(/```ts\n(import .*?)```/gs)];
+  const code = blocks[nth]?.[1];
   if (code === undefined) throw new Error(`${document} has no example`);
   const cache = join(root, "node_modules", ".cache", "readme");
   mkdirSync(cache, { recursive: true });
@@ -36,6 +37,33 @@ test("the README's example runs, and running it again changes nothing", async ()
     for (let run = 1; run <= 2; run++)
       await runExample("README.md", (code) => code.replace('"./data"', JSON.stringify(join(data, "actors"))));
   } finally {
+    rmSync(data, { recursive: true, force: true });
+  }
+});
+
+test("the guide to the first actor runs as it stands, again, and then as its next release", async () => {
+  const data = mkdtempSync(join(tmpdir(), "holdfast-first-"));
+  const log = vi.spyOn(console, "log").mockImplementation(() => {});
+  const run = (nth: number) =>
+    runExample(
+      "docs/guides/first-actor.md",
+      (code) => code.replace('"./data"', JSON.stringify(join(data, "actors"))),
+      nth,
+    );
+  try {
+    await run(0);
+    await run(0);
+    await run(1);
+    const guide = readFileSync(join(root, "docs/guides/first-actor.md"), "utf8");
+    const blocks = [...guide.matchAll(/^```(\w*)\n(.*?)\n```$/gms)];
+    const [first = "", next = ""] = blocks.filter(([, language]) => language === "").map(([, , printed]) => printed);
+    expect(log.mock.calls.map((words) => words.join(" "))).toEqual([
+      first,
+      first.replace("charged 1 times", "charged 0 times"),
+      next,
+    ]);
+  } finally {
+    log.mockRestore();
     rmSync(data, { recursive: true, force: true });
   }
 });
