@@ -302,3 +302,57 @@ describe("a cluster that lost its quorum", () => {
     expect(cluster.members.get(5)!.status()).toMatchObject({ leader: undefined, epoch: 1 });
   });
 });
+
+describe("a member whose disk has rotted", () => {
+  /** Changes one bit of a file, counted from its end. */
+  const rot = async (disk: MemoryDisk, name: string, fromEnd: number) => {
+    const file = await disk.open(name);
+    const at = file.size() - fromEnd;
+    const [byte = 0] = await file.read(at, 1);
+    await file.write(at, new Uint8Array([byte ^ 1]));
+    await file.close();
+  };
+  const newestCopy = async (disk: MemoryDisk) => {
+    const sequences = new Map<string, number>();
+    for (const name of ["state-a", "state-b"]) {
+      const file = await disk.open(name);
+      const text = new TextDecoder().decode(await file.read(9, file.size()));
+      sequences.set(name, (JSON.parse(text) as { sequence: number }).sequence);
+      await file.close();
+    }
+    return sequences.get("state-a")! > sequences.get("state-b")! ? "state-a" : "state-b";
+  };
+  const damaged = async () => {
+    cluster = await Cluster.of(1, 2, 3);
+    await cluster.granted("k");
+    const id = followerOf(cluster).status().member;
+    await cluster.stop(id);
+    const disk = cluster.disks.get(id)!;
+    const segment = (await disk.list()).filter((name) => name.startsWith("log-")).at(-1)!;
+    return { id, disk, segment };
+  };
+
+  test("and may have acknowledged more than it can tell is repaired, though nobody asks for anything", async () => {
+    const { id, disk, segment } = await damaged();
+    await rot(disk, segment, 1);
+    await rot(disk, await newestCopy(disk), 300);
+    const member = await cluster.start(id, [1, 2, 3]);
+    expect(member.status().role).toBe("damaged");
+    const last = cluster.leader.status().committed;
+    await cluster.pass(3_000);
+    expect(member.status().role).toBe("follower");
+    expect(member.status().applied).toBeGreaterThan(last);
+    expect(member.table.leases.size).toBe(cluster.leader.table.leases.size);
+  });
+
+  test("knows its folder still, when one copy of its hard state is unreadable, and does not start without both", async () => {
+    const { id, disk } = await damaged();
+    await rot(disk, await newestCopy(disk), 300);
+    const member = await cluster.start(id, [1, 2, 3]);
+    await cluster.pass(3_000);
+    expect(member.status().role).toBe("follower");
+    await cluster.stop(id);
+    for (const name of ["state-a", "state-b"]) await rot(disk, name, 300);
+    await expect(cluster.start(id, [1, 2, 3])).rejects.toThrow(/votes are forgotten: remove this member/);
+  });
+});
