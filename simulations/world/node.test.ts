@@ -68,6 +68,16 @@ describe("a crash", () => {
     assert.equal(write.state, "pending");
   });
 
+  test("that was planned for a point does not come once the world is healed", async () => {
+    const world = createWorld({ seed: 1 });
+    const node = world.node("n1");
+    node.crashAt("store.write:answer");
+    world.heal();
+    const write = watchPromise(node.ports.store.write(writeOf("a")));
+    await world.run();
+    assert.deepEqual([write.state, node.state], ["done", "running"]);
+  });
+
   test("between call and answer leaves the write under way", async () => {
     const world = createWorld({ seed: 1 });
     const node = world.node("n1");

@@ -175,10 +175,11 @@ export class SimulatedNode {
     this.#slowDown();
   }
 
-  /** No slowness, no drift, no faults of the disk. What a clock shows stays; a crashed process stays down. */
+  /** No slowness, no drift, no faults of the disk, nothing planned for a point. What a clock shows stays; a crashed process stays down. */
   heal(): void {
     if (this.#slownessMs > 0) this.slow(0);
     this.clock.heal();
+    this.#points.forget();
     this.disk.faults.off();
   }
 

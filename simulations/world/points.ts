@@ -34,6 +34,11 @@ export class Points {
     this.#planned.push({ matches: matcher(selector), order, matchesLeft: nth });
   }
 
+  /** Whatever was ordered and has not come does not come any more. */
+  forget(): void {
+    this.#planned = [];
+  }
+
   /** Numbers the point and tells what was ordered for it. */
   arrive(name: string, detail: string): { readonly point: Point; readonly orders: readonly PointOrder[] } {
     this.#names.push(name);
