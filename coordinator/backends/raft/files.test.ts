@@ -1,5 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  constants,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -75,6 +85,28 @@ describe("a folder", () => {
     await expect(Files.open("/proc/self/task")).rejects.toThrow(LogReadOnly);
   });
 });
+
+test.runIf(process.platform === "linux")(
+  "a write is on the disk when it is done: the system was asked for that",
+  async () => {
+    const files = await Files.open(folder);
+    const file = await files.open("through");
+    const own = readdirSync("/proc/self/fd").find((fd) => linkOf(fd) === join(realpathSync(folder), "through"));
+    const [, flags = ""] = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${own}`, "utf8")) ?? [];
+    expect(Number.parseInt(flags, 8) & constants.O_DSYNC).toBe(constants.O_DSYNC);
+    await file.close();
+    await files.close();
+  },
+);
+
+/** One that is gone by now is none of ours. */
+function linkOf(fd: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
 
 test("a full disk is said by its name, at the write", async () => {
   symlinkSync("/dev/full", join(folder, "full"));
