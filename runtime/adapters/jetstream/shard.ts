@@ -300,7 +300,7 @@ export class Shard {
   #lose(reason: LostReason, detail: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = detail;
-    this.#writer.release();
+    this.#writer.abandon();
     this.#onLost(reason, detail);
   }
 }

@@ -31,6 +31,7 @@ function rig() {
   });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
   return {
+    abandon: () => writer.abandon(),
     clock,
     outcomes,
     subjects: () => sent.map(({ subject }) => subject),
@@ -82,6 +83,18 @@ describe("while a stream has no leader", () => {
     expect(outcomes.a?.kind).toBe("unknown");
     await answer("a", answerOf({ stream: "S", seq: 7 }));
     expect(outcomes.a?.kind).toBe("unknown");
+  });
+
+  test("nothing waits for a stream that is lost", async () => {
+    const { write, answer, abandon, pass, subjects, outcomes } = rig();
+    await write("a");
+    await answer("a", nobody);
+    await write("b");
+    abandon();
+    await answer("b", nobody);
+    await pass(1_000);
+    expect(outcomes.b?.kind).toBe("unknown");
+    expect(subjects()).toEqual([]);
   });
 
   test("a write waits no longer than its answer would be waited for", async () => {

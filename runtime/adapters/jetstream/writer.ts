@@ -67,6 +67,7 @@ export class Writer {
   /** Nobody answers for the stream; of what was on its way then, some may never be answered. */
   #leaderless: { readonly stranded: readonly OnReply[] } | undefined;
   #probing: Cancel | undefined;
+  #isAbandoned = false;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -95,8 +96,13 @@ export class Writer {
     if (this.#inFlight > 0 || this.#batchOpen) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** Whether it has a leader or not, what waits is sent. */
-  release(): void {
+  /** The stream is lost: it is not worth waiting for its leader any more. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#release();
+  }
+
+  #release(): void {
     if (this.#leaderless === undefined) return;
     const { stranded } = this.#leaderless;
     this.#leaderless = undefined;
@@ -146,7 +152,7 @@ export class Writer {
   // ---- without a leader ----
 
   #hold(): void {
-    if (this.#leaderless !== undefined || this.#closed) return;
+    if (this.#leaderless !== undefined || this.#closed || this.#isAbandoned) return;
     this.#leaderless = { stranded: [...this.#flying] };
     this.#options.onNobody();
     this.#probeLater();
@@ -160,7 +166,7 @@ export class Writer {
         const headers = new EncodedHeaders([[headerNames.expect, String(impossible)]]);
         requests.send(probeSubject, new Uint8Array(0), headers, probeTimeoutMs, (reply) => {
           if (this.#leaderless === undefined || this.#closed) return;
-          if (reply.kind === "reply") return this.release();
+          if (reply.kind === "reply") return this.#release();
           const longAgoMs = clock.monotonic() - timeoutMs;
           for (let one = this.#queue.first; one !== undefined && one.sinceMs <= longAgoMs; one = this.#queue.first) {
             this.#queue.take();
