@@ -6,7 +6,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,6 +16,7 @@ import { Redis } from "ioredis";
 import { raftLeases } from "../coordinator/raft-leases.ts";
 import { findNatsServers, startNatsCluster } from "../runtime/testing/nats-server.ts";
 import { findRedisServer, startRedisServer } from "../runtime/testing/redis-server.ts";
+import { freePorts } from "../runtime/testing/server-process.ts";
 import { closedLoop, type LoopFigures, middle } from "./closed-loop.ts";
 import { grantLoop } from "./coordinator-loop.ts";
 import type { MemberOrder, Usage } from "./coordinator-member.ts";
@@ -188,17 +188,4 @@ async function onNats(work: (loop: Loop) => Promise<void>): Promise<void> {
     await connection.close();
     await cluster.stop();
   }
-}
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, "127.0.0.1");
-      await once(server, "listening");
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

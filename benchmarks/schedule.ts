@@ -3,9 +3,7 @@
  * BullMQ's job schedulers on a Redis of their own, where there is one. Lateness is from the slot, jitter included, to the
  * first line of the handler; both sides are judged by the same rule on the same clock.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,6 +13,7 @@ import { jetstream } from "../runtime/adapters/jetstream/index.ts";
 import { consoleLogger, createRuntime } from "../runtime/index.ts";
 import type { StoreProvider } from "../runtime/ports/store-provider.ts";
 import { findNatsServers, startNatsServer } from "../runtime/testing/nats-server.ts";
+import { findRedisServer, startRedisServer } from "../runtime/testing/redis-server.ts";
 
 export type LatenessRow = {
   readonly what: string;
@@ -106,8 +105,8 @@ function rowOf(what: string, jobs: number, seconds: number, { latenessMs, due }:
 
 /** BullMQ: one job scheduler per job, every second, one worker with room for all of them. Undefined without redis-server. */
 export async function benchBullMq(jobs: number, seconds: number): Promise<LatenessRow | undefined> {
-  const redis = await startRedis();
-  if (redis === undefined) return undefined;
+  if (findRedisServer() === undefined) return undefined;
+  const redis = await startRedisServer({ config: ["--appendonly", "yes", "--appendfsync", "everysec"] });
   const { Queue, Worker } = await import("bullmq");
   const connection = { host: "127.0.0.1", port: redis.port, maxRetriesPerRequest: null };
   const queue = new Queue("bench", {
@@ -139,34 +138,6 @@ export async function benchBullMq(jobs: number, seconds: number): Promise<Latene
   } finally {
     await worker.close(true);
     await queue.close();
-    redis.stop();
+    await redis.stop();
   }
-}
-
-async function startRedis(): Promise<{ readonly port: number; readonly stop: () => void } | undefined> {
-  const port = await freePort();
-  const server: ChildProcess = spawn(
-    "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"],
-    { cwd: mkdtempSync(join(tmpdir(), "holdfast-bench-redis-")), stdio: ["ignore", "pipe", "ignore"] },
-  );
-  const isReady = await new Promise<boolean>((resolve) => {
-    server.once("error", () => resolve(false));
-    server.once("exit", () => resolve(false));
-    server.stdout?.on("data", (chunk: Buffer) => {
-      if (chunk.toString().includes("Ready to accept connections")) resolve(true);
-    });
-  });
-  return isReady ? { port, stop: () => server.kill() } : undefined;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

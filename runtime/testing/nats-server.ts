@@ -2,13 +2,19 @@
  * A nats-server of one's own, for tests and trials: found by NATS_SERVER, on PATH or in `.cache/`, started on free
  * loopback ports with a folder of its own, and stopped again. Never touches a server that it did not start.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  binaryAt,
+  freePorts,
+  placesOf,
+  type ServerBinary,
+  type ServerProcess,
+  serverFolder,
+  startServerProcess,
+} from "./server-process.ts";
 
-export type NatsBinary = { readonly path: string; readonly version: string };
+export type NatsBinary = ServerBinary;
 
 export type NatsServerOptions = {
   /** Default: the newest that is found. */
@@ -23,22 +29,13 @@ export type NatsServerOptions = {
   readonly maxFileStore?: string;
 };
 
-export type NatsServer = {
+export type NatsServer = ServerProcess & {
   readonly url: string;
   readonly port: number;
   /** Of the monitoring page (`/varz`). */
   readonly monitorPort: number;
   readonly version: string;
   readonly name: string;
-  readonly isRunning: boolean;
-  /** SIGKILL: as a power cut to the process. Resolves when it is gone. */
-  kill(): Promise<void>;
-  pause(): void;
-  resume(): void;
-  /** On the same port with the same folder. */
-  restart(): Promise<void>;
-  /** Ends the process and removes the folder. */
-  stop(): Promise<void>;
 };
 
 export type NatsCluster = {
@@ -50,24 +47,13 @@ export type NatsCluster = {
 
 /** All that can be found, oldest first. `NATS_SERVER` names one or several (separated like PATH) instead. */
 export function findNatsServers(environment: NodeJS.ProcessEnv = process.env): NatsBinary[] {
-  const named = (environment.NATS_SERVER ?? "").split(delimiter).filter((path) => path !== "");
-  const onPath = (environment.PATH ?? "").split(delimiter).map((folder) => join(folder, "nats-server"));
-  const cache = join(process.cwd(), ".cache", "nats-server");
-  const cached = existsSync(cache) ? readdirSync(cache).map((version) => join(cache, version, "nats-server")) : [];
+  const { named, cached, onPath } = placesOf("nats-server", "NATS_SERVER", environment);
   const binaries = new Map<string, NatsBinary>();
   for (const path of named.length > 0 ? named : [...cached, ...onPath]) {
-    const version = existsSync(path) ? versionOf(path) : undefined;
-    if (version !== undefined && !binaries.has(version)) binaries.set(version, { path, version });
+    const binary = binaryAt(path, /v(\d+\.\d+\.\d+)/);
+    if (binary !== undefined && !binaries.has(binary.version)) binaries.set(binary.version, binary);
   }
   return [...binaries.values()].sort((a, b) => a.version.localeCompare(b.version, "en", { numeric: true }));
-}
-
-function versionOf(path: string): string | undefined {
-  try {
-    return /v(\d+\.\d+\.\d+)/.exec(execFileSync(path, ["--version"], { encoding: "utf8" }))?.[1];
-  } catch {
-    return undefined;
-  }
 }
 
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
@@ -123,7 +109,7 @@ async function launch(
   options: NatsServerOptions,
   cluster: string,
 ): Promise<NatsServer> {
-  const folder = mkdtempSync(join(tmpdir(), "holdfast-nats-"));
+  const folder = serverFolder("holdfast-nats-");
   mkdirSync(join(folder, "store"));
   const limit = options.maxFileStore === undefined ? "" : `, max_file_store: ${options.maxFileStore}`;
   const sync = options.synced === true ? ", sync_interval: always" : "";
@@ -134,91 +120,14 @@ async function launch(
     config,
     `server_name: ${name}\nlisten: "127.0.0.1:${port}"\nhttp: "127.0.0.1:${monitorPort}"\n${jetstream}\n${cluster}\n${options.config ?? ""}\n`,
   );
-  let child: ChildProcess | undefined;
-  const run = async () => {
-    child = await ready(binary.path, config);
-  };
-  const gone = (signal: NodeJS.Signals) =>
-    new Promise<void>((resolve) => {
-      const dying = child;
-      child = undefined;
-      if (dying === undefined || dying.exitCode !== null || dying.signalCode !== null) return resolve();
-      dying.once("exit", () => resolve());
-      dying.kill(signal);
-    });
-  try {
-    await run();
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
-    throw error;
-  }
-  running.add(folder);
-  return {
-    url: `nats://127.0.0.1:${port}`,
-    port,
-    monitorPort,
-    version: binary.version,
-    name,
-    get isRunning() {
-      return child !== undefined;
-    },
-    kill: () => gone("SIGKILL"),
-    pause: () => void child?.kill("SIGSTOP"),
-    resume: () => void child?.kill("SIGCONT"),
-    restart: async () => {
-      await gone("SIGKILL");
-      await run();
-    },
-    stop: async () => {
-      await gone("SIGKILL");
-      rmSync(folder, { recursive: true, force: true });
-      running.delete(folder);
-    },
-  };
-}
-
-const running = new Set<string>();
-const children = new Set<ChildProcess>();
-
-process.once("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-  for (const folder of running) rmSync(folder, { recursive: true, force: true });
-});
-
-/** Resolves when the server says that it is ready; rejects with what it said when it ends before. */
-function ready(path: string, config: string): Promise<ChildProcess> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(path, ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
-    children.add(child);
-    let said = "";
-    child.stderr?.on("data", (chunk: Buffer) => {
-      if (said.length < 100_000) said += chunk.toString();
-      if (said.includes("Server is ready")) resolve(child);
-    });
-    child.once("error", reject);
-    child.once("exit", (code, signal) => {
-      children.delete(child);
-      reject(new Error(`nats-server ended with ${code ?? signal}:\n${said.slice(-2_000)}`));
-    });
+  const own = await startServerProcess({
+    name: "nats-server",
+    path: binary.path,
+    folder,
+    parameters: ["-c", config],
+    ready: /Server is ready/,
   });
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  return Object.assign(own, { url: `nats://127.0.0.1:${port}`, port, monitorPort, version: binary.version, name });
 }
 
 /** A cluster answers requests for streams only when its servers have met and one of them leads. */

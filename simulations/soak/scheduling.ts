@@ -2,6 +2,7 @@
  * Two hundred every-second jobs on five processes and three NATS servers, while one trouble after the other comes: every
  * slot of the calendar must have been done once, through the fenced register of a real Redis, or be counted as left out.
  */
+
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { offsetMs, scheduleOf } from "../../coordinator/schedule/index.ts";
@@ -10,6 +11,7 @@ import type { RedisLink } from "../../runtime/adapters/redis-link/link.ts";
 import { SystemClock } from "../../runtime/adapters/system-clock.ts";
 import { ControlClient } from "../../runtime/control/client.ts";
 import { startRedisServer } from "../../runtime/testing/redis-server.ts";
+import { freePorts } from "../../runtime/testing/server-process.ts";
 import { Fleet } from "./fleet.ts";
 import {
   type DoneEntry,
@@ -25,7 +27,6 @@ import {
 import { checkJobs, type JobVerdict } from "./jobs-books.ts";
 import { type Lateness, latenessIn, type Window } from "./lateness.ts";
 import { type LeaderGaps, watchLeaders } from "./leader-gaps.ts";
-import { freePorts } from "./raft-soak.ts";
 import { monotonicNs } from "./stalls.ts";
 
 export type SchedulingOptions = {
