@@ -140,6 +140,7 @@ const alsoRun = [
   "runtime/testing/deno-suite.fixture.ts",
   "runtime/telemetry/traced-node.fixture.ts",
   "simulations/run/trace-hashes.ts",
+  "simulations/run/deno-guards.fixture.ts",
 ];
 
 /**

@@ -32,12 +32,28 @@ const outside = [
   "FinalizationRegistry",
 ];
 
+/** Deno's own ways out. They can be replaced, as what is imported of `node:fs` cannot. */
+const denoOutside = [
+  "readTextFile",
+  "readFile",
+  "writeTextFile",
+  "writeFile",
+  "open",
+  "stat",
+  "readDir",
+  "remove",
+  "mkdir",
+]
+  .flatMap((name) => [name, `${name}Sync`])
+  .concat(["connect", "connectTls", "listen", "serve", "resolveDns", "Command"]);
+
 /**
  * `tripwire`: also what was imported before it could be replaced (`node:fs`, `node:timers/promises`), where Node can tell;
  * and our own code gets no virtual values either, since its time and its dice are ports.
  */
 export async function guard(world: World, { tripwire = false } = {}): Promise<void> {
   const replacements = replacementsFor(world, tripwire ? refuseOwnCode : () => {});
+  if (tripwire) replacements.push(...denoReplacements());
   const wire = tripwire ? await stretchTripwire() : undefined;
   world.onTurn(() => {
     const before = replacements.map(({ owner, name }) => Object.getOwnPropertyDescriptor(owner, name));
@@ -90,16 +106,9 @@ export function refuseOwnCode(what: string): void {
 }
 
 /** `asked` is told of each use of what is virtual. */
-function replacementsFor(world: World, asked: (what: string) => void): readonly Replaced[] {
+function replacementsFor(world: World, asked: (what: string) => void): Replaced[] {
   const dice = world.dice("ambient");
   const startMs = world.nowMs;
-  const refuse = (name: string): Replaced => ({
-    owner: globalThis,
-    name,
-    value: function refused(): never {
-      throw new AmbientAccessError(name);
-    },
-  });
   const virtual = <T>(name: string, give: () => T) =>
     function given(): T {
       asked(name);
@@ -125,8 +134,24 @@ function replacementsFor(world: World, asked: (what: string) => void): readonly 
         return array;
       },
     },
-    ...present.map(refuse),
+    ...present.map((name) => refusal(globalThis, name)),
   ];
+}
+
+function denoReplacements(): readonly Replaced[] {
+  const { Deno: deno } = globalThis as { readonly Deno?: object };
+  if (deno === undefined) return [];
+  return denoOutside.filter((name) => name in deno).map((name) => refusal(deno, name, `Deno.${name}`));
+}
+
+function refusal(owner: object, name: string, what = name): Replaced {
+  return {
+    owner,
+    name,
+    value: function refused(): never {
+      throw new AmbientAccessError(what);
+    },
+  };
 }
 
 function virtualDate(nowMs: () => number, asked: (what: string) => void): DateConstructor {

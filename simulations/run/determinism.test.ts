@@ -72,6 +72,12 @@ test("promises of a turn that ends with it see the virtual clock, too, and no re
   }
 });
 
+test("on Deno the guards hold, too: its own I/O, our own code, real timers", { timeout: 60_000 }, async () => {
+  const fixture = fileURLToPath(new URL("./deno-guards.fixture.ts", import.meta.url));
+  const { stdout } = await run(deno, ["run", "-A", "--quiet", fixture]);
+  assert.equal(stdout.trim(), `${"AmbientAccessError ".repeat(4)}0`);
+});
+
 describe("processes of other kinds run the same", () => {
   const kinds: readonly { readonly it: string; readonly args: readonly string[]; readonly env?: object }[] = [
     {
