@@ -75,7 +75,8 @@ export class RecordedSpan implements Span {
 export class TelemetryModel {
   /** All that any process has begun, in order. */
   readonly spans: RecordedSpan[] = [];
-  readonly #places = new Map<string, number>();
+  /** The places of a process's spans, in order: its half of a span's id, then the running number, lead to them. */
+  readonly #places = new Map<string, number[]>();
   readonly #nowMs: () => number;
 
   constructor(nowMs: () => number) {
@@ -90,18 +91,19 @@ export class TelemetryModel {
     });
     const place = hashText(gate.owner);
     const half = place.slice(8);
-    let count = 0;
+    const own: number[] = [];
+    this.#places.set(half, own);
     let active: string | undefined;
     return {
       isRecording: () => lifetime.diedMs === undefined,
       start: (name, options) => {
         if (lifetime.diedMs !== undefined) return undefined;
-        const id = half + (++count).toString(16).padStart(8, "0");
         const { parent } = options;
+        const id = half + (own.length + 1).toString(16).padStart(8, "0");
         const context = parent === undefined ? `00-${place}${id}-${id}-01` : `${parent.slice(0, 36)}${id}-01`;
         const span = new RecordedSpan(name, context, options, lifetime, this.#nowMs);
         this.#hang(span, options);
-        this.#places.set(context, this.spans.length);
+        own.push(this.spans.length);
         this.spans.push(span);
         return span;
       },
@@ -119,17 +121,21 @@ export class TelemetryModel {
     };
   }
 
+  #placeOf(context: string): number | undefined {
+    return this.#places.get(context.slice(36, 44))?.[Number.parseInt(context.slice(44, 52), 16) - 1];
+  }
+
   /** At once, since an id is known only when its span was begun. */
   #hang(span: RecordedSpan, { parent, links }: SpanOptions): void {
     if (parent !== undefined) {
-      span.parent = this.#places.get(parent);
+      span.parent = this.#placeOf(parent);
       if (span.parent === undefined) span.strays = [parent];
     }
     if (links === undefined) return;
     const places: number[] = [];
     for (const link of links) {
       if (link === undefined || link === parent) continue;
-      const place = this.#places.get(link);
+      const place = this.#placeOf(link);
       if (place === undefined) span.strays = [...span.strays, link];
       else places.push(place);
     }
