@@ -43,8 +43,8 @@ const unitTests = [
   /^runtime\/[^/]+\.test\.ts$/,
   /^(runtime\/(machine|host|testing|adapters\/memory)|coordinator)\/.*\.test\.ts$/,
 ];
-/** Examples of the guides run in real time, and fail on a busy machine. */
-const isAnother = /\.property\.test\.ts$|guide\.test\.ts$|readme\.test\.ts$/;
+/** Examples of the guides run in real time, and fail on a busy machine; another XState cannot share their process. */
+const isAnother = /\.property\.test\.ts$|guide\.test\.ts$|readme\.test\.ts$|oldest-xstate\.test\.ts$/;
 const startsServers = /"[^"]*\/(nats|redis)[.-](fixture|server)[^"]*"/;
 /** After a bug is caught, so long for a smaller case of it. */
 const shrinkMs = 30_000;

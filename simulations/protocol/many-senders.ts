@@ -59,7 +59,9 @@ export async function manySenders({ messages, actors, seed, onProgress }: ManySe
   const store = new MeasuringStore();
   const bus = new FaultyBus(new LocalBus(clock), dice);
   const leases = new SingleNodeLeases(store.raiseEpoch());
-  const settings = { ...defaultSettings, idleMs: 500, askAfterMs: 300, messageRetryFirstMs: 5, settlementMs: 20 };
+  // Who asks after a sender that is no actor hears that it is gone, and forgets what may still be repeated.
+  const askAfterMs = actors ? 300 : defaultSettings.askAfterMs;
+  const settings = { ...defaultSettings, idleMs: 500, askAfterMs, messageRetryFirstMs: 5, settlementMs: 20 };
   const definitions = { counter: defineActor(counter, { limits: { batch: 128 } }), sender: defineActor(sender) };
   const host = new Host({ store, clock, random: dice, leases, bus, logger: silent }, definitions, settings);
   await host.start();
