@@ -4,7 +4,8 @@
  * time; the property or suite that it names must fail there (a patch is tried against all of them). Beside it stands what
  * the plain unit tests make of the same bug. docs/guides/mutants.md says how to try a bug of one's own.
  *
- *   npm run mutants -- [--patch file …] [--only text] [--runs 2000] [--seconds 60] [--seed 1] [--jobs 2] [--no-units] [--json]
+ *   npm run mutants -- [--patch file …] [--only text] [--runs 2000] [--seconds 60] [--shrink 30] [--seed 1] [--jobs 2]
+ *     [--no-units] [--json]
  *
  * Ends with 0 when every bug was caught, 1 when one was missed, 2 when one could not be planted.
  */
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     runs: { type: "string", default: "2000" },
     seconds: { type: "string", default: "60" },
+    shrink: { type: "string", default: "30" },
     seed: { type: "string", default: "1" },
     jobs: { type: "string", default: "2" },
     "no-units": { type: "boolean", default: false },
@@ -47,7 +49,7 @@ const unitTests = [
 const isAnother = /\.property\.test\.ts$|guide\.test\.ts$|readme\.test\.ts$|oldest-xstate\.test\.ts$/;
 const startsServers = /"[^"]*\/(nats|redis)[.-](fixture|server)[^"]*"/;
 /** After a bug is caught, so long for a smaller case of it. */
-const shrinkMs = 30_000;
+const shrinkMs = Number(values.shrink) * 1_000;
 /** Of the property of schedules: far more than its tests take in CI. */
 const scheduleRuns = 300;
 const unitsMs = 180_000;
