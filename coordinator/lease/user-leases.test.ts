@@ -20,10 +20,15 @@ async function processes(count: number) {
   const { store } = await memory().open();
   const slow = { ms: 0 };
   const epochs = { failures: 0 };
+  const read: string[] = [];
   const pause = () =>
     slow.ms === 0 ? undefined : new Promise<void>((resolve) => void clock.after(slow.ms, () => resolve()));
   const slowed: ActorStore = {
     ...bound(store),
+    read: (key) => {
+      read.push(key);
+      return store.read(key);
+    },
     write: async (write) => {
       await pause();
       const outcome = await store.write(write);
@@ -49,7 +54,8 @@ async function processes(count: number) {
       new UserLeases({ ...ports, service, node: `n${index}`, ttlMs: 3_000, epoch, onClosed: () => service.close() }),
     );
   }
-  return { clock, store, all, slow, epochs };
+  const reads = (name: string) => read.filter((key) => key.endsWith(name)).length;
+  return { clock, store, all, slow, epochs, reads };
 }
 
 function bound(store: ActorStore): ActorStore {
@@ -100,6 +106,23 @@ describe("a service's own leases", () => {
     expect(next.token[1]).toBeGreaterThan(lease.token[1]);
     expect(lease.isValid).toBe(false);
     expect(lease.signal.aborted).toBe(false);
+  });
+
+  test("whoever waits does not ask after every change of other leases", async () => {
+    const { all, clock, reads } = await processes(3);
+    const [one, two, other] = all as [UserLeases, UserLeases, UserLeases];
+    const lease = await one.acquire("job/settle");
+    const waiting = two.acquire("job/settle", { waitMs: 60_000 });
+    await clock.advance(50);
+    const before = reads("job/settle");
+    for (let index = 0; index < 100; index++) {
+      await other.run("job/other", async () => await clock.advance(1));
+      await clock.advance(1);
+    }
+    expect(reads("job/settle") - before).toBeLessThan(5);
+    await lease.release();
+    await clock.advance(10);
+    expect((await waiting).token[1]).toBeGreaterThan(lease.token[1]);
   });
 
   test("waiting ends with its time, or with its signal", async () => {

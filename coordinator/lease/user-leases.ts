@@ -45,6 +45,9 @@ export type UserLeasesOptions = {
   readonly onClosed?: () => Promise<void>;
 };
 
+/** Why a lease is not held; by which session it is, where one was named. */
+type NotHeld = { readonly why: string; readonly by?: string };
+
 const prefix = "user.";
 const retryMs = 1_000;
 const giveBackMs = 100;
@@ -75,15 +78,25 @@ export class UserLeases {
     for (;;) {
       options.signal?.throwIfAborted();
       if (this.#closed) throw new LeaseNotAcquired(`${name}: these leases are closed`);
-      const held = this.#taken.has(key) ? `${name} is held by this process already` : await this.#attempt(name, key);
-      if (typeof held !== "string") return held;
-      if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(held);
-      await this.#changed(Math.min(retryMs, Math.max(1, untilMs - clock.monotonic())), options.signal);
+      const result = this.#taken.has(key)
+        ? { why: `${name} is held by this process already` }
+        : await this.#attempt(name, key);
+      if (!("why" in result)) return result;
+      if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(result.why);
+      const { by } = result;
+      const forMs = Math.min(retryMs, Math.max(1, untilMs - clock.monotonic()));
+      await this.#changed(forMs, options.signal, () => by === undefined || !this.#isHeldBy(key, by));
     }
   }
 
+  /** As far as the view goes. Whoever waits asks again when it says no, not after every change of other leases. */
+  #isHeldBy(key: string, session: string): boolean {
+    const { leases, sessions } = this.#options.service.view();
+    return leases.get(key)?.session === session && sessions.has(session);
+  }
+
   /** The lease, or why it is not held. The key is taken before anything is asked: one grant is for one of those who ask here. */
-  async #attempt(name: string, key: string): Promise<HeldLease | string> {
+  async #attempt(name: string, key: string): Promise<HeldLease | NotHeld> {
     this.#taken.add(key);
     const session = await this.#opened().catch((error: unknown) => {
       this.#free(key);
@@ -94,11 +107,11 @@ export class UserLeases {
       if (outcome.kind === "granted") return await this.#hold(name, key, session, outcome.index);
       if (outcome.kind === "held") {
         this.#free(key);
-        return `${name} is held by ${this.#nodeOf(outcome.by)}`;
+        return { why: `${name} is held by ${this.#nodeOf(outcome.by)}`, by: outcome.by };
       }
       // It may be granted all the same (C8): nobody here holds it, so it must not stay so.
       void this.#giveBack(session, key);
-      return `${name}: the back end did not answer in time, so it is not held (${outcome.kind})`;
+      return { why: `${name}: the back end did not answer in time, so it is not held (${outcome.kind})` };
     } catch (error) {
       void this.#giveBack(session, key);
       throw error;
@@ -214,7 +227,8 @@ export class UserLeases {
     return this.#options.service.view().sessions.get(session)?.node ?? `session ${session}`;
   }
 
-  #changed(withinMs: number, signal?: AbortSignal): Promise<void> {
+  /** Until the view has changed so that it counts, a key is free here, or the time is over. */
+  #changed(withinMs: number, signal?: AbortSignal, counts: () => boolean = () => true): Promise<void> {
     const { service, clock } = this.#options;
     return new Promise((resolve) => {
       const stops: (() => void)[] = [];
@@ -224,7 +238,10 @@ export class UserLeases {
       };
       const cancel: Cancel = clock.after(withinMs, end);
       this.#waiting.add(end);
-      stops.push(cancel, service.onChange(end), () => this.#waiting.delete(end));
+      const onChange = () => {
+        if (counts()) end();
+      };
+      stops.push(cancel, service.onChange(onChange), () => this.#waiting.delete(end));
       signal?.addEventListener("abort", end, { once: true });
       stops.push(() => signal?.removeEventListener("abort", end));
     });
