@@ -257,23 +257,29 @@ export class PartitionLeases implements Leases {
     );
   }
 
-  /** Told after half the time to live, acted on after all of it: by then those who are cut off as well have told it too. */
+  /**
+   * Told after half the time to live; acted on two turns later, when those who are cut off as well have told it too: their
+   * turns lie up to one later than ours, and the telling takes its time.
+   */
   #judgeStore(nowMs: number): void {
     const { ttlMs, logger } = this.#options;
     const silentMs = nowMs - (this.#unansweredSinceMs ?? nowMs);
-    if (silentMs > ttlMs / 2 && this.#storeProblem === undefined) {
+    if (this.#storeProblem === undefined) {
+      if (silentMs <= ttlMs / 2) return;
       this.#storeProblem = "the store of the actors does not answer";
+      this.#turnsOthersReach = 0;
       logger.warn(`${this.#storeProblem}: this node takes no partitions`);
       void this.#session?.update(this.#attributes()).catch(() => {}); // told with the next renewal
+      return;
     }
     const session = this.#session;
     if (session === undefined) return;
     // Where nobody reaches it, letting go helps nobody, and costs everybody when it is back. Then one is the first to learn
     // that it is: the others must have had the time to learn it too.
     const others = this.#members(session).some((member) => member.session !== session.id);
-    this.#turnsOthersReach = silentMs > 0 && others ? this.#turnsOthersReach + 1 : 0;
-    if (silentMs <= ttlMs || this.#turnsOthersReach < 3) return;
-    this.#lost(session, `${this.#storeProblem ?? ""}, and others reach it`);
+    this.#turnsOthersReach = others ? this.#turnsOthersReach + 1 : 0;
+    if (this.#turnsOthersReach < 2) return;
+    this.#lost(session, `${this.#storeProblem}, and others reach it`);
     void session.close().catch(() => {}); // it ends by itself
   }
 
@@ -323,8 +329,8 @@ export class PartitionLeases implements Leases {
       return holder !== undefined && (sessions.has(holder) || holder === session.id) ? holder : undefined;
     });
     await this.#adopt(session, holders);
-    // What it holds it keeps for now: see `#judgeStore`.
-    if (this.#storeProblem !== undefined) return;
+    // What it holds it keeps for now: see `#judgeStore`. Whoever goes gives it away all the same.
+    if (this.#storeProblem !== undefined && this.#state === "running") return;
     const mayTake = this.#state === "running" && this.#problem === undefined;
     const targets = assign(holders, this.#members(session));
     if (mayTake) await this.#take(session, targets, holders);
