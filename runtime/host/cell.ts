@@ -317,7 +317,7 @@ export class Cell {
     if (this.#claimed(this.#actor, token))
       this.#effectsOf(this.#actor, result.orders.length)?.apply(this.#actor, result.orders);
     this.#arm();
-    return this.#mailbox.hasWork || this.#hasEnded(this.#actor, token);
+    return this.#mailbox.hasWork || (this.#hasEnded(this.#actor, token) && this.#rest(token));
   }
 
   /** What runs this actor's effects, once there are any. */
@@ -525,7 +525,11 @@ export class Cell {
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
       await this.#slot.relax(this.#document.ports(token), due, token, this.#env.commitId());
     }
-    if (!isLeaving) return this.#mailbox.hasWork;
+    if (!isLeaving) {
+      // It may have rung meanwhile, to no avail.
+      this.#arm();
+      return this.#mailbox.hasWork;
+    }
     if (!this.#mailbox.isEmpty || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
       this.#arm();
       return true;
