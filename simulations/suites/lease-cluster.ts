@@ -176,6 +176,8 @@ class LeaseRun {
     if (await this.#run(restMs, () => false)) return healedMs;
     if (await this.#run(10_000, () => this.#areEqual())) return healedMs;
     if (!this.#areEqual()) return this.#missed("members-differ", healedMs);
+    // One that has only just come back leads those like it until somebody tells it.
+    if (await this.#run(10 * longestElectionMs, () => !this.#leftOverLeads())) return healedMs;
     if (this.#leftOverLeads()) return this.#missed("a-left-over-member-leads", healedMs);
     const table = this.#leader()?.member?.table;
     if (table !== undefined) this.#leases.judgeEnd(table);
