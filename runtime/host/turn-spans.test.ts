@@ -64,3 +64,15 @@ test("what a step puts back is not what its commit hangs on, and its span is end
     ],
   );
 });
+
+test("who is asked about an actor that is not there takes nothing over", () => {
+  const { begun, telemetry } = recording();
+  const claim = [{ input: { kind: "claim" } as Input }];
+  new TurnSpans(telemetry, "actor.1", undefined, claim);
+  assert.deepEqual(begun, []);
+  new TurnSpans(telemetry, "actor.1", { origin: traceparent(1), trace: traceparent(2) }, claim);
+  assert.deepEqual(
+    begun.map(({ name }) => name),
+    ["takeover"],
+  );
+});

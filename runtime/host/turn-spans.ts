@@ -14,6 +14,7 @@ export type TracedLife = { readonly origin: string | undefined; readonly trace: 
 export class TurnSpans {
   readonly #telemetry: Telemetry;
   readonly #actor: string;
+  readonly #exists: boolean;
   readonly #links: readonly (string | undefined)[];
   #spans: readonly (Span | undefined)[];
   #contexts: readonly (string | undefined)[];
@@ -22,6 +23,7 @@ export class TurnSpans {
   constructor(telemetry: Telemetry, actor: string, before: TracedLife | undefined, taken: readonly Taken[]) {
     this.#telemetry = telemetry;
     this.#actor = actor;
+    this.#exists = before !== undefined;
     this.#links = [before?.trace, before?.origin];
     this.#spans = taken.map(({ input, trace }) => this.#begin(input, trace));
     this.#contexts = taken.map(({ trace }, index) => this.#spans[index]?.context ?? trace);
@@ -60,7 +62,8 @@ export class TurnSpans {
       case "timers":
         return this.#telemetry.start("timer", { links: this.#links, attributes });
       case "claim":
-        return this.#telemetry.start("takeover", { links: this.#links, attributes });
+        // Who was asked about an actor that is not there takes nothing over.
+        return this.#exists ? this.#telemetry.start("takeover", { links: this.#links, attributes }) : undefined;
       default:
         // Its own span has told of it: the trace of an effect goes on.
         return undefined;
