@@ -89,8 +89,10 @@ export type StoredMessage = {
 type ApiError = { readonly code: number; readonly err_code?: number; readonly description: string };
 
 const encoder = new TextEncoder();
-/** A read that is not answered is asked again after this time, at the soonest. */
+/** A read that is not answered is asked again after this time, and then at growing distances. */
 const readAgainMs = 500;
+/** A list of subjects is work for the server: two at the same time each take longer. */
+const listAgainMs = 2_500;
 /** A cluster elects a leader for a new stream before it answers; where two stood for it, once more after up to 9 s. */
 const creationMs = 15_000;
 
@@ -120,12 +122,13 @@ export class Api {
     stream: string,
     ask?: { readonly subjects_filter: string; readonly offset: number },
   ): Promise<StreamInfo | undefined> {
-    return this.#maybe<StreamInfo>(`STREAM.INFO.${stream}`, ask ?? {}, errorCodes.streamNotFound);
+    const againMs = ask === undefined ? readAgainMs : listAgainMs;
+    return this.#maybe<StreamInfo>(`STREAM.INFO.${stream}`, ask ?? {}, errorCodes.streamNotFound, againMs);
   }
 
   createStream(config: Record<string, unknown>): Promise<StreamInfo> {
     const timeoutMs = Math.max(this.timeoutMs, creationMs);
-    return this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, 1, timeoutMs);
+    return this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, { timeoutMs });
   }
 
   /** From whoever decides writes. Undefined: the subject has no message. */
@@ -143,13 +146,18 @@ export class Api {
     await this.ask(`STREAM.PURGE.${stream}`, { filter: subject, seq: upTo + 1 });
   }
 
-  /** Rejects with ServerFailed, JetStreamOff. `attempts`: of what may be asked again, within the same time. */
-  async ask<TAnswer>(call: string, body: unknown, attempts = 1, timeoutMs = this.timeoutMs): Promise<TAnswer> {
+  /** Rejects with ServerFailed, JetStreamOff. `againMs`: of what may be asked more than once, within the same time. */
+  async ask<TAnswer>(
+    call: string,
+    body: unknown,
+    { timeoutMs = this.timeoutMs, againMs }: { readonly timeoutMs?: number; readonly againMs?: number } = {},
+  ): Promise<TAnswer> {
     const subject = `${this.#prefix}.${call}`;
     const bytes = encoder.encode(JSON.stringify(body));
-    let reply = await this.requests.ask(subject, bytes, undefined, timeoutMs / attempts);
-    for (let again = 1; again < attempts && reply.kind === "silence" && reply.cause === "deadline"; again++)
-      reply = await this.requests.ask(subject, bytes, undefined, timeoutMs / attempts);
+    const reply =
+      againMs === undefined
+        ? await this.requests.ask(subject, bytes, undefined, timeoutMs)
+        : await this.requests.askAgain(subject, bytes, timeoutMs, againMs);
     switch (reply.kind) {
       case "reply": {
         const answer = reply.message.json<TAnswer & { readonly error?: ApiError }>();
@@ -206,10 +214,15 @@ export class Api {
     return answer?.message;
   }
 
-  async #maybe<TAnswer>(call: string, body: unknown, absent: number): Promise<TAnswer | undefined> {
+  async #maybe<TAnswer>(
+    call: string,
+    body: unknown,
+    absent: number,
+    againMs = readAgainMs,
+  ): Promise<TAnswer | undefined> {
     try {
       // Servers of a cluster that is electing a leader drop what they are asked, without a word.
-      return await this.ask<TAnswer>(call, body, Math.ceil(this.timeoutMs / readAgainMs));
+      return await this.ask<TAnswer>(call, body, { againMs });
     } catch (error) {
       if (error instanceof ServerFailed && error.errorCode === absent) return undefined;
       throw error;

@@ -20,6 +20,9 @@ export type OnReply = (reply: Reply) => void;
 type Pending = { readonly onReply: OnReply; readonly slot: number };
 
 const slotMs = 50;
+/** Each distance between two attempts is as much longer than the one before, up to a bound. */
+const againGrowth = 1.5;
+const longestAgainMs = 5_000;
 
 export class Requests {
   readonly connection: NatsConnection;
@@ -97,6 +100,30 @@ export class Requests {
 
   ask(subject: string, data: Uint8Array, headers: EncodedHeaders | undefined, timeoutMs: number): Promise<Reply> {
     return new Promise((resolve) => this.send(subject, data, headers, timeoutMs, resolve));
+  }
+
+  /**
+   * For what may be done more than once: asks again after `againMs`, and then at growing distances. The first answer to
+   * any attempt is the answer, so that asking again loses none that takes its time.
+   */
+  askAgain(subject: string, data: Uint8Array, timeoutMs: number, againMs: number): Promise<Reply> {
+    return new Promise((resolve) => {
+      const untilMs = this.#clock.monotonic() + timeoutMs;
+      let waitMs = againMs;
+      let cancel: Cancel = () => {};
+      const heard: OnReply = (reply) => {
+        cancel();
+        resolve(reply);
+      };
+      const attempt = () => {
+        const leftMs = untilMs - this.#clock.monotonic();
+        this.send(subject, data, undefined, leftMs, heard);
+        if (waitMs >= leftMs) return;
+        cancel = this.#clock.after(waitMs, attempt);
+        waitMs = Math.min(waitMs * againGrowth, longestAgainMs);
+      };
+      attempt();
+    });
   }
 
   /** Whoever waits is told `silence`. */
