@@ -1,6 +1,7 @@
-/** Whether a stream has lost writes is asked more than once: one server that is behind for a moment is not a loss. */
+/** When a stream counts as lost, what becomes of its writes then, and how long a new one is waited for. */
 import { expect, test } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.ts";
+import type { OnReply } from "../nats/requests.ts";
 import { Shard } from "./shard.ts";
 
 /** A stream that confirms one write at 10, and then says of itself that it ends at each of these in turn. */
@@ -38,4 +39,79 @@ test.each([
   { it: "that stays behind has lost writes", ends: [9], lost: ["wentBack"], asked: 5 },
 ])("a stream $it", async ({ ends, lost, asked }) => {
   expect(await checked(ends)).toEqual({ lost, asked });
+});
+
+/** A shard of a stream that was made at `created()`; every write goes to `send`. */
+function shardWith(created: () => string, send: (subject: string, onReply: OnReply) => void) {
+  const clock = new ManualClock();
+  const info = () => ({ created: created(), config: {}, state: { last_seq: 0 } });
+  const shard = new Shard({
+    api: { streamInfo: async () => info() } as never,
+    prepared: { bucket: "b", stream: "KV_b", info: info() as never, warnings: [] },
+    journal: undefined,
+    writer: {
+      requests: {
+        send: (subject, _data, _headers, _timeoutMs, onReply) => send(subject, onReply),
+        post: () => true,
+      },
+      timeoutMs: 60_000,
+      maxInFlight: 10,
+      batches: false,
+      id: () => "id",
+    },
+    isFleeting: () => false,
+    markerMs: 60_000,
+    onLost: () => {},
+    clock,
+  });
+  return { shard, clock };
+}
+
+test("what waits for a leader is not sent into the stream that has taken the place of this one", async () => {
+  let created = "then";
+  const sent: { readonly subject: string; readonly onReply: OnReply }[] = [];
+  const { shard, clock } = shardWith(
+    () => created,
+    (subject, onReply) => void sent.push({ subject, onReply }),
+  );
+  const write = (key: string) =>
+    shard.write({ key, value: "{}", header: { commit: "c", hash: "h" }, expect: 0, token: [1, 1] });
+  const first = write("order.a");
+  created = "later";
+  sent.splice(0)[0]?.onReply({ kind: "noResponders" });
+  const waiting = write("order.b");
+  await clock.advance(1_000);
+  expect((await first).kind).toBe("unknown");
+  expect(await waiting).toMatchObject({ kind: "refused", reason: "fenced" });
+  expect(await write("order.c")).toMatchObject({ kind: "refused", reason: "fenced" });
+  expect(sent).toEqual([]);
+});
+
+test.each([
+  { it: "is silent", reply: undefined },
+  { it: "has nobody who answers", reply: { kind: "noResponders" } as const },
+])("a new stream that $it is waited for ten seconds, however long an answer may take", async ({ reply }) => {
+  const { shard, clock } = shardWith(
+    () => "then",
+    (_, onReply) => {
+      if (reply !== undefined) void Promise.resolve().then(() => onReply(reply));
+    },
+  );
+  let readyAfterMs: number | undefined;
+  const startMs = clock.monotonic();
+  void shard.ready().then(() => {
+    readyAfterMs = clock.monotonic() - startMs;
+  });
+  await clock.advance(120_000);
+  expect(readyAfterMs).toBe(10_000);
+});
+
+test("a new stream that has a leader is ready at once", async () => {
+  const description = "wrong last sequence: 0";
+  const data = new TextEncoder().encode(JSON.stringify({ error: { code: 400, err_code: 10_071, description } }));
+  const { shard } = shardWith(
+    () => "then",
+    (_, onReply) => void Promise.resolve().then(() => onReply({ kind: "reply", message: { data } } as never)),
+  );
+  await shard.ready();
 });

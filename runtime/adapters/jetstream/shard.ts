@@ -32,6 +32,9 @@ const sweepsAtATime = 8;
 /** How often, and how long apart, a stream says that it ends too early before it is believed. */
 const lowerReads = 5;
 const lowerReadMs = 100;
+/** How long the leader of a new stream is waited for: an election takes up to 9 s. */
+const readyMs = 10_000;
+const readyEveryMs = 50;
 
 export class Shard {
   readonly bucket: string;
@@ -84,18 +87,14 @@ export class Shard {
    * A new replicated stream has no leader for a moment, and then one that not every server knows. Asks with a write that
    * cannot succeed, until its refusal shows the way to be open.
    */
-  async ready(): Promise<void> {
-    const probe = {
-      subject: subjectOf(this.bucket, probeKey),
-      data: new Uint8Array(0),
-      expect: impossible,
-      headers: [],
-    };
-    for (let tries = 0; tries < 100; tries++) {
-      const outcome = await this.#writer.write(probe);
-      if (outcome.kind === "conflict") return;
-      await this.#pause(50);
-    }
+  ready(): Promise<void> {
+    return new Promise((resolve) => {
+      const enough = this.#clock.after(readyMs, resolve);
+      void this.#knock(this.#clock.monotonic() + readyMs).then(() => {
+        enough();
+        resolve();
+      });
+    });
   }
 
   get floor(): Revision {
@@ -154,7 +153,7 @@ export class Shard {
     this.#markers = new Map();
     let next = 0;
     const sweeper = async () => {
-      for (let one = due[next++]; one !== undefined; one = due[next++]) {
+      for (let one = due[next++]; one !== undefined && this.#lost === undefined; one = due[next++]) {
         const [subject, revision] = one;
         await this.#api.forget(this.stream, subject, revision);
         if (this.#oldMarkers.get(subject) === revision) this.#oldMarkers.delete(subject);
@@ -232,6 +231,20 @@ export class Shard {
     return outcome;
   }
 
+  async #knock(untilMs: number): Promise<void> {
+    const probe = {
+      subject: subjectOf(this.bucket, probeKey),
+      data: new Uint8Array(0),
+      expect: impossible,
+      headers: [],
+    };
+    while (this.#lost === undefined && this.#clock.monotonic() < untilMs) {
+      const outcome = await this.#writer.write(probe);
+      if (outcome.kind === "conflict") return;
+      await this.#pause(readyEveryMs);
+    }
+  }
+
   async #ownPurge(key: string): Promise<Revision | undefined> {
     try {
       const message = await this.#api.lastOf(this.stream, subjectOf(this.bucket, key));
@@ -300,7 +313,7 @@ export class Shard {
   #lose(reason: LostReason, detail: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = detail;
-    this.#writer.abandon();
+    this.#writer.abandon(detail);
     this.#onLost(reason, detail);
   }
 }

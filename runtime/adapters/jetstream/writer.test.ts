@@ -11,7 +11,7 @@ const refused = answerOf({ error: { code: 400, err_code: 10_071, description: "w
 const nobody: Reply = { kind: "noResponders" };
 
 /** A writer, what it has sent, and what became of the writes that it was given. */
-function rig() {
+function rig({ batches = false } = {}) {
   const clock = new ManualClock();
   const sent: { readonly subject: string; readonly onReply: OnReply }[] = [];
   const outcomes: Record<string, WriteOutcome> = {};
@@ -24,14 +24,14 @@ function rig() {
     probeSubject: "probe",
     timeoutMs,
     maxInFlight: 10,
-    batches: false,
+    batches,
     id: () => "0123456789abcdef",
     onBehind: async () => undefined,
     onNobody: () => {},
   });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    abandon: () => writer.abandon(),
+    abandon: () => writer.abandon("another stream"),
     clock,
     outcomes,
     subjects: () => sent.map(({ subject }) => subject),
@@ -85,18 +85,6 @@ describe("while a stream has no leader", () => {
     expect(outcomes.a?.kind).toBe("unknown");
   });
 
-  test("nothing waits for a stream that is lost", async () => {
-    const { write, answer, abandon, pass, subjects, outcomes } = rig();
-    await write("a");
-    await answer("a", nobody);
-    await write("b");
-    abandon();
-    await answer("b", nobody);
-    await pass(1_000);
-    expect(outcomes.b?.kind).toBe("unknown");
-    expect(subjects()).toEqual([]);
-  });
-
   test("a write waits no longer than its answer would be waited for", async () => {
     const { write, answer, pass, outcomes } = rig();
     await write("a");
@@ -108,5 +96,51 @@ describe("while a stream has no leader", () => {
       await answer("probe", { kind: "silence", cause: "deadline" });
     }
     expect(outcomes.b?.kind).toBe("unknown");
+  });
+});
+
+describe("when the stream is lost", () => {
+  const fenced: WriteOutcome = { kind: "refused", reason: "fenced", detail: "another stream" };
+
+  test("what waits and what comes is refused and never sent; only what was sent is unknown", async () => {
+    const { write, answer, abandon, pass, subjects, outcomes } = rig();
+    await write("sent");
+    await write("a");
+    await answer("a", nobody);
+    await write("waits");
+    abandon();
+    await write("comes");
+    await pass(0);
+    expect(outcomes).toMatchObject({ waits: fenced, comes: fenced, a: { kind: "unknown" }, sent: { kind: "unknown" } });
+    await answer("sent", answerOf({ stream: "S", seq: 1 }));
+    await pass(timeoutMs);
+    expect(subjects()).toEqual([]);
+  });
+
+  test("what waits for its turn behind others is refused, and the others have their answers", async () => {
+    const { write, answer, abandon, subjects, outcomes } = rig();
+    for (let n = 0; n < 12; n++) await write(`w${n}`);
+    abandon();
+    await write("comes");
+    expect(outcomes).toEqual({ w10: fenced, w11: fenced, comes: fenced });
+    await answer("w0", refused);
+    await answer("w1", nobody);
+    expect(outcomes.w0).toEqual({ kind: "conflict" });
+    expect(outcomes.w1?.kind).toBe("unknown");
+    expect(subjects()).toHaveLength(8);
+  });
+
+  test("a batch that was refused is not sent again one by one", async () => {
+    const { write, answer, abandon, subjects, outcomes } = rig({ batches: true });
+    for (let n = 0; n < 40; n++) await write(`w${n}`);
+    const [first] = subjects();
+    for (const subject of subjects().slice(0, 10)) await answer(subject, answerOf({ stream: "S", seq: 1 }));
+    expect(first).toBe("w0");
+    const [last] = subjects();
+    expect(subjects()).toHaveLength(1);
+    abandon();
+    await answer(last as string, refused);
+    expect(subjects()).toEqual([]);
+    expect(Object.values(outcomes).filter(({ kind }) => kind === "refused")).toHaveLength(30);
   });
 });

@@ -67,7 +67,8 @@ export class Writer {
   /** Nobody answers for the stream; of what was on its way then, some may never be answered. */
   #leaderless: { readonly stranded: readonly OnReply[] } | undefined;
   #probing: Cancel | undefined;
-  #isAbandoned = false;
+  /** What every write is told from when the stream is lost. */
+  #lost: WriteOutcome | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -76,6 +77,7 @@ export class Writer {
   write(publish: Publish): Promise<WriteOutcome> {
     return new Promise((resolve) => {
       if (this.#closed) return resolve(closedOutcome);
+      if (this.#lost !== undefined) return resolve(this.#lost);
       if (this.#queue.size >= longestQueue) {
         return resolve({
           kind: "refused",
@@ -92,14 +94,19 @@ export class Writer {
   async close(): Promise<void> {
     this.#closed = true;
     this.#probing?.();
-    for (let one = this.#queue.take(); one !== undefined; one = this.#queue.take()) one.settle(closedOutcome);
+    this.#refuseWaiting(closedOutcome);
     if (this.#inFlight > 0 || this.#batchOpen) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** The stream is lost: it is not worth waiting for its leader any more. */
-  abandon(): void {
-    this.#isAbandoned = true;
+  /** The stream is lost: nothing more is sent, for whatever answers to its name now may be another. */
+  abandon(detail: string): void {
+    this.#lost = { kind: "refused", reason: "fenced", detail };
+    this.#refuseWaiting(this.#lost);
     this.#release();
+  }
+
+  #refuseWaiting(outcome: WriteOutcome): void {
+    for (let one = this.#queue.take(); one !== undefined; one = this.#queue.take()) one.settle(outcome);
   }
 
   #release(): void {
@@ -152,7 +159,7 @@ export class Writer {
   // ---- without a leader ----
 
   #hold(): void {
-    if (this.#leaderless !== undefined || this.#closed || this.#isAbandoned) return;
+    if (this.#leaderless !== undefined || this.#closed || this.#lost !== undefined) return;
     this.#leaderless = { stranded: [...this.#flying] };
     this.#options.onNobody();
     this.#probeLater();
@@ -249,7 +256,10 @@ export class Writer {
     const answer = reply.kind === "reply" ? readAnswer(reply.message.data) : undefined;
     if (answer?.error !== undefined) {
       // Nothing of a refused batch is stored: each tries alone, and gets an outcome of its own.
-      for (const waiting of batch) this.#sendOne(waiting);
+      for (const waiting of batch) {
+        if (this.#lost === undefined) this.#sendOne(waiting);
+        else waiting.settle(this.#lost);
+      }
       return;
     }
     const whole = answer?.seq !== undefined && answer.batch === id && answer.count === batch.length;
