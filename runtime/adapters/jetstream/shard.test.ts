@@ -42,11 +42,15 @@ test.each([
 });
 
 /** A shard of a stream that was made at `created()`; every write goes to `send`. */
-function shardWith(created: () => string, send: (subject: string, onReply: OnReply) => void) {
+function shardWith(
+  created: () => string,
+  send: (subject: string, onReply: OnReply) => void,
+  forget: () => Promise<void> = async () => {},
+) {
   const clock = new ManualClock();
   const info = () => ({ created: created(), config: {}, state: { last_seq: 0 } });
   const shard = new Shard({
-    api: { streamInfo: async () => info() } as never,
+    api: { streamInfo: async () => info(), forget } as never,
     prepared: { bucket: "b", stream: "KV_b", info: info() as never, warnings: [] },
     journal: undefined,
     writer: {
@@ -59,7 +63,7 @@ function shardWith(created: () => string, send: (subject: string, onReply: OnRep
       batches: false,
       id: () => "id",
     },
-    isFleeting: () => false,
+    isFleeting: (key) => key.startsWith("_pending."),
     markerMs: 60_000,
     onLost: () => {},
     clock,
@@ -114,4 +118,25 @@ test("a new stream that has a leader is ready at once", async () => {
     (_, onReply) => void Promise.resolve().then(() => onReply({ kind: "reply", message: { data } } as never)),
   );
   await shard.ready();
+});
+
+test("what purges leave is not taken out of the stream that has taken the place of this one", async () => {
+  let created = "then";
+  let forgotten = 0;
+  const data = new TextEncoder().encode('{"stream":"KV_b","seq":10}');
+  const { shard } = shardWith(
+    () => created,
+    (_, onReply) => void Promise.resolve().then(() => onReply({ kind: "reply", message: { data } } as never)),
+    async () => {
+      forgotten++;
+      await shard.check();
+    },
+  );
+  for (let n = 0; n < 20; n++) await shard.purge(`_pending.order.${n}`, 1, [1, 1], "c");
+  await shard.sweep();
+  expect(forgotten).toBe(0);
+  created = "later";
+  await shard.sweep();
+  const atATime = 8;
+  expect(forgotten).toBe(atATime);
 });
