@@ -4,6 +4,7 @@ import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
 import { validUntilMs } from "../../lease/validity.ts";
 import { diskContract } from "../../ports/disk.contract.ts";
 import { type LeasesUnderTest, leaseContract } from "../../ports/lease-service.contract.ts";
+import type { Session } from "../../ports/lease-service.ts";
 import type { MemberId, Peers } from "../../ports/peers.ts";
 import { type LeaseMember, RaftLeases } from "./leases.ts";
 import { Member } from "./member.ts";
@@ -133,6 +134,38 @@ test("a session believes from before its renewal was sent, however late the answ
     expect(session.validUntilMs).toBeGreaterThan(before);
   }
   await Promise.all(members.map((member) => member.close()));
+});
+
+test("a session that took several rounds to open believes no longer than the table (C4)", async () => {
+  for (const flushMs of [100, 200, 250, 300, 350, 400, 450]) {
+    const clock = new ManualClock();
+    let turnMs = 0;
+    const disk = new MemoryDisk(async () => {
+      if (turnMs > 0) await new Promise<void>((resolve) => void clock.after(turnMs, resolve));
+    });
+    const alone: Peers = { self: 1, send() {}, receive: () => () => {} };
+    const member = await Member.open({ cluster: "c", voters: [1], disk, peers: alone, clock, random, logger: silent });
+    // Longer than an opening may be under way: what the member takes for the lease time of now is of long ago.
+    await clock.advance(120_000);
+    turnMs = flushMs;
+    const cut = cuttable(member);
+    let session: Session | undefined;
+    const opening = new RaftLeases({ member: cut.member, clock, random }).openSession({ node: "a", ttlMs: 5_000 });
+    opening.then(
+      (opened) => {
+        session = opened;
+      },
+      () => {},
+    );
+    for (let ms = 0; ms < 5_000 && session === undefined; ms += 10) await clock.advance(10);
+    expect(session?.isValid, `flushes of ${flushMs} ms`).toBe(true);
+    // From here on nothing renews it.
+    cut.set(true);
+    turnMs = 0;
+    while (member.table.sessions.has(session!.id)) await clock.advance(10);
+    expect(session!.isValid, `flushes of ${flushMs} ms`).toBe(false);
+    await member.close();
+  }
 });
 
 function threeMembers(clock: ManualClock, network: MemoryNetwork): Promise<Member[]> {

@@ -54,9 +54,10 @@ export class RaftLeases implements LeaseService<"log-index"> {
     const problem = sessionProblem(options);
     if (problem !== undefined) throw new LeaseInvalidOption(problem);
     const { member, clock, random } = this.#ports;
-    const info: SessionInfo = { id: random.id(), node, ttlMs, attributes };
     const untilMs = clock.monotonic() + ttlMs;
     for (;;) {
+      // Another session each time: what was sent for the one before may be answered yet, and its time began earlier.
+      const info: SessionInfo = { id: random.id(), node, ttlMs, attributes };
       const sentMs = clock.monotonic();
       const asOfMs = member.table.leaseMs;
       const outcome = await member.ask({ kind: "open", session: info.id, node, ttlMs, attributes, asOfMs }, untilMs);
