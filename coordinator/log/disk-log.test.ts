@@ -187,6 +187,67 @@ describe("a damaged record", () => {
   });
 });
 
+describe("beside an unreadable copy of the hard state", () => {
+  const newestCopy = (disk: FaultyDisk) => {
+    const sequenceIn = (file: string) => {
+      const { sequence } = JSON.parse(new TextDecoder().decode(disk.contentOf(file).slice(9))) as { sequence: number };
+      return sequence;
+    };
+    return sequenceIn("state-a") > sequenceIn("state-b") ? "state-a" : "state-b";
+  };
+  const segmentsOf = async (disk: FaultyDisk) => (await disk.list()).filter((name) => name.startsWith("log-"));
+  /** Ten entries in segments of a few, a bit of the second entry rotten. */
+  const rotten = async () => {
+    const disk = strictDisk();
+    const log = await open(disk, { segmentBytes: 100 });
+    for (let index = 1; index <= 10; index++) await log.append([entry(index)], state(1, 1));
+    await log.close();
+    const [first = "", ...others] = await segmentsOf(disk);
+    expect(others.length).toBeGreaterThan(1);
+    disk.flipBit(first, 70, 0);
+    disk.flipBit(newestCopy(disk), 40, 0);
+    return disk;
+  };
+
+  test("a damaged log needs no more than its later segments say, which can be read", async () => {
+    const disk = await rotten();
+    expect((await open(disk)).damage).toEqual({ keptIndex: 1, neededIndex: 10 });
+    const newest = (await segmentsOf(disk)).at(-1)!;
+    const unreadable = disk.sizeOf(newest);
+    // Its head: now all of it may have been the shortest of entries, behind those of the segment before.
+    disk.flipBit(newest, 10, 0);
+    const { neededIndex } = (await open(disk)).damage!;
+    expect(neededIndex).toBeGreaterThanOrEqual(10);
+    expect(neededIndex).toBeLessThanOrEqual(10 + unreadable / 26);
+  });
+
+  test("a repair that a crash interrupts anywhere leaves it needing no more than before", async () => {
+    const metadata = { index: 12, term: 1, confState: emptyConfState };
+    let [whole, damaged] = [0, 0];
+    for (let operations = 1; whole < 3; operations++) {
+      const disk = await rotten();
+      const log = await open(disk);
+      disk.losePowerAfter(operations);
+      const isDone = await log.install({ data: new Uint8Array([7]), metadata }, state(1, 1)).then(
+        () => true,
+        () => false,
+      );
+      await log.close();
+      disk.restart();
+      const again = await open(disk);
+      if (again.damage === undefined) expect(again.storage.lastIndex()).toBe(12);
+      // The snapshot is there, so that it may have been acknowledged.
+      else expect([10, 12]).toContain(again.damage.neededIndex);
+      expect(again.damage === undefined || !isDone).toBe(true);
+      if (again.damage === undefined) whole++;
+      else damaged++;
+      // The rotten one is gone.
+      if (isDone) expect(await segmentsOf(disk)).toHaveLength(1);
+    }
+    expect(damaged).toBeGreaterThan(3);
+  });
+});
+
 describe("a failed flush", () => {
   test("is the end: nothing is tried again, and nothing more is written", async () => {
     const disk = strictDisk();

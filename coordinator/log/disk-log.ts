@@ -179,7 +179,7 @@ export class DiskLog {
       read.afterIndex > base.index ||
       acknowledged.snapshotIndex > base.index ||
       // Both are flushed in turn, so one crash cannot tear both: the unreadable copy may have acknowledged the rest.
-      (isOneUnreadable && read.restBytes > 0);
+      (isOneUnreadable && read.rest !== undefined);
     const neededIndex = isOneUnreadable
       ? highestIndexOf(read, Math.max(acknowledged.lastIndex, newestIndex))
       : acknowledged.lastIndex;
@@ -322,9 +322,9 @@ function refused({ keptIndex, neededIndex }: Damage): LogIsDamaged {
 }
 
 /** No log that looks so now can have held more: the unreadable rest was entries that follow on what is known. */
-function highestIndexOf({ entries, afterIndex, restBytes }: ReadLog, knownIndex: number): number {
-  const last = Math.max(knownIndex, afterIndex, entries.at(-1)?.index ?? 0);
-  return last + Math.floor(restBytes / shortestEntryBytes);
+function highestIndexOf({ entries, afterIndex, rest }: ReadLog, knownIndex: number): number {
+  const last = Math.max(knownIndex, afterIndex, entries.at(-1)?.index ?? 0, rest?.lastIndex ?? 0);
+  return last + Math.floor((rest?.bytes ?? 0) / shortestEntryBytes);
 }
 
 /** Those behind the snapshot. Undefined: the log does not lead there, as the snapshot is ahead or of another history. */

@@ -70,6 +70,10 @@ export class FaultyDisk implements Disk {
     return this.#names.get(file)?.durable.length ?? 0;
   }
 
+  contentOf(file: string): Uint8Array {
+    return this.#names.get(file)?.durable.slice() ?? new Uint8Array();
+  }
+
   /** As if a person had removed it. */
   lose(file: string): void {
     this.#names.delete(file);

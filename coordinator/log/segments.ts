@@ -23,8 +23,15 @@ export type ReadLog = {
   readonly entries: readonly Entry[];
   /** Where the good prefix ends. */
   readonly end: LogPlace;
-  /** What lies behind it: a torn tail, or damage. */
-  readonly restBytes: number;
+  /** What lies behind it: a torn tail, or damage. Undefined: nothing. */
+  readonly rest: Rest | undefined;
+};
+
+export type Rest = {
+  /** Of the last entry that can be read, before it or in a later segment. */
+  readonly lastIndex: number;
+  /** What cannot be read behind that entry. */
+  readonly bytes: number;
 };
 
 export class Segments {
@@ -48,34 +55,36 @@ export class Segments {
     let entries: Entry[] = [];
     let afterIndex = 0;
     let end: LogPlace = { segment: 0, offset: 0 };
-    let restBytes = 0;
+    let rest: Rest | undefined;
     for (const number of lastRun(await this.#numbers())) {
       const file = await this.#disk.open(nameOf(number));
       const size = file.size();
-      if (restBytes > 0) {
-        restBytes += size;
-        await file.close();
-        continue;
-      }
       const { records, endOffset, sum } = decodeRecords(await file.read(0, size), firstSum(number));
       await file.close();
-      const [header, ...rest] = records;
+      const [header, ...others] = records;
       if (header?.kind !== "header" || header.segment !== number) {
+        const { lastIndex, bytes } = rest ?? { lastIndex: entries.at(-1)?.index ?? afterIndex, bytes: 0 };
         // Empty, it is there all the same.
-        restBytes = Math.max(1, size);
+        rest = { lastIndex, bytes: bytes + Math.max(1, size) };
+        continue;
+      }
+      const appended = others.flatMap((record) => (record.kind === "entry" ? [record.entry] : []));
+      const behind = { lastIndex: appended.at(-1)?.index ?? header.afterIndex, bytes: size - endOffset };
+      if (rest !== undefined) {
+        rest = behind;
         continue;
       }
       const segment = { number, highestIndex: 0 };
       this.#segments.push(segment);
       if (header.isNewLog) entries = [];
       if (header.isNewLog || end.segment === 0) afterIndex = header.afterIndex;
-      for (const record of rest) if (record.kind === "entry") append(entries, record.entry, segment);
+      for (const entry of appended) append(entries, entry, segment);
       end = { segment: number, offset: endOffset };
       this.#sum = sum;
       this.#offset = endOffset;
-      restBytes = size - endOffset;
+      rest = behind.bytes > 0 ? behind : undefined;
     }
-    return { afterIndex, entries, end, restBytes };
+    return { afterIndex, entries, end, rest };
   }
 
   /** Cuts whatever lies behind the good prefix, for good, so that it cannot come back behind what is written next. */

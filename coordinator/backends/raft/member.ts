@@ -71,8 +71,8 @@ const maxRequestsPerEntry = 500;
 /** Entries with requests on their way at once: those that come meanwhile share the next one. */
 const maxOnTheirWay = 4;
 const maxWaiting = 20_000;
-/** Entries that are made for one repair, each time it is asked for. */
-const maxEmptyAtOnce = 500;
+/** Entries that are made for one repair, each time it is asked for: as many as a message takes. */
+const maxEmptyAtOnce = 10_000;
 
 type Asked =
   | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
@@ -646,8 +646,9 @@ export class Member {
   /** The unreadable end of a log may have held more entries than there are anywhere: then there must be as many. */
   #reach(index: number): void {
     const core = this.#core!;
-    for (let left = maxEmptyAtOnce; left > 0 && core.raft.log.lastIndex() < index; left--)
-      if (core.propose(new Uint8Array()) !== "stepped") break;
+    const missing = Math.min(maxEmptyAtOnce, index - core.raft.log.lastIndex());
+    if (missing <= 0) return;
+    core.propose(...Array.from({ length: missing }, () => new Uint8Array()));
     this.#pump();
   }
 

@@ -345,6 +345,19 @@ describe("a member whose disk has rotted", () => {
     expect(member.table.leases.size).toBe(cluster.leader.table.leases.size);
   });
 
+  test("is repaired soon, however many entries the unreadable end of its log may have held", async () => {
+    const { id, disk, segment } = await damaged();
+    const file = await disk.open(segment);
+    const bytes = 300_000;
+    await file.write(file.size(), new Uint8Array(bytes));
+    await file.close();
+    await rot(disk, await newestCopy(disk), 300);
+    const member = await cluster.start(id, [1, 2, 3]);
+    await cluster.pass(3_000);
+    expect(member.status().role).toBe("follower");
+    expect(member.status().applied).toBeGreaterThan(bytes / 26);
+  });
+
   test("knows its folder still, when one copy of its hard state is unreadable, and does not start without both", async () => {
     const { id, disk } = await damaged();
     await rot(disk, await newestCopy(disk), 300);
