@@ -31,7 +31,15 @@ export {
   RaftNotFounded,
 } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
-export { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew, MemberForgot } from "./log/errors.ts";
+export {
+  HardStateLost,
+  LogFailed,
+  LogIsDamaged,
+  LogOfAnother,
+  LogTooNew,
+  LogTooOld,
+  MemberForgot,
+} from "./log/errors.ts";
 export { assign, type Member } from "./placement/assign.ts";
 export { leaseName, PartitionLeases, type PartitionLeasesOptions } from "./placement/partition-leases.ts";
 export type {

@@ -90,7 +90,7 @@ export function raft(options: RaftOptions): LeaseProvider {
       const { startWithinMs = 60_000, ...given } = options;
       const { service, member, close } = await openMember(given, ports);
       const untilMs = ports.clock.monotonic() + startWithinMs;
-      while (!member.isFounded) {
+      while (!member.isFounded || member.status().role === "damaged") {
         if (ports.clock.monotonic() >= untilMs || member.status().role === "failed") {
           await close();
           throw new RaftNotFounded(startWithinMs);

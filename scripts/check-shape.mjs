@@ -46,7 +46,9 @@ const layers = [
   ["driver", ["coordinator/log/**"]],
   [
     "driver",
-    ["member", "membership", "leases", "wire", "recover"].map((name) => `coordinator/backends/raft/${name}.ts`),
+    ["member", "membership", "leases", "wire", "state", "recover"].map(
+      (name) => `coordinator/backends/raft/${name}.ts`,
+    ),
   ],
   ["port", ["runtime/ports/**", "coordinator/ports/**"]],
   ["transport", ["runtime/adapters/nats/**", "runtime/adapters/redis-link/**"]],

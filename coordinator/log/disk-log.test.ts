@@ -6,13 +6,13 @@ import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { Files } from "../backends/raft/files.ts";
 import { type Entry, emptyConfState } from "../raft/messages.ts";
 import { crc32c } from "./crc32c.ts";
-import { DiskLog } from "./disk-log.ts";
-import { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew } from "./errors.ts";
+import { DiskLog, type DiskLogOptions } from "./disk-log.ts";
+import { HardStateLost, LogFailed, LogIsDamaged, LogOfAnother, LogTooNew, LogTooOld } from "./errors.ts";
 import { FaultyDisk } from "./faulty-disk.fixture.ts";
 
 const identity = { cluster: "c", member: 1 };
 const clock = new ManualClock();
-const open = (disk: FaultyDisk, options: { identity?: typeof identity; segmentBytes?: number } = {}) =>
+const open = (disk: FaultyDisk, options: Partial<DiskLogOptions> = {}) =>
   DiskLog.open({ disk, identity, clock, ...options });
 /** Nothing that was not synced survives. */
 const strictDisk = () => new FaultyDisk(() => 0.99);
@@ -248,6 +248,48 @@ describe("beside an unreadable copy of the hard state", () => {
   });
 });
 
+describe("the epoch", () => {
+  const epochIn = (data: Uint8Array) => data[0]!;
+  const snapshotOf = (epoch: number, index: number) => ({
+    data: new Uint8Array([epoch]),
+    metadata: { index, term: 1, confState: emptyConfState },
+  });
+
+  for (const rotten of ["state-a", "state-b"])
+    test(`of an installed snapshot is known though that and ${rotten} rot`, async () => {
+      const disk = strictDisk();
+      const log = await open(disk, { epochIn });
+      expect(log.epoch).toBe(0);
+      await log.install(snapshotOf(1, 5), state(1));
+      await log.install(snapshotOf(3, 9), state(1));
+      expect(log.epoch).toBe(3);
+      await log.close();
+      for (const file of [rotten, "snapshot-0000000000000009"]) disk.flipBit(file, 40, 0);
+      const again = await open(disk, { epochIn });
+      expect([again.epoch, again.damage?.keptIndex]).toEqual([3, 0]);
+    });
+
+  test("is that of a snapshot which a crash left before the hard state named it, from then on", async () => {
+    let late = 0;
+    for (let operations = 1; operations < 30; operations++) {
+      const disk = strictDisk();
+      const log = await open(disk, { epochIn });
+      await log.install(snapshotOf(1, 5), state(1));
+      disk.losePowerAfter(operations);
+      await log.install(snapshotOf(2, 9), state(1)).catch(() => {});
+      disk.restart();
+      const { epoch, storage } = await open(disk, { epochIn });
+      expect(epoch).toBe(storage.lastIndex() === 9 ? 2 : 1);
+      if (epoch !== 2) continue;
+      late++;
+      disk.restart();
+      disk.flipBit("snapshot-0000000000000009", 40, 0);
+      expect((await open(disk, { epochIn })).epoch).toBe(2);
+    }
+    expect(late).toBeGreaterThan(3);
+  });
+});
+
 describe("a failed flush", () => {
   test("is the end: nothing is tried again, and nothing more is written", async () => {
     const disk = strictDisk();
@@ -361,12 +403,16 @@ describe("a folder on a real disk", () => {
       await openReal();
     }));
 
-  test("of a later release is refused", () =>
-    inFolder(async (folder, openReal) => {
-      await openReal();
-      const line = new TextEncoder().encode('{"format":2}');
-      const sum = crc32c(line).toString(16).padStart(8, "0");
-      for (const file of ["state-a", "state-b"]) writeFileSync(join(folder, file), `${sum} {"format":2}\n`);
-      await expect(openReal()).rejects.toThrow(LogTooNew);
-    }));
+  for (const [when, format, refusal] of [
+    ["a later release", 3, LogTooNew],
+    ["the format that named no epoch", 1, LogTooOld],
+  ] as const)
+    test(`of ${when} is refused`, () =>
+      inFolder(async (folder, openReal) => {
+        await openReal();
+        const text = JSON.stringify({ ...identity, format, sequence: 1 });
+        const sum = crc32c(new TextEncoder().encode(text)).toString(16).padStart(8, "0");
+        for (const file of ["state-a", "state-b"]) writeFileSync(join(folder, file), `${sum} ${text}\n`);
+        await expect(openReal()).rejects.toThrow(refusal);
+      }));
 });

@@ -3,9 +3,10 @@
  * with the next one, in one write and one flush. Start reading at `open`.
  *
  * D1 what `append` or `install` resolved for is there after any crash. D2 a tail that nobody was told of may be torn, and is
- * cut; beside an unreadable copy of the hard state it is damage, as a crash leaves one of the two at most. D3 what is missing or damaged before the acknowledged end is never taken for a tail: the log is `damage`d, gives no
- * more than its good prefix, and takes nothing but a snapshot that covers all it ever acknowledged. D4 after a failed write
- * or flush nothing more is written; only a full disk is waited for.
+ * cut; beside an unreadable copy of the hard state it is damage, as a crash leaves one of the two at most. D3 what is missing
+ * or damaged before the acknowledged end is never taken for a tail: the log is `damage`d, gives no more than its good
+ * prefix, and takes nothing but a snapshot that covers all it ever acknowledged, of no earlier epoch. D4 after a failed
+ * write or flush nothing more is written; only a full disk is waited for.
  */
 import type { Clock } from "../../runtime/ports/clock.ts";
 import { type Disk, DiskFullError } from "../ports/disk.ts";
@@ -23,6 +24,8 @@ export type DiskLogOptions = {
   /** What a folder that was never used is named, for good. Default: no name, for those who only open used ones. */
   readonly newLife?: string;
   readonly clock: Clock;
+  /** The epoch that the data of a snapshot is of. Default: of none, 0. */
+  readonly epochIn?: (data: Uint8Array) => number;
   /** A new segment is begun when one is larger. Default: 16 MiB. */
   readonly segmentBytes?: number;
   /** Entries before a snapshot that stay in memory, for members that are a little behind. Default: 1,000. */
@@ -50,6 +53,7 @@ export class DiskLog {
   readonly #states: HardStateFiles;
   readonly #segments: Segments;
   #hardState: HardState = emptyHardState;
+  #epoch = 0;
   #damage: Damage | undefined;
   #isFull = false;
   #failure: LogFailed | undefined;
@@ -60,14 +64,15 @@ export class DiskLog {
   readonly #rejects = new Set<(error: Error) => void>();
   #running: Promise<void> | undefined;
 
-  /** Rejects with HardStateLost, LogOfAnother, LogTooNew, or DiskFullError. The disk stays the caller's to close. */
+  /** Rejects with HardStateLost, LogOfAnother, LogTooNew, LogTooOld or DiskFullError. The disk stays the caller's to close. */
   static async open(options: DiskLogOptions): Promise<DiskLog> {
     const { disk, identity, newLife = "" } = options;
     const isUsed = (await disk.list()).some(
       (name) => isSegmentFile(name) || (isSnapshotFile(name) && name !== "snapshot.tmp"),
     );
     const { files, stored } = await HardStateFiles.open(disk, identity, { isUsed, newLife });
-    const log = new DiskLog({ segmentBytes: 16 * 1024 * 1024, keptEntries: 1_000, newLife, ...options }, files);
+    const usual = { segmentBytes: 16 * 1024 * 1024, keptEntries: 1_000, epochIn: () => 0, newLife };
+    const log = new DiskLog({ ...usual, ...options }, files);
     try {
       await log.#recover(stored);
       return log;
@@ -86,6 +91,11 @@ export class DiskLog {
   /** The name of the folder. */
   get life(): string {
     return this.#states.life;
+  }
+
+  /** The latest that this log has been in, damaged or not. 0: none. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   /** What is durable. */
@@ -118,7 +128,8 @@ export class DiskLog {
 
   /**
    * A snapshot from another member in place of the whole log; repairs a damaged one if it covers what that needs. On the
-   * disk when it resolves. Without a hard state, that of the appends before it stays.
+   * disk when it resolves. Without a hard state, that of the appends before it stays. Rejects with LogIsDamaged, or as
+   * `append` does.
    */
   install(snapshot: Snapshot, hardState?: HardState): Promise<void> {
     const needed = this.#damage?.neededIndex ?? 0;
@@ -130,6 +141,7 @@ export class DiskLog {
         this.#segments.roll({ afterIndex: index, isNewLog: true, above: this.#acknowledgedSegment }),
       );
       const state = hardState ?? this.#hardState;
+      this.#epoch = Math.max(this.#epoch, this.#options.epochIn(snapshot.data));
       this.#hardState = { ...state, commit: Math.max(state.commit, index) };
       this.#memory.applySnapshot(snapshot);
       await this.#step(() => this.#writeState(index));
@@ -186,6 +198,7 @@ export class DiskLog {
     // What is lost from the log may all be in the snapshot; then what is left does not lead on from it.
     const isCovered = isShort && neededIndex <= base.index;
     if (snapshot !== undefined) this.#memory.applySnapshot(snapshot);
+    this.#epoch = Math.max(stored?.epoch ?? 0, snapshot === undefined ? 0 : this.#options.epochIn(snapshot.data));
     const entries = isCovered ? undefined : entriesAfter(base, read.entries);
     this.#memory.append(entries ?? []);
     this.#hardState = this.#fitting(stored?.hardState ?? emptyHardState);
@@ -295,7 +308,8 @@ export class DiskLog {
     const end = this.#segments.end;
     const snapshot = this.#memory.snapshot();
     const snapshotIndex = snapshot === "unavailable" ? 0 : snapshot.metadata.index;
-    await this.#states.write({ hardState: this.#hardState, acknowledged: { end, lastIndex, snapshotIndex } });
+    const acknowledged = { end, lastIndex, snapshotIndex };
+    await this.#states.write({ hardState: this.#hardState, epoch: this.#epoch, acknowledged });
     this.#acknowledgedSegment = end.segment;
   }
 

@@ -34,6 +34,18 @@ export class LogTooNew extends Error {
   }
 }
 
+/** It does not say which epoch it is of, so its member could fall back into one that is over. */
+export class LogTooOld extends Error {
+  override readonly name = "LogTooOld";
+  readonly code = "LogTooOld";
+
+  constructor(found: unknown) {
+    super(
+      `the log has format ${String(found)}, which names no epoch and is not read any more: remove this member from the cluster, and add it again under a new id with an empty folder`,
+    );
+  }
+}
+
 /** A write or flush has failed, so nothing is known of what is on the disk: only a new start can tell. */
 export class LogFailed extends Error {
   override readonly name = "LogFailed";

@@ -1,13 +1,13 @@
 /**
  * The hard state of a member, and how far its log was acknowledged, in two files of one line each. What was promised to
- * others (term, vote) is in both before it counts; the acknowledged end, which each flush moves, goes to one in turn, so
+ * others (term, vote, epoch) is in both before it counts; the acknowledged end, which each flush moves, goes to one in turn, so
  * that the other is a flush older. A crash can spoil one of them at most, and it is the one that did not count yet. Both
  * name the folder's life, made once, by which an emptied folder is told from a used one.
  */
 import type { Disk, DiskFile } from "../ports/disk.ts";
 import type { HardState } from "../raft/messages.ts";
 import { crc32c } from "./crc32c.ts";
-import { HardStateLost, LogOfAnother, LogTooNew } from "./errors.ts";
+import { HardStateLost, LogOfAnother, LogTooNew, LogTooOld } from "./errors.ts";
 
 export type LogIdentity = { readonly cluster: string; readonly member: number };
 
@@ -17,11 +17,17 @@ export type LogPlace = { readonly segment: number; readonly offset: number };
 /** Everything before `end` was on the disk when others were told so, and so was a snapshot at `snapshotIndex` or later. */
 export type Acknowledged = { readonly end: LogPlace; readonly lastIndex: number; readonly snapshotIndex: number };
 
-export type StoredState = { readonly hardState: HardState; readonly acknowledged: Acknowledged };
+export type StoredState = {
+  readonly hardState: HardState;
+  /** Of the cluster, as the last snapshot that was installed has it: known also when that one rots. */
+  readonly epoch: number;
+  readonly acknowledged: Acknowledged;
+};
 
 const names = ["state-a", "state-b"] as const;
 const lineBytes = 512;
-const format = 1;
+/** 1: without the epoch. */
+const format = 2;
 
 type Line = LogIdentity & {
   readonly format: number;
@@ -30,6 +36,7 @@ type Line = LogIdentity & {
   readonly term: number;
   readonly vote: number;
   readonly commit: number;
+  readonly epoch: number;
   readonly segment: number;
   readonly offset: number;
   readonly lastIndex: number;
@@ -46,7 +53,7 @@ export class HardStateFiles {
   #written: StoredState | undefined;
 
   /**
-   * `stored` is undefined in a folder that was never used. Rejects with HardStateLost, LogOfAnother or LogTooNew.
+   * `stored` is undefined in a folder that was never used. Rejects with HardStateLost, LogOfAnother, LogTooNew or LogTooOld.
    * `isUsed`: there are other files of a log. `newLife` is taken for a folder that was never used.
    */
   static async open(
@@ -86,10 +93,11 @@ export class HardStateFiles {
 
   /** On the disk when it resolves. */
   async write(state: StoredState): Promise<void> {
-    const before = this.#written?.hardState;
+    const before = this.#written;
     const { term, vote } = state.hardState;
     await this.#writeOne(state);
-    if (before?.term !== term || before.vote !== vote) await this.#writeOne(state);
+    if (before?.hardState.term !== term || before.hardState.vote !== vote || before.epoch !== state.epoch)
+      await this.#writeOne(state);
     this.#written = state;
   }
 
@@ -97,10 +105,11 @@ export class HardStateFiles {
     await Promise.all(this.#files.map((file) => file.close()));
   }
 
-  async #writeOne({ hardState, acknowledged }: StoredState): Promise<void> {
+  async #writeOne({ hardState, epoch, acknowledged }: StoredState): Promise<void> {
     const sequence = this.#sequence + 1;
     const { end, ...indexes } = acknowledged;
-    const line: Line = { format, ...this.#identity, life: this.life, sequence, ...hardState, ...end, ...indexes };
+    const { life } = this;
+    const line: Line = { format, ...this.#identity, life, sequence, ...hardState, epoch, ...end, ...indexes };
     const file = this.#files[sequence % 2]!;
     await file.write(0, encodeLine(line));
     await file.sync();
@@ -109,7 +118,7 @@ export class HardStateFiles {
   }
 }
 
-/** Whose log the folder holds; undefined: nobody's. Rejects with HardStateLost or LogTooNew. */
+/** Whose log the folder holds; undefined: nobody's. Rejects with HardStateLost, LogTooNew or LogTooOld. */
 export async function identityIn(disk: Disk): Promise<LogIdentity | undefined> {
   const texts: string[] = [];
   for (const name of names) {
@@ -141,6 +150,7 @@ function parseLine(content: string): Line | undefined {
   const text = content.slice(9).trimEnd();
   if (content.length === 0 || content.slice(0, 9) !== `${sumOf(new TextEncoder().encode(text))} `) return undefined;
   const line = JSON.parse(text) as Line;
+  if (line.format < format) throw new LogTooOld(line.format);
   if (line.format !== format) throw new LogTooNew(line.format);
   return line;
 }
@@ -157,6 +167,7 @@ function mustBeOf({ cluster, member }: LogIdentity, wanted: LogIdentity): void {
   );
 }
 
-function storedIn({ term, vote, commit, segment, offset, lastIndex, snapshotIndex }: Line): StoredState {
-  return { hardState: { term, vote, commit }, acknowledged: { end: { segment, offset }, lastIndex, snapshotIndex } };
+function storedIn({ term, vote, commit, epoch, segment, offset, lastIndex, snapshotIndex }: Line): StoredState {
+  const acknowledged = { end: { segment, offset }, lastIndex, snapshotIndex };
+  return { hardState: { term, vote, commit }, epoch, acknowledged };
 }

@@ -25,6 +25,7 @@ const storeErrors = new Set([
   "LogOfAnother",
   "LogReadOnly",
   "LogTooNew",
+  "LogTooOld",
   "StoreDamaged",
   "StoreInUse",
   "StoreNotFound",

@@ -5,7 +5,8 @@
  * M1 what others are told of the log is on the disk: an answer leaves after the write that it rests on. M2 a request is
  * answered by the log alone: whoever asked sees its entry applied to his own table, so his view is never behind his
  * answer. M3 only the leader puts times into entries. M4 a member whose log is damaged runs no core until it is repaired.
- * M5 nothing is taken from a member that was removed, or is of an epoch that is over: it is told so, and stops.
+ * M5 nothing is taken from a member that was removed, or is of an epoch that is over: it is told so, and stops. A damaged
+ * member knows its epoch too, which is in its hard state.
  */
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
@@ -27,9 +28,10 @@ import {
   type Snapshot,
 } from "../../raft/messages.ts";
 import { RawNode } from "../../raft/raw-node.ts";
-import { emptyRoster, idsOf, splitRoster, withRoster } from "../../raft/roster.ts";
+import { emptyRoster, idsOf } from "../../raft/roster.ts";
 import type { Storage } from "../../raft/storage.ts";
 import { type ManageOutcome, Membership, type MemberView } from "./membership.ts";
+import { decodeState, encodeState, epochIn } from "./state.ts";
 import { decodeFrame, encodeFrame, epochOf, type Frame, type Wish } from "./wire.ts";
 
 export type MemberOptions = {
@@ -111,13 +113,13 @@ export class Member {
     const options = { tickMs: 50, snapshotEvery: 10_000, address: "", log: {}, onCore() {}, ...given };
     const { disk, clock, cluster, peers } = options;
     const identity = { cluster, member: peers.self };
-    const log = await DiskLog.open({ ...options.log, disk, clock, identity, newLife: options.random.id() });
+    const log = await DiskLog.open({ ...options.log, disk, clock, identity, newLife: options.random.id(), epochIn });
     try {
       if (log.damage === undefined && options.voters !== undefined && log.storage.lastIndex() === 0) {
         // The same on all members, so that they agree on where their logs begin.
         const confState = { ...emptyConfState, voters: [...options.voters].sort((a, b) => a - b) };
         const metadata = { index: 1, term: 1, confState };
-        const data = withRoster(emptyRoster, ReplicatedTable.empty().snapshot());
+        const data = encodeState({ roster: emptyRoster, table: ReplicatedTable.empty() });
         await log.install({ data, metadata }, { term: 1, vote: 0, commit: 1 });
       }
       return new Member(options, log);
@@ -145,6 +147,7 @@ export class Member {
     if (log.damage === undefined) this.#start();
     else {
       const { keptIndex, neededIndex } = log.damage;
+      this.#recallMembers();
       const what = `this member's log is whole up to entry ${keptIndex} and was acknowledged up to ${neededIndex}`;
       options.logger.error(`${what}: it takes no part until another member repairs it`, { member: options.peers.self });
     }
@@ -154,7 +157,7 @@ export class Member {
 
   /** Of the cluster: another after it was made anew, or recovered by hand. Final once `isFounded`. */
   get identity(): string {
-    return `raft:${this.#options.cluster}.${this.#membership.roster.founded}.${this.#table.epoch}`;
+    return `raft:${this.#options.cluster}.${this.#membership.roster.founded}.${this.#log.epoch}`;
   }
 
   /** The cluster has had a quorum once, and this member knows its name. */
@@ -164,7 +167,7 @@ export class Member {
 
   /** 0: this member knows nothing of its cluster yet. */
   get epoch(): number {
-    return this.#applied === 0 ? 0 : this.#table.epoch;
+    return this.#log.epoch;
   }
 
   get life(): string {
@@ -389,11 +392,19 @@ export class Member {
 
   #restore(snapshot: Snapshot): void {
     if (snapshot.metadata.index < this.#applied) return;
-    const { roster, data } = splitRoster(snapshot.data);
-    this.#table = ReplicatedTable.restore(data);
+    const { roster, table } = decodeState(snapshot.data);
+    this.#table = table;
     this.#membership.restored(snapshot.metadata.confState, roster);
     this.#applied = snapshot.metadata.index;
     this.#changed();
+    this.#onMembersChanged();
+  }
+
+  /** Those of its last snapshot, if that can be read: they know where they are, and who is none of them any more. */
+  #recallMembers(): void {
+    const snapshot = this.#log.storage.snapshot();
+    if (snapshot === "unavailable" || snapshot.metadata.index === 0) return;
+    this.#membership.restored(snapshot.metadata.confState, decodeState(snapshot.data).roster);
     this.#onMembersChanged();
   }
 
@@ -414,7 +425,7 @@ export class Member {
 
   /** All that a snapshot is of. */
   #state(): Uint8Array {
-    return withRoster(this.#membership.roster, this.#table.snapshot());
+    return encodeState({ roster: this.#membership.roster, table: this.#table });
   }
 
   #onMembersChanged(): void {
@@ -655,6 +666,8 @@ export class Member {
   #onRepaired(snapshot: Snapshot): void {
     const { damage, storage } = this.#log;
     if (this.#core !== undefined || this.#isInstalling || snapshot.metadata.index < (damage?.neededIndex ?? 0)) return;
+    // Whatever epoch its sender says it is of: what this member knew of a later one would be gone.
+    if (epochIn(snapshot.data) < this.epoch) return;
     this.#isInstalling = true;
     const { hardState } = storage.initialState();
     const { term } = snapshot.metadata;

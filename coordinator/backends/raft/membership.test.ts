@@ -1,14 +1,18 @@
 /** Members come, go and are replaced while leases are granted, in memory, by a clock that the test moves. */
 import { afterEach, describe, expect, test } from "vitest";
 import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
+import { ReplicatedTable } from "../../lease/table.ts";
 import type { MemberId } from "../../ports/peers.ts";
+import { emptyConfState } from "../../raft/messages.ts";
+import { emptyRoster } from "../../raft/roster.ts";
 import { RaftLeases } from "./leases.ts";
 import { Member } from "./member.ts";
 import type { ManageOutcome } from "./membership.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { MemoryNetwork } from "./memory-network.fixture.ts";
 import { readStopped, recoverAlone } from "./recover.ts";
-import type { Wish } from "./wire.ts";
+import { encodeState } from "./state.ts";
+import { encodeFrame, type Wish } from "./wire.ts";
 
 const tickMs = 50;
 const everybody: readonly MemberId[] = [1, 2, 3, 4, 5, 6];
@@ -356,6 +360,46 @@ describe("a member whose disk has rotted", () => {
     await cluster.pass(3_000);
     expect(member.status().role).toBe("follower");
     expect(member.status().applied).toBeGreaterThan(bytes / 26);
+  });
+
+  test.each(["log-", "snapshot-"])("(%s) never falls back into an epoch that is over", async (rotten) => {
+    cluster = await Cluster.of(1, 2, 3);
+    await cluster.granted("k");
+    // The others go on, and a person takes them for lost.
+    cluster.network.isolate(1, everybody);
+    await cluster.stop(1);
+    const disk = cluster.disks.get(1)!;
+    const ports = { disk, clock: cluster.clock, identity: { cluster: "c", member: 1 } };
+    expect((await recoverAlone(ports)).epoch).toBe(2);
+    const alone = await cluster.start(1, [1, 2, 3]);
+    await cluster.pass(3_000);
+    const { identity } = alone;
+    await cluster.stop(1);
+    const newest = (await disk.list()).filter((name) => name.startsWith(rotten)).at(-1)!;
+    await rot(disk, newest, 1);
+    const member = await cluster.start(1, [1, 2, 3]);
+    expect(member.status()).toMatchObject({ role: "damaged", epoch: 2 });
+    if (rotten === "log-") {
+      expect(member.identity).toBe(identity);
+      expect(member.whyForeign(2, ""), "its snapshot says who is out").toMatch(/was removed/);
+    }
+    // From one that does not say which epoch it is of.
+    const table = ReplicatedTable.empty();
+    const confState = { ...emptyConfState, voters: [1, 2, 3] };
+    const snapshot = {
+      data: encodeState({ roster: emptyRoster, table }),
+      metadata: { index: 1_000, term: 9, confState },
+    };
+    cluster.network.heal();
+    cluster.network.peersOf(4).send(1, encodeFrame({ kind: "repaired", snapshot }));
+    await cluster.pass(5_000);
+    expect(member.status()).toMatchObject({ role: "damaged", epoch: 2 });
+    for (const id of [2, 3]) expect(cluster.members.get(id)!.status().role, "told that it is out").toBe("failed");
+    await cluster.stop(1);
+    expect((await recoverAlone(ports)).epoch).toBe(3);
+    const again = await cluster.start(1, [1, 2, 3]);
+    await cluster.pass(3_000);
+    expect(again.status()).toMatchObject({ role: "leader", epoch: 3 });
   });
 
   test("knows its folder still, when one copy of its hard state is unreadable, and does not start without both", async () => {

@@ -11,7 +11,8 @@ import type { Disk } from "../../ports/disk.ts";
 import type { MemberId } from "../../ports/peers.ts";
 import { asV2, decodeConfChange } from "../../raft/conf-change.ts";
 import { type Entry, emptyConfState } from "../../raft/messages.ts";
-import { changedRoster, emptyRoster, idsOf, type Roster, splitRoster, withRoster } from "../../raft/roster.ts";
+import { changedRoster, emptyRoster, idsOf, type Roster } from "../../raft/roster.ts";
+import { decodeState, encodeState, epochIn } from "./state.ts";
 
 export type StoppedPorts = { readonly disk: Disk; readonly clock: Clock; readonly identity: LogIdentity };
 
@@ -37,7 +38,7 @@ export type Recovered = {
 
 /** What a stopped member's log says, its last entries too, which a quorum may lack. Rejects as DiskLog.open does. */
 export async function readStopped(ports: StoppedPorts): Promise<StoppedState> {
-  const log = await DiskLog.open(ports);
+  const log = await DiskLog.open({ ...ports, epochIn });
   try {
     return stateOf(ports.identity.cluster, log);
   } finally {
@@ -47,7 +48,7 @@ export async function readStopped(ports: StoppedPorts): Promise<StoppedState> {
 
 /** The disk must be the caller's alone. May be done again after a failure. */
 export async function recoverAlone(ports: StoppedPorts): Promise<Recovered> {
-  const log = await DiskLog.open(ports);
+  const log = await DiskLog.open({ ...ports, epochIn });
   try {
     const { storage, damage } = log;
     const last = storage.lastIndex();
@@ -69,7 +70,7 @@ export async function recoverAlone(ports: StoppedPorts): Promise<Recovered> {
       members: new Map(listed),
       removed: new Set([...roster.removed, ...others]),
     };
-    const data = withRoster(alone, table.snapshot());
+    const data = encodeState({ roster: alone, table });
     const metadata = { index, term, confState: { ...emptyConfState, voters: [member] } };
     await log.install({ data, metadata }, { term, vote: 0, commit: index });
     return { epoch: table.epoch, index, removed: others, lost: Math.max(0, (damage?.neededIndex ?? 0) - last) };
@@ -85,9 +86,7 @@ function stateOf(cluster: string, log: DiskLog): StoppedState {
   let table = ReplicatedTable.empty();
   let index = 0;
   if (snapshot !== "unavailable" && snapshot.metadata.index > 0) {
-    const stored = splitRoster(snapshot.data);
-    roster = stored.roster;
-    table = ReplicatedTable.restore(stored.data);
+    ({ roster, table } = decodeState(snapshot.data));
     index = snapshot.metadata.index;
   }
   const ids = new Set(idsOf(storage.initialState().confState));
@@ -103,7 +102,8 @@ function stateOf(cluster: string, log: DiskLog): StoppedState {
     const all = { ...emptyConfState, voters: [...ids] };
     roster = changedRoster(roster, change, all, all);
   }
-  const { epoch } = table;
+  // The snapshot that says so may be what is damaged.
+  const epoch = Math.max(log.epoch, table.epoch);
   const identity = roster.founded === "" ? undefined : `raft:${cluster}.${roster.founded}.${epoch}`;
   return { identity, epoch, index, table, roster, ids: [...ids].sort((a, b) => a - b) };
 }
