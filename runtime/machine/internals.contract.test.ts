@@ -216,6 +216,30 @@ for (const [name, given] of [
       assert.equal(ref._processingStatus, 2);
     });
 
+    test("each microstep is announced inside the transition: what is thrown there is thrown by the machine", () => {
+      const { system, parent } = stage();
+      const told: Event[] = [];
+      const announce = system._sendInspectionEvent;
+      system._sendInspectionEvent = (event) => {
+        announce(event);
+        if (event.type !== "@xstate.microstep") return;
+        told.push(event);
+        if (told.length === 7) throw new Error("enough");
+      };
+      const states = { a: { on: { A: "b" } }, b: { always: "c" }, c: { always: "b" } };
+      const ref = actorOf(machineOf({ initial: "a", states }), { parent }).start();
+      ref._send({ type: "A" });
+      assert.equal(told.length, 7);
+      assert.equal(told[0]?.actorRef, ref);
+      assert.deepEqual(told[0]?.event, { type: "A" });
+      assert.deepEqual(
+        told.slice(0, 3).map(({ snapshot }) => (snapshot as Snapshot).value),
+        ["b", "c", "b"],
+      );
+      assert.equal(ref.getSnapshot().status, "error");
+      assert.match(String(ref.getSnapshot().error), /enough/);
+    });
+
     test("an error in the first step becomes its snapshot, and the constructor does not throw", () => {
       const { parent } = stage();
       const ref = actorOf(machineOf({ context: () => assert.fail("no") }), { parent });

@@ -142,6 +142,12 @@ export function isMachine(logic: unknown): logic is AnyStateMachine & AnyActorLo
   return typeof logic === "object" && logic !== null && "__xstatenode" in logic && "root" in logic;
 }
 
+/** What the machine's own configuration says. Before 5.33 XState does not know the option, and we alone heed it. */
+export function maxIterationsOf(machine: AnyStateMachine): number | undefined {
+  const { options } = machine.config as { options?: { maxIterations?: unknown } };
+  return typeof options?.maxIterations === "number" ? options.maxIterations : undefined;
+}
+
 function probe(logic: Logic): LogicKind {
   if (isMachine(logic)) return "machine";
   if (logic.start === undefined) return "transition";

@@ -5,10 +5,12 @@
 import { Address } from "../address.ts";
 import { type ActionAddress, addressBookOf } from "./addresses.ts";
 import {
+  type AnySnapshot,
   type CustomAction,
   type Event,
   type InspectionEvent,
   isMachine,
+  maxIterationsOf,
   type Observer,
   type Ref,
   running,
@@ -98,6 +100,8 @@ export class DurableSystem implements System {
   readonly busy = new Set<Sid>();
   /** How deep we are inside steps; events sent at depth 0 come from outside. */
   depth = 0;
+  /** Why the step that runs is to be refused: it has no end. Until it is, events are dropped and microsteps throw. */
+  endless: Error | undefined;
   collected: Collected[] = [];
   /** Set while an actor of the document is rebuilt: its recorded id, instead of a new one. */
   rebuilding: Sid | undefined;
@@ -114,6 +118,9 @@ export class DurableSystem implements System {
   readonly #sessions = new Map<Sid, string>();
   /** The actor that is under construction. */
   #booked: Sid = "s0";
+  /** Microsteps and events between actors in the step that runs, and how many it may have. */
+  #moves = 0;
+  #maxMoves = defaultMaxMoves;
 
   constructor(options: SystemOptions) {
     this.options = options;
@@ -134,6 +141,23 @@ export class DurableSystem implements System {
 
   collect(item: Collected): void {
     this.collected.push(item);
+  }
+
+  // ---- a step's end ----
+
+  /** The outermost step begins. */
+  begin(): void {
+    this.#moves = 0;
+    this.#maxMoves = defaultMaxMoves;
+    this.endless = undefined;
+  }
+
+  #move(ref: Ref, event: Event, snapshot: AnySnapshot): void {
+    this.#moves++;
+    if (this.#moves <= this.#maxMoves || this.endless !== undefined) return;
+    const own = isMachine(ref.logic) ? maxIterationsOf(ref.logic) : undefined;
+    if (own !== undefined) this.#maxMoves = Math.max(this.#maxMoves, own);
+    if (this.#moves > this.#maxMoves) this.endless = endlessError(this.#maxMoves, ref, event, snapshot);
   }
 
   // ---- what XState's actors call ----
@@ -209,6 +233,11 @@ export class DurableSystem implements System {
   _sendInspectionEvent(event: InspectionEvent): void {
     // XState tells of a new actor inside its constructor, before its first snapshot: the moment to make it ours.
     if (event.type === "@xstate.actor" && event.actorRef !== undefined) this.#adopt(event.actorRef);
+    // And of each microstep, inside the transition: what is thrown here, the machine has thrown.
+    if (event.type === "@xstate.microstep" && this.depth > 0) {
+      this.#move(event.actorRef as Ref, event.event as Event, event.snapshot as AnySnapshot);
+      if (this.endless !== undefined) throw this.endless;
+    }
     if (this.#inspectors.size === 0) return;
     const resolved = { ...event, rootId: this.#sessionOf("s0") };
     const tell = () => {
@@ -233,6 +262,11 @@ export class DurableSystem implements System {
     if (this.busy.size > 0 && target?.system === (this as unknown) && this.busy.has(target.sid)) {
       this.collect({ kind: "notify", run: () => this.options.onOutside({ source: source?.sid, target, event }) });
       return;
+    }
+    if (target?.system === (this as unknown)) {
+      this.#move(target, event, target._snapshot);
+      // Not thrown: XState lets an error of an observer escape from the process.
+      if (this.endless !== undefined) return;
     }
     this._sendInspectionEvent({ type: "@xstate.event", sourceRef: source, actorRef: target, event });
     // Without a target XState itself fails here with its own TypeError; machines may rely on it.
@@ -325,6 +359,18 @@ export class DurableSystem implements System {
     };
     tellAfterStep(ref, () => this.depth > 0, afterStep, inProcess.reportUnhandled);
   }
+}
+
+/** Of a step, unless a machine in it asks for more with `options: { maxIterations }`. Far above what work needs. */
+export const defaultMaxMoves = 10_000;
+
+function endlessError(max: number, ref: Ref, event: Event, snapshot: AnySnapshot): Error {
+  const state = "value" in snapshot ? ` in state ${JSON.stringify(snapshot.value)}` : "";
+  return new Error(
+    `the step has no end: after ${max} microsteps and events between its actors, "${ref.id}"${state} is still at work on ` +
+      `"${event.type}"; look for a cycle of \`always\`, \`raise\` or sends (a machine that needs more says so with ` +
+      "`options: { maxIterations }`)",
+  );
 }
 
 /** About 285,000 years: what a date can hold. */

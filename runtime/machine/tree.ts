@@ -586,12 +586,22 @@ export class Tree {
 
   #step(nowMs: number, run: () => void): void {
     this.system.nowMs = nowMs;
+    if (this.system.depth === 0) this.system.begin();
     this.system.depth++;
     try {
       run();
+      if (this.system.depth === 1 && this.system.endless !== undefined) this.#end(this.system.endless);
     } finally {
       this.system.depth--;
     }
+  }
+
+  /** A step without an end is an error of the root, whoever in the tree goes round: no `onError` may begin it anew. */
+  #end(error: Error): void {
+    const { root } = this;
+    if (root._snapshot.status === "error") return;
+    root._snapshot = { ...root._snapshot, status: "error", error };
+    if (isRunning(root)) root._error(error);
   }
 }
 

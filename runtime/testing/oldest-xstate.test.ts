@@ -7,3 +7,4 @@ await import("./issues.test.ts");
 await import("./drop-in.test.ts");
 await import("./drop-in-invoke.test.ts");
 await import("./examples.test.ts");
+await import("../machine/endless.test.ts");
