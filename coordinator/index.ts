@@ -7,7 +7,13 @@ import { KvRegister } from "./guards/kv-register.ts";
 export type { Claim, FencedRegister } from "../runtime/ports/fenced-register.ts";
 export { LeaseTable, type LeaseTablePorts } from "./backends/kv/lease-table.ts";
 export { LogInUse, LogNoFolder, LogReadOnly } from "./backends/raft/errors.ts";
-export { type MemberAddress, memberName, PeersInvalidOption, type PeerTls } from "./backends/raft/tcp-peers.ts";
+export {
+  type MemberAddress,
+  memberName,
+  PeersCannotListen,
+  PeersInvalidOption,
+  type PeerTls,
+} from "./backends/raft/tcp-peers.ts";
 export { type Fence, Guard } from "./guards/guard.ts";
 export {
   fencedFetch,

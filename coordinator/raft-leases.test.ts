@@ -111,7 +111,8 @@ describe("a service's own leases without any server", () => {
       if (turn === 0) await expect(raftLeases({ directory })).rejects.toMatchObject({ code: "LogInUse" });
       await close();
     }
-    await expect(raftLeases({ directory, cluster: "other" })).rejects.toMatchObject({ code: "LogOfAnother" });
+    const other = { directory, cluster: "other", self: 1, members: { 1: place() } };
+    await expect(raftLeases(other)).rejects.toMatchObject({ code: "LogOfAnother" });
   });
 
   const wrong: readonly [string, RaftLeasesOptions, RegExp][] = [
@@ -124,19 +125,39 @@ describe("a service's own leases without any server", () => {
       { self: 4, members: { 1: here(1), 2: here(2), 3: here(3) } },
       /where this member, 4,/,
     ],
-    ["two members", { members: { 1: here(1), 2: here(2) }, directory: "/x" }, /of two, neither may fail/],
+    ["an empty list of members", { cluster: "shop", self: 2, directory: "/x", members: {} }, /`members` names nobody/],
+    ["an empty list alone", { members: {} }, /`members` names nobody/],
+    ["an id without members", { self: 2 }, /`members` names nobody/],
+    ["a cluster without members", { cluster: "shop" }, /`members` names nobody/],
+    ["several members and no id", { members: { 1: here(1), 2: here(2), 3: here(3) } }, /`self` must say which/],
+    ["two at one address", { self: 1, members: { 1: here(1), 2: here(2), 3: here(1) } }, /1 and 3 are both at 127/],
+    ["a text as an address", { self: 1, members: { 1: "127.0.0.1:1" as never } }, /is "127.0.0.1:1"; an address is/],
+    ["no port", { self: 1, members: { 1: { host: "127.0.0.1" } as never } }, /port: 7000/],
+    ["two members", { self: 1, members: { 1: here(1), 2: here(2) }, directory: "/x" }, /of two, neither may fail/],
     ["whoever joins nobody", { join: true, members: { 1: here(1) } }, /whoever joins needs `members`/],
-    ["a cluster in memory", { members: { 1: here(1), 2: here(2), 3: here(3) } }, /need a `directory` each/],
+    ["a cluster in memory", { self: 1, members: { 1: here(1), 2: here(2), 3: here(3) } }, /need a `directory` each/],
   ];
   test.each(wrong)("%s is refused", async (_, options, message) => {
     await expect(raftLeases(options)).rejects.toThrow(message);
+  });
+
+  test("an address at which another listens is named", async () => {
+    const [directory, members] = [newFolder(), { 1: place() }];
+    const first = await raftLeases({ self: 1, members, directory: join(directory, "a") });
+    const second = raftLeases({ self: 1, members, directory: join(directory, "b") });
+    const address = `${members[1].host}:${members[1].port}`;
+    await expect(second).rejects.toMatchObject({
+      code: "PeersCannotListen",
+      message: expect.stringMatching(`cannot listen at ${address} \\(EADDRINUSE\\): another process`),
+    });
+    await first.close();
   });
 
   test("members on other machines need certificates", async () => {
     const directory = mkdtempSync(join(tmpdir(), "holdfast-leases-"));
     closing.push(async () => rmSync(directory, { recursive: true, force: true }));
     const members = { 1: here(0), 2: { host: "10.0.0.2", port: 1 }, 3: { host: "10.0.0.3", port: 1 } };
-    await expect(raftLeases({ directory, members })).rejects.toMatchObject({ code: "PeersInvalidOption" });
+    await expect(raftLeases({ directory, self: 1, members })).rejects.toMatchObject({ code: "PeersInvalidOption" });
     // Nothing is left open: the folder may be used again.
     await open({ directory });
   });

@@ -31,8 +31,9 @@ export type RaftLeasesOptions = {
   readonly cluster?: string;
   /** Where this member keeps its log; no other may use the folder. Default: in memory, which only one alone may do. */
   readonly directory?: string;
-  /** Which member this is, and where all of them are, this one too, by their ids. Default: one member alone. */
+  /** Which member this is; must be given where there are several. */
   readonly self?: number;
+  /** Where all of them are, this one too, by their ids. Default, where `cluster` and `self` are not given either: one alone. */
   readonly members?: Readonly<Record<number, MemberAddress>>;
   /**
    * This member is new in a cluster that runs: `holdfast raft add` has given it its id, and `members` says where it and
@@ -58,7 +59,7 @@ export type RaftMember = {
 
 /**
  * Rejects with LeaseInvalidOption, with the errors of a log's folder (LogInUse, LogReadOnly, LogNoFolder, LogOfAnother,
- * HardStateLost, DiskFullError) and with PeersInvalidOption; nothing is left open then.
+ * HardStateLost, DiskFullError), with PeersInvalidOption and with PeersCannotListen; nothing is left open then.
  */
 export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftMember> {
   const { ttlMs = 3_000 } = options;
@@ -203,11 +204,35 @@ function wrongIn(options: RaftLeasesOptions) {
   if (name !== undefined) return name;
   if (![self, ...ids].every((id) => Number.isSafeInteger(id) && id > 0))
     return "ids of members are whole numbers from 1";
+  const place = wrongPlaceIn(members);
+  if (place !== undefined) return place;
   if (join && ids.length < 2) return "whoever joins needs `members`: its own address, and those of the cluster";
-  if (ids.length === 0) return undefined;
+  // Each process would be a cluster by itself, and grant what the others have granted.
+  if (ids.length === 0)
+    return isOfSeveral(options)
+      ? "`members` names nobody: give the address of every member, this one too; or, for one process alone, none of `cluster`, `self` and `members`"
+      : undefined;
+  if (ids.length > 1 && options.self === undefined) return "`self` must say which of `members` this one is";
   if (!ids.includes(self)) return `\`members\` must say where this member, ${self}, is to listen`;
   // Of two, one that is gone can never be removed.
   if (ids.length === 2 && !join) return "a cluster has one, three or five members; of two, neither may fail";
   if (ids.length > 1 && directory === undefined) return "members of a cluster need a `directory` each for their logs";
+  return undefined;
+}
+
+function isOfSeveral({ cluster, self, members }: RaftLeasesOptions): boolean {
+  return [cluster, self, members].some((given) => given !== undefined);
+}
+
+function wrongPlaceIn(members: Readonly<Record<number, MemberAddress>>): string | undefined {
+  const seen = new Map<string, string>();
+  for (const [id, address] of Object.entries(members)) {
+    if (typeof address?.host !== "string" || address.host === "" || typeof address.port !== "number")
+      return `\`members\`: ${id} is ${JSON.stringify(address)}; an address is written { host: "10.0.0.1", port: 7000 }`;
+    const place = formatAddress(address);
+    const other = seen.get(place);
+    if (other !== undefined) return `\`members\`: ${other} and ${id} are both at ${place}; each needs its own`;
+    seen.set(place, id);
+  }
   return undefined;
 }

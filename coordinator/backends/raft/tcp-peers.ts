@@ -60,6 +60,25 @@ export class PeersInvalidOption extends Error {
   readonly code = "PeersInvalidOption";
 }
 
+/** Nothing can be listened to at this member's own address. */
+export class PeersCannotListen extends Error {
+  override readonly name = "PeersCannotListen";
+  readonly code = "PeersCannotListen";
+
+  constructor(address: MemberAddress, cause: NodeJS.ErrnoException) {
+    const { code = cause.message } = cause;
+    const why = whyNoListener[code] ?? "look at the address";
+    super(`this member cannot listen at ${formatAddress(address)} (${code}): ${why}`, { cause });
+  }
+}
+
+const whyNoListener: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process does already; stop it, or choose another port",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "this process may not; choose a port above 1023",
+  ENOTFOUND: "the name of the host is not known here",
+};
+
 type Hello = {
   readonly holdfast: 1;
   readonly cluster: string;
@@ -94,15 +113,19 @@ export class TcpPeers implements Peers {
   #refused = 0;
   #isClosed = false;
 
-  /** Listens when it resolves. Rejects with `PeersInvalidOption`, or the system's error when it cannot listen. */
+  /** Listens when it resolves. Rejects with `PeersInvalidOption` and with `PeersCannotListen`. */
   static async start(options: TcpPeersOptions): Promise<TcpPeers> {
     const problem = problemOf(options);
     if (problem !== undefined) throw new PeersInvalidOption(problem);
     const peers = new TcpPeers(options);
     const { host, port } = options.listen;
     await new Promise<void>((resolve, reject) => {
-      peers.#server.once("error", reject);
-      peers.#server.listen(port, host, resolve);
+      const fail = (error: Error) => reject(new PeersCannotListen(options.listen, error));
+      peers.#server.once("error", fail);
+      peers.#server.listen(port, host, () => {
+        peers.#server.off("error", fail);
+        resolve();
+      });
     });
     peers.#server.on("error", (error) => options.logger.error("the listener for peers failed", { error }));
     peers.setMembers(options.members);
