@@ -35,6 +35,7 @@ export {
   LeaseLost,
   LeaseNotAcquired,
   RaftNotFounded,
+  SessionNotOpened,
 } from "./lease/errors.ts";
 export { type AcquireOptions, type HeldLease, UserLeases, type UserLeasesOptions } from "./lease/user-leases.ts";
 export {

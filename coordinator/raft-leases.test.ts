@@ -59,6 +59,23 @@ describe("three services on one machine", () => {
     expect((await again.leases.acquire("k", { waitMs: 20_000 })).isValid).toBe(true);
   });
 
+  test("are waited for by the one that is there first, which says meanwhile what it lacks", async () => {
+    const folder = newFolder();
+    const members = Object.fromEntries([1, 2, 3].map((id) => [id, place()]));
+    const start = (self: number) =>
+      open({ self, members, directory: join(folder, `${self}`), logger: silent, ttlMs: 500 });
+    const first = await start(1);
+    const waiting = first.leases.acquire("k", { waitMs: 3_600_000 });
+    await expect(first.leases.acquire("other")).rejects.toMatchObject({
+      code: "LeaseNotAcquired",
+      message:
+        "other: no session could be opened: no answer within 500 ms: no leader is known to this member: most members must run, and reach each other",
+      cause: { code: "SessionNotOpened", isFinal: false },
+    });
+    await start(2);
+    expect((await waiting).isValid).toBe(true);
+  });
+
   test("refuse a member that comes back with an emptied folder", async () => {
     const { folder, start, running } = await cluster();
     await running[2]!.close();
@@ -68,7 +85,12 @@ describe("three services on one machine", () => {
     await until(() =>
       warnings.some((what) => /has come back with another folder and has forgotten its votes/.test(what)),
     );
-    expect(await back.leases.acquire("k").catch((error: unknown) => error)).toBeInstanceOf(Error);
+    // What cannot come is not waited for.
+    await expect(back.leases.acquire("k", { waitMs: 3_600_000 })).rejects.toMatchObject({
+      code: "LeaseNotAcquired",
+      message: expect.stringMatching(/^k: no session could be opened: .*has forgotten its votes|^k: .*another folder/),
+      cause: { code: "SessionNotOpened", isFinal: true },
+    });
     expect((await running[0]!.leases.acquire("k", { waitMs: 20_000 })).isValid).toBe(true);
   });
 });

@@ -12,6 +12,7 @@ import { Files } from "./backends/raft/files.ts";
 import { RaftLeases } from "./backends/raft/leases.ts";
 import { Member } from "./backends/raft/member.ts";
 import { MemoryDisk } from "./backends/raft/memory-disk.ts";
+import { whySilent } from "./backends/raft/silence.ts";
 import {
   clusterProblem,
   formatAddress,
@@ -169,7 +170,16 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
       });
       if (control !== undefined) closing.push(() => control.stop());
     }
-    const service = new RaftLeases({ member, clock, random });
+    const service = new RaftLeases({
+      ...{ member, clock, random },
+      whySilent: () =>
+        whySilent({
+          status: member.status(),
+          failure: member.failure,
+          isAlone: tcp === undefined || [...places.keys()].every((id) => id === self),
+          refusals: tcp?.refusals ?? new Map(),
+        }),
+    });
     closing.push(() => member.handOver());
     closing.push(() => service.close());
     return { service, member, close };

@@ -19,6 +19,19 @@ export class LeaseNotAcquired extends Error {
   readonly code = "LeaseNotAcquired";
 }
 
+/** The back end gave no session, so nothing can be held here: ask again, unless `isFinal`. */
+export class SessionNotOpened extends Error {
+  override readonly name = "SessionNotOpened";
+  readonly code = "SessionNotOpened";
+  /** It never will, as things stand: the message says what to do. */
+  readonly isFinal: boolean;
+
+  constructor(reason: string, isFinal = false) {
+    super(`no session could be opened: ${reason}`);
+    this.isFinal = isFinal;
+  }
+}
+
 /** The lease is lost: whatever is done under it must end (C9). */
 export class LeaseLost extends Error {
   override readonly name = "LeaseLost";

@@ -9,6 +9,7 @@ import { LeaseTable } from "../backends/kv/lease-table.ts";
 import { jetstreamLeases } from "../jetstream-leases.ts";
 import type { LeaseService } from "../ports/lease-service.ts";
 import { attachBackend } from "./epoch.ts";
+import { SessionNotOpened } from "./errors.ts";
 import { UserLeases } from "./user-leases.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -256,6 +257,50 @@ describe("a service's own leases", () => {
     await expect(one.acquire("k")).rejects.toThrow(/did not answer in time/);
     await clock.advance(1_000);
     expect((await other.acquire("k")).isValid).toBe(true);
+  });
+
+  test("a back end that gives no session is asked again until the time is over, unless it never will", async () => {
+    const { all, clock, store } = await processes(1);
+    const [other] = all as [UserLeases];
+    const service = await LeaseTable.open({ clock, random, logger: silent, store });
+    const refusals: SessionNotOpened[] = [];
+    const late: LeaseService<"kv-revision"> = {
+      fencing: service.fencing,
+      identity: service.identity,
+      view: () => service.view(),
+      onChange: (listener) => service.onChange(listener),
+      close: () => service.close(),
+      openSession: async (options) => {
+        const refusal = refusals.shift();
+        if (refusal !== undefined) throw refusal;
+        return service.openSession(options);
+      },
+    };
+    const ports = { clock, logger: silent, epoch: async () => 1 };
+    const one = new UserLeases({ ...ports, service: late, node: "n2", ttlMs: 3_000 });
+    const notYet = () => new SessionNotOpened("nobody is there");
+    refusals.push(notYet());
+    await expect(one.acquire("k")).rejects.toMatchObject({
+      code: "LeaseNotAcquired",
+      message: "k: no session could be opened: nobody is there",
+    });
+    refusals.push(notYet(), notYet(), notYet());
+    const lease = await settled(clock, one.acquire("k", { waitMs: 20_000 }));
+    expect([lease.isValid, refusals.length]).toEqual([true, 0]);
+    await expect(other.acquire("k")).rejects.toThrow(/held by n2/);
+    await one.close();
+
+    const two = new UserLeases({ ...ports, service: late, node: "n3", ttlMs: 3_000 });
+    refusals.push(new SessionNotOpened("this member was removed", true));
+    const cause = { code: "SessionNotOpened", isFinal: true };
+    await expect(two.acquire("k", { waitMs: 20_000 })).rejects.toMatchObject({ code: "LeaseNotAcquired", cause });
+    refusals.push(...Array.from({ length: 100 }, notYet));
+    const startMs = clock.monotonic();
+    await expect(settled(clock, two.acquire("k", { waitMs: 5_000 }))).rejects.toMatchObject({
+      code: "LeaseNotAcquired",
+    });
+    const waitedMs = clock.monotonic() - startMs;
+    expect(waitedMs >= 5_000 && waitedMs < 6_000).toBe(true);
   });
 
   test("names are any text, and two texts are two leases", async () => {

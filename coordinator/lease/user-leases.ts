@@ -6,10 +6,13 @@ import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
 import type { Fencing, LeaseService, Session } from "../ports/lease-service.ts";
-import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired } from "./errors.ts";
+import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired, SessionNotOpened } from "./errors.ts";
 
 export type AcquireOptions = {
-  /** How long to wait while somebody else holds it, in milliseconds. Default: not at all. */
+  /**
+   * How long to wait while somebody else holds it, or the back end does not answer, in milliseconds. One answer may take as
+   * long as the time to live beyond that. Default: not at all.
+   */
   readonly waitMs?: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
@@ -46,7 +49,7 @@ export type UserLeasesOptions = {
 };
 
 /** Why a lease is not held; by which session it is, where one was named. */
-type NotHeld = { readonly why: string; readonly by?: string };
+type NotHeld = { readonly why: string; readonly by?: string; readonly cause?: SessionNotOpened };
 
 const prefix = "user.";
 const retryMs = 1_000;
@@ -68,7 +71,10 @@ export class UserLeases {
     this.#options = options;
   }
 
-  /** Rejects with LeaseNotAcquired when another holds it for so long, with LeaseInvalidOption for a name that is none. */
+  /**
+   * Rejects with LeaseNotAcquired when another holds it for so long, when the back end does not answer for so long, or at
+   * once when it never will; with LeaseInvalidOption for a name that is none.
+   */
   async acquire(name: string, options: AcquireOptions = {}): Promise<HeldLease> {
     const key = prefix + keyOf(name);
     const { clock } = this.#options;
@@ -82,7 +88,8 @@ export class UserLeases {
         ? { why: `${name} is held by this process already` }
         : await this.#attempt(name, key);
       if (!("why" in result)) return result;
-      if (clock.monotonic() >= untilMs) throw new LeaseNotAcquired(result.why);
+      const { cause } = result;
+      if (cause?.isFinal === true || clock.monotonic() >= untilMs) throw new LeaseNotAcquired(result.why, { cause });
       const { by } = result;
       const forMs = Math.min(retryMs, Math.max(1, untilMs - clock.monotonic()));
       await this.#changed(forMs, options.signal, () => by === undefined || !this.#isHeldBy(key, by));
@@ -100,8 +107,10 @@ export class UserLeases {
     this.#taken.add(key);
     const session = await this.#opened().catch((error: unknown) => {
       this.#free(key);
+      if (error instanceof SessionNotOpened) return error;
       throw error;
     });
+    if (session instanceof SessionNotOpened) return { why: `${name}: ${session.message}`, cause: session };
     try {
       const outcome = await session.acquire(key);
       if (outcome.kind === "granted") return await this.#hold(name, key, session, outcome.index);

@@ -76,7 +76,7 @@ export interface LeaseService<TFencing extends Fencing = Fencing> {
   readonly fencing: TFencing;
   /** Changes when the back end is made anew: indexes of before mean nothing then. */
   readonly identity: string;
-  /** Rejects when the back end cannot be reached, and with LeaseInvalidOption. */
+  /** Rejects with SessionNotOpened when the back end does not answer, and with LeaseInvalidOption. */
   openSession(options: {
     readonly node: string;
     readonly ttlMs: number;

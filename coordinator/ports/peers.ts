@@ -4,6 +4,13 @@
  */
 export type MemberId = number;
 
+/** Why another member does not let this one in, in its words. */
+export type Refusal = {
+  readonly reason: string;
+  /** It never will. */
+  readonly isFinal: boolean;
+};
+
 export interface Peers {
   readonly self: MemberId;
   send(to: MemberId, frame: Uint8Array): void;

@@ -11,7 +11,7 @@ import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import type { ActorStore, Revision, StoreChange, StoredEntry } from "../../../runtime/ports/store.ts";
-import { LeaseInvalidOption } from "../../lease/errors.ts";
+import { LeaseInvalidOption, SessionNotOpened } from "../../lease/errors.ts";
 import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
 import { expiresMs, sessionProblem, ttlProblem } from "../../lease/validity.ts";
 import type {
@@ -101,8 +101,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
       attributes: options.attributes ?? {},
     };
     const result = await this.cas(sessionPrefix + info.id, JSON.stringify(info), 0, info.ttlMs);
-    if (result.kind !== "written")
-      throw new Error(`no session could be opened within ${info.ttlMs} ms: the back end does not answer`);
+    if (result.kind !== "written") throw new SessionNotOpened(`the back end does not answer within ${info.ttlMs} ms`);
     const session = new KvSession(this, this.#ports, info, result);
     this.#open.add(session);
     return session;

@@ -5,7 +5,7 @@
 import type { Clock } from "../../../runtime/ports/clock.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import type { Order, Renewal, Request } from "../../lease/entry.ts";
-import { LeaseInvalidOption } from "../../lease/errors.ts";
+import { LeaseInvalidOption, SessionNotOpened } from "../../lease/errors.ts";
 import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
 import { longestKey, type Outcome, type ReplicatedTable } from "../../lease/table.ts";
 import { sessionProblem } from "../../lease/validity.ts";
@@ -17,6 +17,7 @@ import type {
   SessionAttributes,
   SessionInfo,
 } from "../../ports/lease-service.ts";
+import type { Silence } from "./silence.ts";
 
 const endedThere = "its time was over";
 
@@ -30,7 +31,13 @@ export interface LeaseMember {
 }
 
 /** The member stays the caller's to close. */
-export type RaftLeasesPorts = { readonly member: LeaseMember; readonly clock: Clock; readonly random: Random };
+export type RaftLeasesPorts = {
+  readonly member: LeaseMember;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Why the member gets no answer, as far as it can be told. */
+  readonly whySilent?: () => Silence | undefined;
+};
 
 export class RaftLeases implements LeaseService<"log-index"> {
   readonly fencing = "log-index";
@@ -71,8 +78,9 @@ export class RaftLeases implements LeaseService<"log-index"> {
       if (outcome?.kind === "refused" && outcome.reason === "invalid")
         throw new LeaseInvalidOption("the session's attributes are too long");
       if (outcome?.kind === "refused" && outcome.reason === "full")
-        throw new Error("no session could be opened: there are as many as the table takes; close some");
-      throw new Error(`no session could be opened within ${ttlMs} ms: the back end does not answer`);
+        throw new SessionNotOpened("there are as many as the table takes; close some");
+      const { reason = "the others do not answer", isFinal = false } = this.#ports.whySilent?.() ?? {};
+      throw new SessionNotOpened(isFinal ? reason : `no answer within ${ttlMs} ms: ${reason}`, isFinal);
     }
   }
 

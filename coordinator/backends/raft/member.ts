@@ -193,6 +193,11 @@ export class Member {
     };
   }
 
+  /** What has stopped this member, if something has: only a new start helps, or another member. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
   /** By ascending id; empty for one that has joined and heard of nobody yet. */
   members(): readonly MemberView[] {
     return this.#membership.views();

@@ -157,7 +157,7 @@ describe("refused, with the reason", () => {
     const a = await start(1, { epoch: () => 2 });
     a.setMembers(new Map([[2, at(a.port)]]));
     const stranger = await start(2, { ...of, members: new Map([[1, at(a.port)]]) });
-    await until(() => logs.some((line) => line.startsWith("no connection to member 1: refused: ")), "it is told why");
+    await until(() => logs.some((line) => line.startsWith("no connection to member 1: refused")), "it is told why");
     expect(logs.filter((line) => line.includes(says)).map((line) => line.split(": ")[0])).toEqual(
       expect.arrayContaining(["a connection was refused", "no connection to member 1"]),
     );

@@ -7,7 +7,7 @@ import { createServer, connect as dialPlain, isIP, type Server, type Socket } fr
 import { checkServerIdentity, createServer as createTlsServer, connect as dialTls, type TLSSocket } from "node:tls";
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
-import type { MemberId, Peers } from "../../ports/peers.ts";
+import type { MemberId, Peers, Refusal } from "../../ports/peers.ts";
 import { FrameReader, frameOf } from "./frames.ts";
 
 export type MemberAddress = { readonly host: string; readonly port: number };
@@ -95,6 +95,9 @@ const defaults: PeerLimits = {
   handshakeMs: 5_000,
 };
 const helloBytes = 1_024;
+/** How the answer begins that is no welcome. */
+const refusedPrefix = "refused: ";
+const refusedForGoodPrefix = "refused for good: ";
 const redialFirstMs = 50;
 const redialMaxMs = 2_000;
 /** Of those who have not said who they are. */
@@ -187,6 +190,13 @@ export class TcpPeers implements Peers {
     return [...this.#lines].filter(([, line]) => line.isOpen).map(([id]) => id);
   }
 
+  /** What those say who did not let this member in when it last tried. */
+  get refusals(): ReadonlyMap<MemberId, Refusal> {
+    const found = new Map<MemberId, Refusal>();
+    for (const [id, { refusal }] of this.#lines) if (refusal !== undefined) found.set(id, refusal);
+    return found;
+  }
+
   /** Those who were members and are not any more are cut off. Throws `PeersInvalidOption`. */
   setMembers(members: ReadonlyMap<MemberId, MemberAddress>): void {
     const problem = problemOf({ ...this.#options, members });
@@ -256,9 +266,14 @@ export class TcpPeers implements Peers {
 
   #greeted(socket: Socket, bytes: Uint8Array): MemberId | undefined {
     const hello = helloOf(bytes);
-    const reason = hello === undefined ? "it does not speak as a member does" : this.#reasonAgainst(socket, hello);
-    if (hello === undefined || reason !== undefined) {
-      this.#refuse(socket, reason ?? "");
+    if (hello === undefined) {
+      this.#refuse(socket, "it does not speak as a member does");
+      return undefined;
+    }
+    const outdated = this.#reasonForGood(hello);
+    const reason = outdated ?? this.#reasonAgainst(socket, hello);
+    if (reason !== undefined) {
+      this.#refuse(socket, reason, outdated === undefined ? refusedPrefix : refusedForGoodPrefix);
       return undefined;
     }
     for (const one of this.#strangers) if (isSameLine(one, socket)) this.#strangers.delete(one);
@@ -271,17 +286,22 @@ export class TcpPeers implements Peers {
     return hello.from;
   }
 
-  #reasonAgainst(socket: Socket, hello: Hello): string | undefined {
-    const { cluster, tls } = this.#options;
+  /** The log has decided it, or whoever recovered the cluster: no later attempt of that member will do better. */
+  #reasonForGood(hello: Hello): string | undefined {
     const epoch = this.#options.epoch();
-    if (hello.cluster !== cluster) return `it is of cluster ${hello.cluster}, this is ${cluster}`;
+    if (hello.cluster !== this.#options.cluster) return undefined;
     if (hello.epoch > 0 && hello.epoch < epoch)
       return `its epoch ${hello.epoch} is over: this cluster was recovered, and is at ${epoch}`;
+    if (hello.to !== this.self || hello.from === this.self || this.#options.isReady?.() === false) return undefined;
+    return this.#options.whyForeign?.(hello.from, hello.life ?? "");
+  }
+
+  #reasonAgainst(socket: Socket, hello: Hello): string | undefined {
+    const { cluster, tls } = this.#options;
+    if (hello.cluster !== cluster) return `it is of cluster ${hello.cluster}, this is ${cluster}`;
     if (hello.to !== this.self) return `it looks for member ${hello.to}, this is ${this.self}`;
     if (this.#options.isReady?.() === false) return `member ${this.self} is still starting`;
     if (hello.from === this.self) return `it calls itself ${this.self}, as this member does: ids are used once`;
-    const foreign = this.#options.whyForeign?.(hello.from, hello.life ?? "");
-    if (foreign !== undefined) return foreign;
     if (!this.#lines.has(hello.from)) return `member ${hello.from} does not belong to this cluster`;
     if (tls === undefined) return undefined;
     const name = memberName(hello.from, cluster);
@@ -289,7 +309,7 @@ export class TcpPeers implements Peers {
     return checkServerIdentity(name, certificate) === undefined ? undefined : `its certificate is not for ${name}`;
   }
 
-  #refuse(socket: Socket | undefined, reason: string): void {
+  #refuse(socket: Socket | undefined, reason: string, prefix = refusedPrefix): void {
     this.#refused++;
     const from = socket?.remoteAddress === undefined ? {} : { from: `${socket.remoteAddress}:${socket.remotePort}` };
     this.#options.logger.warn(`a connection was refused: ${reason}`, from);
@@ -297,7 +317,7 @@ export class TcpPeers implements Peers {
     // Told, so that whoever set it up wrongly reads it in its own log; then nothing more is read from it.
     socket.removeAllListeners("data");
     socket.resume();
-    socket.end(frameOf(new TextEncoder().encode(`refused: ${reason}`.slice(0, 500))), () => socket.destroy());
+    socket.end(frameOf(new TextEncoder().encode(`${prefix}${reason}`.slice(0, 500))), () => socket.destroy());
   }
 
   // ---- those whom we dial ----
@@ -345,6 +365,7 @@ class Line {
   #redial: Cancel | undefined;
   #stall: Cancel | undefined;
   #told = "";
+  #refusal: Refusal | undefined;
 
   constructor(env: LineEnv) {
     this.address = env.address;
@@ -354,6 +375,11 @@ class Line {
 
   get isOpen(): boolean {
     return this.#isWelcome;
+  }
+
+  /** What was said at the last attempt instead of a welcome. */
+  get refusal(): Refusal | undefined {
+    return this.#refusal;
   }
 
   /** False: it was dropped. */
@@ -424,6 +450,7 @@ class Line {
     this.#isWelcome = true;
     this.#redialMs = redialFirstMs;
     this.#told = "";
+    this.#refusal = undefined;
   }
 
   #lost(why: string): void {
@@ -432,6 +459,7 @@ class Line {
     this.#stall?.();
     this.#stall = undefined;
     if (this.#isClosed) return;
+    this.#refusal = refusalIn(why);
     // Once for each reason, not for each attempt.
     if (why !== this.#told) this.#env.trouble(why);
     this.#told = why;
@@ -482,6 +510,11 @@ export function parseAddress(text: string): MemberAddress | undefined {
 /** A TLS socket stands on another, which was counted when it came. */
 function isSameLine(a: Socket, b: Socket): boolean {
   return a.remotePort === b.remotePort && a.remoteAddress === b.remoteAddress;
+}
+
+function refusalIn(text: string): Refusal | undefined {
+  if (text.startsWith(refusedForGoodPrefix)) return { reason: text.slice(refusedForGoodPrefix.length), isFinal: true };
+  return text.startsWith(refusedPrefix) ? { reason: text.slice(refusedPrefix.length), isFinal: false } : undefined;
 }
 
 function helloOf(bytes: Uint8Array): Hello | undefined {
