@@ -91,6 +91,8 @@ describe("a folder", () => {
     await member.close();
     const recovered = await holdfast(["raft", "recover", "--accept", "--data", damaged]);
     expect(recovered.out).toMatch(/in epoch 2\n\d+ entries that it had acknowledged are lost/);
+    const again = await holdfast(["raft", "recover", "--accept", "--data", damaged]);
+    expect(again).toMatchObject({ code: 0, out: "this was done already, in epoch 2: start this member\n" });
     const after = await raftLeases({ directory: damaged, logger: silent });
     const next = await after.leases.acquire("k", { waitMs: 20_000 });
     expect(next.token[0]).toBe(2);
@@ -102,6 +104,7 @@ describe("a folder", () => {
     const run = async (...argv: string[]) => (await holdfast(argv)).err;
     expect(await run("raft", "recover", "--accept", "--data", folder)).toMatch(/is no member's folder/);
     expect(await run("raft", "status", "--data", folder)).toMatch(/no member runs on/);
+    expect(await run("leases", "--data", folder)).toMatch(`there is no member in ${folder}`);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -596,6 +596,13 @@ describe("the command line itself", () => {
       expect([exit, error.code]).toEqual([2, "Usage"]);
       expect(error.message).toMatch(message);
     });
+
+  test("--version tells the release, and goes with no command", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    expect(await holdfast("", "--version")).toEqual({ code: 0, out: `${version}\n`, err: "" });
+    expect(await json("", "--version")).toEqual({ version });
+    expect((await refusal("", "ls", "--version")).message).toMatch(/it takes no --version/);
+  });
 
   test("help names every command, and each has its own", async () => {
     const { out } = await holdfast("", "help");

@@ -3,6 +3,7 @@
  * in a wrong way. With `--json` the output is one JSON value, and an error is one JSON value on the error output.
  */
 
+import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { holdsStore } from "../adapters/embedded/index.ts";
@@ -87,6 +88,7 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> 
   const { env, clock = new SystemClock() } = terminal;
   const { values, positionals } = parsed(argv);
   const [name, ...args] = positionals;
+  if (name === undefined && values.version === true) return versionShown();
   if (name === undefined && values.help !== true) throw new UsageError(`it needs a command\n\n${overview()}`);
   if (name === undefined) return { json: helpJson(), text: overview() };
   if (name === "help") return helpFor(args[0]);
@@ -213,10 +215,21 @@ ${lines.join("")}
   --bucket <name>, --app <name>, --domain <name>, --inbox-prefix <subject>
                  as the runtime's options of these names; default: actors, the bucket's name, none, _INBOX
   --json         one JSON value on the output; an error is one on the error output
+  --version      which release this is, and nothing else
 
 An actor may be written as <type>.<id>, too. After -- nothing is an option: holdfast get order -- -5
 Exit code: 0 done, 1 refused or failed, 2 called in a wrong way.
 `;
+}
+
+function versionShown(): Shown {
+  // The source is one folder nearer to it than what is built.
+  const found = ["../../package.json", "../../../package.json"]
+    .map((path) => new URL(path, import.meta.url))
+    .find((url) => existsSync(url));
+  if (found === undefined) throw new Error("the package.json of holdfast is not where it was installed");
+  const { version } = JSON.parse(readFileSync(found, "utf8")) as { version: string };
+  return { json: { version }, text: `${version}\n` };
 }
 
 function helpFor(name: string | undefined): Shown {

@@ -9,6 +9,7 @@ export const options = {
   data: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
+  version: { type: "boolean" },
   state: { type: "string" },
   tag: { type: "string" },
   status: { type: "string" },
@@ -47,6 +48,7 @@ export const commonOptions: readonly OptionName[] = [
 ].flat();
 
 export type OptionValues = {
+  readonly data?: string;
   readonly state?: string;
   readonly tag?: string;
   readonly status?: string;

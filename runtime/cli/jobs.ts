@@ -7,6 +7,7 @@ export const jobs: Command = {
   summary: "list scheduled jobs",
   options: ["watch"],
   details: `--watch    show them again every second, until it is interrupted; with --json a line each time
+OWNER      who did the latest run: a node, or its session where that is over
 LATE       how late the latest run began, in milliseconds
 MISSED     slots that were not begun in time and not made good for
 OVERLAP    slots that were left out because earlier work was still running`,
@@ -53,7 +54,7 @@ function cells(row: JobRow): readonly string[] {
     row.next ?? "",
     row.last ?? "",
     row.lateMs === null ? "" : String(row.lateMs),
-    row.owner ?? "",
+    readable(row.node ?? row.owner ?? ""),
     row.token,
     ...[begun, failed, missed, overlap].map(String),
     notesOf(row),

@@ -22,7 +22,10 @@ adopt  declares that the actors are run under these leases from now on, where th
     nothingMore(what === "adopt" ? rest : args);
     if (what === "adopt") return adopt(await nats(), clock, options.raft);
     if (options.raft !== undefined) throw new UsageError("only adopt takes --raft");
-    return !isOnNats() && isMemberFolder(directory) ? listMember(directory) : list(await nats());
+    if (!isOnNats() && isMemberFolder(directory)) return listMember(directory);
+    if (options.data !== undefined)
+      throw new ControlError("StoreNotFound", `there is no member in ${directory}: name its folder with --data`);
+    return list(await nats());
   },
 };
 

@@ -69,17 +69,27 @@ export async function openNatsSession(link: NatsLink, clock: Clock): Promise<Ses
   const notHere = (what: string) => async (): Promise<never> => {
     throw new ControlError("NotSupported", what);
   };
+  const nodes = () =>
+    readLeases(api, `${bucket}-leases`).then(
+      (found) => found?.nodes,
+      () => undefined, // not shown to every role
+    );
+  const reading = readingVerbs(store, () => parkedIn(store));
   const verbs: Verbs = {
-    ...readingVerbs(store, () => parkedIn(store)),
+    ...reading,
+    async jobs(question) {
+      const rows = await reading.jobs(question);
+      const names = new Map(rows.length === 0 ? [] : (await nodes())?.map(({ session, node }) => [session, node]));
+      return rows.map((row) => {
+        const node = names.get(row.owner ?? "");
+        return node === undefined ? row : { ...row, node };
+      });
+    },
     async info() {
       const { connection } = requests;
-      const nodes = await readLeases(api, `${bucket}-leases`).then(
-        (found) => found?.nodes,
-        () => undefined, // not shown to every role
-      );
       return {
         nats: { server: connection.getServer(), version: connection.info?.version ?? "", bucket, app, partitions },
-        nodes: nodes ?? null,
+        nodes: (await nodes()) ?? null,
         store: store.info,
       };
     },

@@ -166,6 +166,20 @@ describeWithNats("the command line on NATS", () => {
         expect(await done("leases")).toBe("nothing is leased\n");
       });
 
+      test("calls the owner of a job as it calls the node", async () => {
+        const runtime = await host("first");
+        const ran = new Promise<void>((resolve) => {
+          void runtime.schedule("settle", { every: 50 }, () => resolve());
+        });
+        await ran;
+        const rows = async () => JSON.parse(await done("jobs", "--json"));
+        await until(async () => (await rows())[0]?.owner !== null, "its first run is in the document");
+        const [{ session }] = JSON.parse(await done("nodes", "--json"));
+        expect(await rows()).toMatchObject([{ name: "settle", owner: session, node: "first" }]);
+        expect(await done("jobs")).toMatch(/^settle .* first +\d+\.\d+ /m);
+        expect((await run("leases", "--data", "/nowhere")).code).toBe(2);
+      });
+
       test("tells of weights and zones where they are given", async () => {
         await host("heavy", true, { weight: 3, zone: "eu-1" });
         expect(await done("nodes")).toMatch(

@@ -155,10 +155,12 @@ async function recover({ directory, options, clock }: Call): Promise<Shown> {
       "only when most members are lost for good: what they alone had is lost, and none of them may ever run again. If so, say --accept",
     );
   const recovered = await onStopped(directory, clock, recoverAlone);
-  const { epoch, removed, lost } = recovered;
+  const { epoch, removed, lost, wasDone } = recovered;
   const without = removed.length === 0 ? "" : `; out, for good: ${removed.join(", ")}`;
   const lacks =
     lost === 0 ? "" : `\n${lost} entries that it had acknowledged are lost with the damaged part of its log`;
+  if (wasDone)
+    return { json: recovered, text: `this was done already, in epoch ${epoch}: start this member${without}\n` };
   return { json: recovered, text: `this member is the whole cluster now, in epoch ${epoch}${without}${lacks}\n` };
 }
 

@@ -15,8 +15,10 @@ export type JobRow = {
   readonly last: string | null;
   /** How late the latest run began, after it was due. */
   readonly lateMs: number | null;
-  /** Who did the latest run. */
+  /** Who did the latest run: a session, on NATS. */
   readonly owner: string | null;
+  /** What the owner's process calls itself, where that is known: its session may be gone. */
+  readonly node?: string;
   /** Under which the document was written last. */
   readonly token: string;
   readonly running: number;

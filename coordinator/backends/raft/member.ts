@@ -589,6 +589,7 @@ export class Member {
       const reason = this.#whyOut(from, epoch);
       if (reason !== undefined) return this.#tell(from, { kind: "foreign", reason });
       frame = decodeFrame(bytes);
+      this.#membership.heard(from);
       // Of a cluster that was recovered by hand, from this one: it says no more than that this one is out.
       if (epoch > this.epoch && this.epoch > 0 && frame.kind !== "foreign") return;
     } catch (error) {

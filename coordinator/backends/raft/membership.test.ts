@@ -237,6 +237,25 @@ describe("the members of a cluster", () => {
   });
 });
 
+test("the leader has heard of those who run, at any moment, and not of a learner that never ran", async () => {
+  cluster = await Cluster.of(1, 2, 3);
+  const heard = () => cluster.leader.members().map(({ id, isHeard }) => [id, isHeard]);
+  expect(await cluster.manage(cluster.leader, add(4))).toEqual({ kind: "done" });
+  for (let moment = 0; moment < 100; moment++) {
+    await cluster.pass(10);
+    expect(heard()).toEqual([
+      [1, true],
+      [2, true],
+      [3, true],
+      [4, false],
+    ]);
+  }
+  const gone = followerOf(cluster).status().member;
+  await cluster.stop(gone);
+  await cluster.pass(2_000);
+  expect(heard()).toContainEqual([gone, false]);
+});
+
 describe("a cluster that lost its quorum", () => {
   test("goes on from one survivor, alone, in a higher epoch, with all that was granted, and grows again", async () => {
     cluster = await Cluster.of(1, 2, 3);
@@ -254,7 +273,8 @@ describe("a cluster that lost its quorum", () => {
     for (const id of [1, 2, 3]) await cluster.stop(id);
     const ports = { disk: cluster.disks.get(2)!, clock: cluster.clock, identity: { cluster: "c", member: 2 } };
     expect((await readStopped(ports)).identity).toBe(before);
-    expect(await recoverAlone(ports)).toMatchObject({ epoch: 2, removed: [1, 3], lost: 0 });
+    expect(await recoverAlone(ports)).toMatchObject({ epoch: 2, wasDone: false, removed: [1, 3], lost: 0 });
+    expect(await recoverAlone(ports)).toMatchObject({ epoch: 2, wasDone: true, removed: [1, 3], lost: 0 });
     const alone = await cluster.start(2, [1, 2, 3]);
     await cluster.pass(2_000);
     expect(alone.status()).toMatchObject({ role: "leader", epoch: 2 });

@@ -66,6 +66,7 @@ export class Membership {
   #confState: ConfState = emptyConfState;
   #roster: Roster = emptyRoster;
   readonly #wishes = new Map<string, { readonly wish: Wish; readonly resolve: (outcome: ManageOutcome) => void }>();
+  readonly #heardMs = new Map<MemberId, number>();
   #nextAnnounceMs = Number.NEGATIVE_INFINITY;
   readonly #listeners = new Set<() => void>();
 
@@ -101,9 +102,20 @@ export class Membership {
         address,
         replaces: replaces === 0 ? undefined : replaces,
         match: known?.match,
-        isHeard: known && (known.recentActive || id === this.#env.self),
+        isHeard: known && (id === this.#env.self || this.#isHeard(id)),
       };
     });
+  }
+
+  /** Something has come from this member. */
+  heard(from: MemberId): void {
+    this.#heardMs.set(from, this.#env.clock.monotonic());
+  }
+
+  /** What the core knows of it is for its own check of the quorum: of a new member it says yes, and now and then no. */
+  #isHeard(id: MemberId): boolean {
+    const { clock, againMs } = this.#env;
+    return clock.monotonic() - (this.#heardMs.get(id) ?? Number.NEGATIVE_INFINITY) <= 2 * againMs;
   }
 
   /** Why a frame from this id must not be believed; undefined: it may. */

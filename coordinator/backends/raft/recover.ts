@@ -30,6 +30,8 @@ export type StoppedState = {
 export type Recovered = {
   readonly epoch: number;
   readonly index: number;
+  /** This member was recovered before and has not run since: nothing was changed now. */
+  readonly wasDone: boolean;
   /** Those who are no members any more: their folders must go. */
   readonly removed: readonly number[];
   /** Entries that this member had acknowledged and that its damaged log lacks. */
@@ -54,9 +56,14 @@ export async function recoverAlone(ports: StoppedPorts): Promise<Recovered> {
     const last = storage.lastIndex();
     // An entry of which it is not known whether a quorum has it may have been answered: so it counts.
     const { table, roster, epoch, ids } = stateOf(ports.identity.cluster, log);
-    const { hardState } = storage.initialState();
+    const { hardState, confState } = storage.initialState();
     const { member } = ports.identity;
     const others = ids.filter((id) => id !== member);
+    const removed = [...roster.removed].sort((a, b) => a - b);
+    // A member that has run alone has voted for itself.
+    const isUntouched = damage === undefined && last === snapshotIndexOf(log) && hardState.vote === 0;
+    if (isUntouched && epoch > 1 && confState.voters.join() === String(member))
+      return { epoch, index: last, wasDone: true, removed, lost: 0 };
     const index = Math.max(last, damage?.neededIndex ?? 0, table.index) + 1;
     const term = hardState.term + 1;
     table.apply(index, {
@@ -73,10 +80,21 @@ export async function recoverAlone(ports: StoppedPorts): Promise<Recovered> {
     const data = encodeState({ roster: alone, table });
     const metadata = { index, term, confState: { ...emptyConfState, voters: [member] } };
     await log.install({ data, metadata }, { term, vote: 0, commit: index });
-    return { epoch: table.epoch, index, removed: others, lost: Math.max(0, (damage?.neededIndex ?? 0) - last) };
+    return {
+      epoch: table.epoch,
+      index,
+      wasDone: false,
+      removed: others,
+      lost: Math.max(0, (damage?.neededIndex ?? 0) - last),
+    };
   } finally {
     await log.close();
   }
+}
+
+function snapshotIndexOf({ storage }: DiskLog): number {
+  const snapshot = storage.snapshot();
+  return snapshot === "unavailable" ? 0 : snapshot.metadata.index;
 }
 
 function stateOf(cluster: string, log: DiskLog): StoppedState {
