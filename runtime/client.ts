@@ -34,6 +34,7 @@ import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
 import { Tree } from "./machine/tree.ts";
 import { restoreTree } from "./migration.ts";
+import { type KeysOf, unknownOptions } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
@@ -60,6 +61,8 @@ export type SendOptions = {
   /** W3C traceparent to go on from, where there is telemetry. Default: the span that is active. */
   readonly trace?: string;
 };
+
+const sendOptions: KeysOf<SendOptions> = { key: true, timeoutMs: true, trace: true };
 
 /** A snapshot as XState gives it (`matches`, `can`, `hasTag` work), with where it stands in the actor's history. */
 export type ActorState<TLogic extends AnyActorLogic> = SnapshotFrom<TLogic> & {
@@ -170,6 +173,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** Removes the tombstone with its history; refused while it guards keys, unless forced. `force` removes anything. */
   async purge(options: { readonly force?: boolean } = {}): Promise<void> {
+    checkOptions("purge", options, { force: true });
     await this.#ask({ op: "purge", actor: this.key, force: options.force ?? false }, () =>
       this.#env.host?.purge(this.key, options.force ?? false),
     );
@@ -182,6 +186,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** The latest committed state, undefined when there is none. Monotonic per handle; `linearizable` commits first. */
   async state(options: { readonly linearizable?: boolean } = {}): Promise<ActorState<TLogic> | undefined> {
+    checkOptions("state", options, { linearizable: true });
     if (options.linearizable) {
       try {
         await this.#request({ kind: "barrier" }, undefined);
@@ -237,6 +242,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     condition: WaitCondition<TLogic>,
     options: { readonly timeoutMs?: number } = {},
   ): Promise<ActorState<TLogic>> {
+    checkOptions("waitFor", options, { timeoutMs: true });
     const holds = conditionOf(condition);
     const timeoutMs = options.timeoutMs ?? 60_000;
     const { watcher, deadlines } = this.#env;
@@ -322,10 +328,11 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
     return new Promise((resolve, reject) => {
+      checkOptions(request.kind, options, sendOptions);
       const { host, sequences } = this.#env;
       const telemetry = this.#env.telemetry?.isRecording() ? this.#env.telemetry : undefined;
       if (options?.trace !== undefined && !isTraceparent(options.trace)) {
-        throw errorOf("InvalidRequest", `the trace of a ${request.kind} must be a W3C traceparent, version 00`);
+        throw errorOf("InvalidRequest", `the trace of ${aRequest(request)} must be a W3C traceparent, version 00`);
       }
       const key = this.#keyOf(request, options);
       const span = telemetry?.start(`send ${nameOf(request)}`, {
@@ -374,7 +381,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     if (options?.key === undefined) return this.#env.sequences.open(this.key);
     const { keyBytes } = this.#definition.limits;
     if (typeof options.key !== "string" || options.key.length === 0 || options.key.length > keyBytes) {
-      throw errorOf("InvalidRequest", `the key of a ${request.kind} must be a text of 1 to ${keyBytes} characters`);
+      throw errorOf("InvalidRequest", `the key of ${aRequest(request)} must be a text of 1 to ${keyBytes} characters`);
     }
     return { kind: "caller", key: options.key };
   }
@@ -537,6 +544,15 @@ function fromOutcome(outcome: Outcome): Answer {
 function nameOf(request: Request): string {
   if (request.kind === "event") return request.event.type;
   return request.kind === "create" && request.event !== undefined ? `create ${request.event.type}` : request.kind;
+}
+
+function aRequest({ kind }: Request): string {
+  return kind === "event" ? "an event" : `a ${kind}`;
+}
+
+function checkOptions<T>(call: string, options: T | undefined, keys: KeysOf<T>): void {
+  const problems = unknownOptions(options, keys);
+  if (problems.length > 0) throw errorOf("InvalidRequest", `options of ${call}: ${problems.join("; ")}`);
 }
 
 function encodeRequest(actor: string, request: Request, key: Key): RequestBody {

@@ -10,6 +10,7 @@ import { InvalidRequestError } from "./errors.ts";
 import { type ParkedRecord, readParked } from "./host/parking.ts";
 import { parkedPrefix } from "./keys.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
+import { type KeysOf, unknownOptions } from "./options.ts";
 import { partitionOf } from "./partition.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
@@ -34,6 +35,16 @@ export type ConnectOptions<TActors extends ActorTypes> = {
   readonly telemetry?: Telemetry;
 };
 
+const connectOptions: KeysOf<ConnectOptions<ActorTypes>> = {
+  actors: true,
+  store: true,
+  logger: true,
+  requestTimeoutMs: true,
+  clock: true,
+  random: true,
+  telemetry: true,
+};
+
 export type Client<TActors extends ActorTypes = ActorTypes> = {
   actor<TType extends keyof TActors & string>(type: TType, id: string): ActorHandle<LogicOf<TActors[TType]>>;
   /** Actors of a type, by scanning its documents; deleted ones only when `status: "deleted"` asks for them. */
@@ -52,6 +63,8 @@ export async function connect<const TActors extends ActorTypes>(
       'connect needs a store that several processes share: jetstream({ servers }) from "holdfast/jetstream"',
     );
   }
+  const unknown = unknownOptions(options, connectOptions);
+  if (unknown.length > 0) throw new InvalidRequestError(`connect: ${unknown.join("; ")}`);
   const definitions = definitionsOf(options.actors);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();

@@ -10,6 +10,7 @@ import { checkType } from "./keys.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { effectNames, handledEvents, machineVersion } from "./machine/events.ts";
 import { logicHash } from "./machine/tree-check.ts";
+import { type KeysOf, unknownOptions } from "./options.ts";
 import { type EffectPolicy, policyProblems } from "./policy.ts";
 
 /** What `migrate` gets: the root's stored state, decoded. */
@@ -42,6 +43,16 @@ export type ActorOptions = {
   readonly limits?: Partial<Limits>;
 };
 
+const actorOptions: KeysOf<ActorOptions> = {
+  version: true,
+  effects: true,
+  retain: true,
+  redact: true,
+  onError: true,
+  migrate: true,
+  limits: true,
+};
+
 export type ActorDefinition<TLogic extends AnyActorLogic = AnyActorLogic> = {
   readonly logic: TLogic;
   readonly version: number;
@@ -65,7 +76,7 @@ export function defineActor<TLogic extends AnyActorLogic>(
   logic: TLogic,
   options: ActorOptions = {},
 ): ActorDefinition<TLogic> {
-  const problems: string[] = [];
+  const problems = unknownOptions(options, actorOptions);
   if (typeof (logic as { transition?: unknown } | undefined)?.transition !== "function") {
     throw new InvalidRequestError(
       "defineActor takes an XState machine or other actor logic; what it got has no transition()",
@@ -84,6 +95,8 @@ export function defineActor<TLogic extends AnyActorLogic>(
       );
     }
   }
+  problems.push(...unknownOptions(options.retain, { done: true }, "retain."));
+  problems.push(...unknownOptions(options.limits, defaultLimits, "limits."));
   const retainDoneMs = options.retain && durationMs(options.retain.done);
   if (options.retain !== undefined && retainDoneMs === undefined) {
     problems.push(
@@ -94,8 +107,8 @@ export function defineActor<TLogic extends AnyActorLogic>(
     problems.push(`onError is ${String(options.onError)}; it must be "reject" or "error"`);
   }
   for (const [name, value] of Object.entries(options.limits ?? {})) {
-    if (!(name in defaultLimits)) problems.push(`limits.${name} is not a limit`);
-    else if (!Number.isFinite(value) || value < 1) problems.push(`limits.${name} is ${value}; it must be 1 or more`);
+    if (Object.hasOwn(defaultLimits, name) && (!Number.isFinite(value) || value < 1))
+      problems.push(`limits.${name} is ${value}; it must be 1 or more`);
   }
   if (problems.length > 0) throw new InvalidRequestError(`defineActor: ${problems.join("; ")}`);
   return {
@@ -116,6 +129,8 @@ export function defineActor<TLogic extends AnyActorLogic>(
 export function definitionsOf(
   actors: Readonly<Record<string, ActorDefinition | AnyActorLogic>>,
 ): Record<string, ActorDefinition> {
+  if (typeof actors !== "object" || actors === null || typeof actors.transition === "function")
+    throw new InvalidRequestError("it needs actors, by the names of their types: { actors: { order: machine }, … }");
   const definitions: Record<string, ActorDefinition> = {};
   for (const [type, given] of Object.entries(actors)) {
     checkType(type);

@@ -12,7 +12,7 @@ export type ActorName = { readonly type: string; readonly id: string };
 export function actorKey(type: string, id: string): string {
   checkType(type);
   if (typeof id !== "string" || id.length === 0)
-    throw new InvalidKeyError(`the id of a ${type} must be a text of at least one character`);
+    throw new InvalidKeyError(`an id of the type "${type}" must be a text of at least one character`);
   // Longer than this it cannot fit, escaped or not: refused before any work is done on it.
   if (id.length > maxKeyBytes) throw tooLong(type, id, id.length + type.length + 1);
   const key = `${type}.${escapeId(id)}`;

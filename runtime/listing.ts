@@ -3,7 +3,9 @@
  * where to go on, so that no question, however rare its answers, holds up a host. Never fails for a damaged document.
  */
 import { type DocumentStatus, readDocument } from "./document.ts";
+import { InvalidRequestError } from "./errors.ts";
 import { actorKey, isOwnKey, parseActorKey } from "./keys.ts";
+import { type KeysOf, unknownOptions } from "./options.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
 
 export type ActorFilter = {
@@ -21,6 +23,15 @@ export type ListOptions = Omit<ActorFilter, "type"> & {
   readonly after?: string;
   /** Default 1,000. */
   readonly limit?: number;
+};
+
+const listOptions: KeysOf<ListOptions> = { state: true, tag: true, status: true, after: true, limit: true };
+const statuses: KeysOf<Record<DocumentStatus, true>> = {
+  active: true,
+  done: true,
+  error: true,
+  stopped: true,
+  deleted: true,
 };
 
 export type ActorSummary = {
@@ -81,6 +92,7 @@ export async function scanActors(store: ActorStore, filter: ActorFilter, bounds:
 
 /** Costs one read per actor of the type, up to the limit of matches. */
 export async function listActors(store: ActorStore, type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
+  checkList(options);
   const { after: afterId, limit = 1_000, ...filter } = options;
   const found: ActorSummary[] = [];
   let after = afterId === undefined ? undefined : actorKey(type, afterId);
@@ -91,6 +103,16 @@ export async function listActors(store: ActorStore, type: string, options: ListO
     after = scan.next;
   }
   return found;
+}
+
+function checkList(options: ListOptions): void {
+  const { status, limit } = options;
+  const problems = unknownOptions(options, listOptions);
+  if (status !== undefined && !Object.hasOwn(statuses, status))
+    problems.push(`status is ${JSON.stringify(status)}; it must be one of ${Object.keys(statuses).join(", ")}`);
+  if (limit !== undefined && !(limit >= 1 && (Number.isInteger(limit) || limit === Number.POSITIVE_INFINITY)))
+    problems.push(`limit is ${JSON.stringify(limit)}; it must be a whole number, 1 or more`);
+  if (problems.length > 0) throw new InvalidRequestError(`list: ${problems.join("; ")}`);
 }
 
 function summaryOf({ key, value }: StoredEntry): ActorSummary | undefined {

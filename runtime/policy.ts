@@ -1,4 +1,6 @@
 /** How an effect is run: time limit, retries, what happens when its owner was lost. Pure; dice come in as a number. */
+import { type KeysOf, unknownOptions } from "./options.ts";
+
 export type EffectPolicy = {
   /** After this an attempt is aborted and counts as failed. Default: 5 minutes for invoked logic, 30 s for actions. */
   readonly timeoutMs?: number;
@@ -16,6 +18,9 @@ export type RetryPolicy = {
   readonly factor?: number;
   readonly jitter?: number;
 };
+
+const policyKeys: KeysOf<EffectPolicy> = { timeoutMs: true, retry: true, onTakeover: true };
+const retryKeys: KeysOf<RetryPolicy> = { attempts: true, initialMs: true, maxMs: true, factor: true, jitter: true };
 
 export type ResolvedPolicy = {
   readonly timeoutMs: number;
@@ -48,7 +53,10 @@ export function retryDelayMs(policy: ResolvedPolicy, next: number, dice: number)
 
 /** Problems of a policy in words; empty when it is usable. */
 export function policyProblems(name: string, policy: EffectPolicy): string[] {
-  const problems: string[] = [];
+  const path = `effects.${name}.`;
+  const problems = unknownOptions(policy, policyKeys, path);
+  if (problems.length > 0) return problems;
+  problems.push(...unknownOptions(policy.retry, retryKeys, `${path}retry.`));
   const within = (field: string, value: number | undefined, low: number, high: number) => {
     if (value !== undefined && !(value >= low && value <= high)) {
       problems.push(`effects.${name}.${field} is ${value}; it must be between ${low} and ${high}`);

@@ -16,8 +16,10 @@ import { Entrance, type EntranceCounts } from "./entrance.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { Host, type HostInfo } from "./host/host.ts";
 import type { ParkedRecord } from "./host/parking.ts";
-import type { HostSettings } from "./host/settings.ts";
+import { defaultSettings, type HostSettings } from "./host/settings.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
+import { missingLogic } from "./machine/events.ts";
+import { type KeysOf, unknownOptions } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { LeaseStatus } from "./ports/leases.ts";
@@ -50,6 +52,19 @@ export type RuntimeOptions<TActors extends ActorTypes> = {
   readonly bus?: Bus;
   /** Traces: `openTelemetry()` from "holdfast/telemetry". Default: none, at no cost. */
   readonly telemetry?: Telemetry;
+};
+
+const runtimeOptions: KeysOf<RuntimeOptions<ActorTypes>> = {
+  actors: true,
+  store: true,
+  logger: true,
+  settings: true,
+  requestTimeoutMs: true,
+  control: true,
+  clock: true,
+  random: true,
+  bus: true,
+  telemetry: true,
 };
 
 export type { ActorSummary, ListOptions } from "./listing.ts";
@@ -95,7 +110,16 @@ export async function createRuntime<const TActors extends ActorTypes>(
       'createRuntime needs a store: embedded("./data") from "holdfast/embedded", or memory()',
     );
   }
+  const unknown = [
+    ...unknownOptions(options, runtimeOptions),
+    ...unknownOptions(options.settings, defaultSettings, "settings."),
+  ];
+  if (unknown.length > 0) throw new InvalidRequestError(`createRuntime: ${unknown.join("; ")}`);
   const definitions = definitionsOf(options.actors);
+  const missing = Object.entries(definitions).flatMap(([type, { logic }]) =>
+    missingLogic(logic).map((what) => `actors.${type}: ${what}`),
+  );
+  if (missing.length > 0) throw new InvalidRequestError(`createRuntime: ${missing.join("; ")}`);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();
   const random = options.random ?? new SystemRandom();

@@ -140,8 +140,8 @@ export class Schedules {
     if (options?.cron !== undefined) this.#readCron ??= await loadCroner();
     if (this.#jobs.has(name)) throw new InvalidRequestError(`schedule ${name}: there is one of this name already`);
     if (this.#isStopped) throw new InvalidRequestError(`schedule ${name}: the runtime is stopping`);
-    const schedule = scheduleOf(name, options ?? {}, this.#readCron);
-    const executionLog = options?.executionLog;
+    const { executionLog, ...timing } = options ?? {};
+    const schedule = scheduleOf(name, timing, this.#readCron);
     const ticker = this.#startTicker();
     const named: Named = { handler, schedule, executionLog };
     this.#jobs.set(name, named);

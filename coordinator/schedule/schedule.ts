@@ -4,6 +4,7 @@
  */
 import { type Duration, durationMs } from "../../runtime/duration.ts";
 import { InvalidRequestError } from "../../runtime/errors.ts";
+import { type KeysOf, unknownOptions } from "../../runtime/options.ts";
 import type { ReadCron } from "../ports/cron.ts";
 import { slotsOf } from "./slots.ts";
 
@@ -63,6 +64,23 @@ export type ScheduleOptions = {
   readonly log?: number;
 };
 
+const scheduleOptions: KeysOf<ScheduleOptions> = {
+  every: true,
+  anchor: true,
+  cron: true,
+  timeZone: true,
+  at: true,
+  from: true,
+  until: true,
+  jitter: true,
+  misfire: true,
+  catchUp: true,
+  grace: true,
+  overlap: true,
+  timeout: true,
+  log: true,
+};
+
 export type Timing =
   | { readonly kind: "every"; readonly periodMs: number; readonly anchorMs: number }
   | { readonly kind: "cron"; readonly pattern: string; readonly timeZone: string }
@@ -93,7 +111,7 @@ const overlaps: readonly Overlap[] = ["skip", "bufferOne", "bufferAll", "cancelO
 
 /** Throws InvalidRequestError with everything that is wrong. `readCron` is needed for `cron` alone. */
 export function scheduleOf(job: string, options: ScheduleOptions, readCron?: ReadCron): Schedule {
-  const problems: string[] = [];
+  const problems = unknownOptions(options, scheduleOptions);
   const schedule: Schedule = {
     timing: timingOf(options, readCron, problems),
     fromMs: momentOf("from", options.from, problems),

@@ -577,7 +577,7 @@ describe("the command line itself", () => {
     ["an unknown option", ["ls", "--frob"], /--frob/],
     ["an option of another command", ["get", "order", "o", "--limit", "3"], /it takes no --limit\nusage: holdfast get/],
     ["no actor", ["get"], /it needs an actor/],
-    ["a type without an id", ["get", "order"], /it needs the id of a order/],
+    ["a type without an id", ["get", "order"], /it needs an id of the type "order"/],
     ["too many arguments", ["get", "order", "o", "p"], /no more arguments: "p"/],
     ["no event", ["send", "order", "o"], /it needs an event/],
     ["an event that is not JSON", ["send", "order", "o", "{type:PAY}"], /the event is not JSON/],

@@ -147,7 +147,7 @@ export function actorIn(args: readonly string[]): {
   if (first === undefined) throw new UsageError("it needs an actor: <type> <id>, or <type>.<id>");
   const dot = first.indexOf(".");
   if (dot > 0) return { type: first.slice(0, dot), id: first.slice(dot + 1), rest: args.slice(1) };
-  if (second === undefined) throw new UsageError(`it needs the id of a ${first}: <type> <id>, or <type>.<id>`);
+  if (second === undefined) throw new UsageError(`it needs an id of the type "${first}": <type> <id>, or <type>.<id>`);
   return { type: first, id: second, rest: args.slice(2) };
 }
 
