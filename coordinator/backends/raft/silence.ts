@@ -20,10 +20,14 @@ export type Situation = {
 /** Undefined: nothing is known to be wrong. */
 export function whySilent({ status, failure, isAlone, refusals }: Situation): Silence | undefined {
   const { member, role, leader, isFull } = status;
-  if (failure !== undefined) return { reason: String((failure as Error).message ?? failure), isFinal: true };
   if (role === "closed") return { reason: "this member is closed", isFinal: true };
-  if (isFull) return { reason: "the disk of this member is full", isFinal: false };
   const told = [...refusals].map(([id, { reason }]) => `member ${id} refuses this one, ${member}: ${reason}`);
+  // What has stopped it may follow from that nobody lets it in.
+  if (failure !== undefined) {
+    const why = failure instanceof Error ? failure.message : String(failure);
+    return { reason: [...told, why].join("; "), isFinal: true };
+  }
+  if (isFull) return { reason: "the disk of this member is full", isFinal: false };
   // One that says so has it from the log, or is of a cluster that was recovered without this member. A leader may be known
   // all the same: it sends to a member of which it takes nothing.
   const isOut = [...refusals].some(([id, { isFinal }]) => isFinal && (leader === undefined || leader === id));
