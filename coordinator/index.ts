@@ -25,7 +25,7 @@ export {
 } from "./guards/http.ts";
 export { MemoryFence } from "./guards/memory-fence.ts";
 export { type SqlDialect, SqlGuard, type SqlGuardOptions, type SqlRun } from "./guards/sql.ts";
-export { type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
+export { type JetStreamLeases, type JetStreamLeasesOptions, jetstreamLeases } from "./jetstream-leases.ts";
 export { adoptBackend, attachBackend, type EpochPorts } from "./lease/epoch.ts";
 export {
   FencedError,

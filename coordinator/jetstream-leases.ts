@@ -12,6 +12,7 @@ import { attachBackend } from "./lease/epoch.ts";
 import { LeaseInvalidOption } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
 import { leaseRequestTimeoutMs, ttlProblem } from "./lease/validity.ts";
+import type { LeaseService } from "./ports/lease-service.ts";
 
 export type JetStreamLeasesOptions = NatsOptions & {
   /** The bucket is `<bucket>-leases`, that of the runtime with the same `bucket`. Default: "actors". */
@@ -25,8 +26,15 @@ export type JetStreamLeasesOptions = NatsOptions & {
   readonly logger?: Logger;
 };
 
-/** Rejects as connecting does, and with the errors of a bucket; nothing is left open then. `close` ends it all. */
-export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Promise<UserLeases> {
+export type JetStreamLeases = {
+  readonly leases: UserLeases;
+  readonly service: LeaseService<"kv-revision">;
+  /** Gives all leases back and ends the connection. */
+  close(): Promise<void>;
+};
+
+/** Rejects as connecting does, and with the errors of a bucket; nothing is left open then. */
+export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Promise<JetStreamLeases> {
   const { bucket = "actors", replicas = 1, ttlMs = 3_000 } = options;
   const problem = ttlProblem(ttlMs);
   if (problem !== undefined) throw new LeaseInvalidOption(`\`ttlMs\`: ${problem}`);
@@ -59,7 +67,8 @@ export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Pro
     // The epoch lives where what is fenced lives: here, in the lease bucket itself, for want of another.
     const epoch = () => attachBackend({ ...ports, store }, service.identity);
     const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
-    return new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
+    const leases = new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
+    return { leases, service, close: () => leases.close() };
   } catch (error) {
     await close();
     throw error;

@@ -319,9 +319,9 @@ describeWithNats("leases of a service on JetStream", () => {
     const server = await startNatsServer();
     const one = await jetstreamLeases({ servers: server.url, node: "one", logger: silent });
     const two = await jetstreamLeases({ servers: server.url, node: "two", logger: silent });
-    const lease = await one.acquire("job/settle");
-    await expect(two.acquire("job/settle")).rejects.toThrow(/is held by one/);
-    const next = two.acquire("job/settle", { waitMs: 20_000 });
+    const lease = await one.leases.acquire("job/settle");
+    await expect(two.leases.acquire("job/settle")).rejects.toThrow(/is held by one/);
+    const next = two.leases.acquire("job/settle", { waitMs: 20_000 });
     await one.close();
     expect((await next).token[1]).toBeGreaterThan(lease.token[1]);
     expect(lease.signal.aborted).toBe(true);
