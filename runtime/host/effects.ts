@@ -224,6 +224,24 @@ export class Effects {
     let over = false;
     let leave = () => {};
     let span: Span | undefined;
+    const end = () => {
+      over = true;
+      timer?.();
+      span?.end();
+      leave();
+    };
+    const close = (outcome: Extract<Input, { kind: "result" }>["outcome"]) => {
+      if (over || generation !== this.#generation) return;
+      this.#running.delete(item.n);
+      if (!outcome.ok) span?.fail(outcome.error);
+      end();
+      const retry = outcome.ok ? undefined : this.#retryOf(item, policy, outcome.error);
+      this.#told.set(item.n, retry?.attempt ?? 0);
+      const tell = () => this.#env.tell(retry ?? { kind: "result", n: item.n, outcome }, span?.context);
+      const held = this.#env.hold?.("effect.ended");
+      if (held === undefined) tell();
+      else void held.then(() => generation === this.#generation && tell());
+    };
     gate.enter((out) => {
       leave = out;
       if (over || generation !== this.#generation) return leave();
@@ -247,24 +265,6 @@ export class Effects {
         });
       });
     });
-    const end = () => {
-      over = true;
-      timer?.();
-      span?.end();
-      leave();
-    };
-    const close = (outcome: Extract<Input, { kind: "result" }>["outcome"]) => {
-      if (over || generation !== this.#generation) return;
-      this.#running.delete(item.n);
-      if (!outcome.ok) span?.fail(outcome.error);
-      end();
-      const retry = outcome.ok ? undefined : this.#retryOf(item, policy, outcome.error);
-      this.#told.set(item.n, retry?.attempt ?? 0);
-      const tell = () => this.#env.tell(retry ?? { kind: "result", n: item.n, outcome }, span?.context);
-      const held = this.#env.hold?.("effect.ended");
-      if (held === undefined) tell();
-      else void held.then(() => generation === this.#generation && tell());
-    };
     if (!over) {
       this.#running.set(item.n, {
         end: () => {
