@@ -51,9 +51,14 @@ const denoOutside = [
  * `tripwire`: also what was imported before it could be replaced (`node:fs`, `node:timers/promises`), where Node can tell;
  * and our own code gets no virtual values either, since its time and its dice are ports.
  */
-export async function guard(world: World, { tripwire = false } = {}): Promise<void> {
-  const replacements = replacementsFor(world, tripwire ? refuseOwnCode : () => {});
-  if (tripwire) replacements.push(...denoReplacements());
+export async function guard(world: World, { tripwire = false } = {}): Promise<Guard> {
+  const refused: AmbientAccessError[] = [];
+  const refuse = (error: AmbientAccessError): never => {
+    refused.push(error);
+    throw error;
+  };
+  const replacements = replacementsFor(world, tripwire ? refuseOwnCode : () => {}, refuse);
+  if (tripwire) replacements.push(...denoReplacements(refuse));
   const wire = tripwire ? await stretchTripwire() : undefined;
   world.onTurn(() => {
     const before = replacements.map(({ owner, name }) => Object.getOwnPropertyDescriptor(owner, name));
@@ -71,6 +76,22 @@ export async function guard(world: World, { tripwire = false } = {}): Promise<vo
       if (tripped !== undefined) throw tripped;
     };
   });
+  return { violations: () => violationsOf(refused) };
+}
+
+export type Guard = {
+  /** Each place that was refused what it reached for, whoever caught the error: an effect's `onError` hides it. */
+  violations(): readonly Violation[];
+};
+
+export const realWorldRule = "reached for the real world";
+
+function violationsOf(refused: readonly AmbientAccessError[]): readonly Violation[] {
+  const details = refused.map(({ message, stack = "" }) => {
+    const culprit = stack.split("\n").find((line) => /^\s+at /.test(line));
+    return [message, ...(culprit === undefined ? [] : [culprit])].join("\n");
+  });
+  return [...new Set(details)].map((detail) => ({ rule: realWorldRule, detail }));
 }
 
 export type RejectionWatch = {
@@ -106,7 +127,7 @@ export function refuseOwnCode(what: string): void {
 }
 
 /** `asked` is told of each use of what is virtual. */
-function replacementsFor(world: World, asked: (what: string) => void): Replaced[] {
+function replacementsFor(world: World, asked: (what: string) => void, refuse: Refuse): Replaced[] {
   const dice = world.dice("ambient");
   const startMs = world.nowMs;
   const virtual = <T>(name: string, give: () => T) =>
@@ -134,22 +155,27 @@ function replacementsFor(world: World, asked: (what: string) => void): Replaced[
         return array;
       },
     },
-    ...present.map((name) => refusal(globalThis, name)),
+    ...present.map((name) => refusal(globalThis, name, name, refuse)),
   ];
 }
 
-function denoReplacements(): readonly Replaced[] {
+function denoReplacements(refuse: Refuse): readonly Replaced[] {
   const { Deno: deno } = globalThis as { readonly Deno?: object };
   if (deno === undefined) return [];
-  return denoOutside.filter((name) => name in deno).map((name) => refusal(deno, name, `Deno.${name}`));
+  return denoOutside.filter((name) => name in deno).map((name) => refusal(deno, name, `Deno.${name}`, refuse));
 }
 
-function refusal(owner: object, name: string, what = name): Replaced {
+type Refuse = (error: AmbientAccessError) => never;
+
+function refusal(owner: object, name: string, what: string, refuse: Refuse): Replaced {
   return {
     owner,
     name,
     value: function refused(): never {
-      throw new AmbientAccessError(what);
+      const error = new AmbientAccessError(what);
+      // The first frame is then the culprit's.
+      Error.captureStackTrace(error, refused);
+      return refuse(error);
     },
   };
 }

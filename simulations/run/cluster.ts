@@ -24,11 +24,12 @@ import type { NodePorts } from "../world/node.ts";
 import { RegisterModel, type RegisterRequest, registerOver } from "../world/register-model.ts";
 import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
-import { guard, type RejectionWatch, watchRejections } from "./ambient.ts";
+import { type Guard, guard, type RejectionWatch, watchRejections } from "./ambient.ts";
 import { keyOfRequest, replyOf } from "./answers.ts";
 import { type Ground, groundOf } from "./ground.ts";
 import { inflict } from "./inflict.ts";
-import type { Always } from "./moments.ts";
+import type { Always, Verdict } from "./moments.ts";
+import { named } from "./names.ts";
 import { judgeCluster } from "./rules.ts";
 import { needOf } from "./story.ts";
 import type { Looking, Plan, Ran } from "./suite.ts";
@@ -117,6 +118,8 @@ export type StepResult = {
   readonly step: CallStep;
   outcome: "acknowledged" | "refused" | "unknown" | "unfinished";
   code?: string;
+  /** What the refusal said. */
+  message?: string;
   revision?: number;
   duplicate?: boolean;
   callMs: number;
@@ -151,7 +154,7 @@ export type StateOf<TActors extends ActorTypes, TType extends keyof TActors> = s
 
 /** By what must hold, in plain words. False, a text that says what is wrong, or a throw: it does not. */
 export type Invariants<TActors extends ActorTypes = ActorTypes> = Readonly<
-  Record<string, (end: End<TActors>) => unknown>
+  Record<string, (end: End<TActors>) => Verdict>
 >;
 
 const lateMs = 45_000;
@@ -176,10 +179,10 @@ export async function runCluster(
     bus: { lateMs: [500, lateMs] },
     leases: { partitions: cluster.partitions ?? 4, ttlMs: 3_000 },
   });
-  await guard(world, { tripwire: looking.tripwire === true });
+  const guarded = await guard(world, { tripwire: looking.tripwire === true });
   const watched = watchRejections();
   try {
-    return await inWorld(world, cluster, plan, looking, watched);
+    return await inWorld(world, cluster, plan, looking, { guarded, watched });
   } finally {
     await watched.end();
   }
@@ -190,7 +193,7 @@ async function inWorld(
   cluster: Cluster,
   plan: Plan,
   looking: Looking,
-  watched: RejectionWatch,
+  { guarded, watched }: { readonly guarded: Guard; readonly watched: RejectionWatch },
 ): Promise<Ran> {
   const nodes = nodeNamesOf(cluster.nodes ?? 3);
   const steps = plan.steps as unknown as readonly CallStep[];
@@ -240,8 +243,8 @@ async function inWorld(
   const end: End = {
     state: (type, id) => states.get(`${type}.${id}`),
     actors: [...states.keys()],
-    calls: (name) => services.calls[name] ?? [],
-    stored: (name, key) => services.registers[name]?.value(key),
+    calls: (name) => named("service", services.calls, name),
+    stored: (name, key) => named("fenced() service", services.registers, name).value(key),
     steps: run.results,
   };
   const judged = judgeCluster({
@@ -265,7 +268,7 @@ async function inWorld(
       })),
     ),
   });
-  const found = [...violations, ...(await watched.end()), ...judged.violations].filter(
+  const found = [...guarded.violations(), ...violations, ...(await watched.end()), ...judged.violations].filter(
     ({ rule }) => !(cluster.except ?? []).includes(rule),
   );
   return {
@@ -302,9 +305,7 @@ function processOf(
 ): Process {
   const node = nodes.find((name) => world.node(name).ports === ports) ?? "n1";
   const service = (name: string) => {
-    const model = services[name];
-    if (model === undefined)
-      throw new Error(`there is no service ${name}; there are ${Object.keys(services).join(", ")}`);
+    const model = named("service", services, name);
     return ports.service(model) as (request: unknown) => Promise<unknown>;
   };
   return {
@@ -446,9 +447,9 @@ class Work {
       Object.assign(result, { outcome: "acknowledged", revision, duplicate });
       return undefined;
     } catch (error) {
-      const code = (error as { code?: string }).code;
+      const { code, message } = error as { code?: string; message: string };
       if (code === undefined) throw error;
-      Object.assign(result, { outcome: code === "OutcomeUnknown" ? "unknown" : "refused", code });
+      Object.assign(result, { outcome: code === "OutcomeUnknown" ? "unknown" : "refused", code, message });
       return code;
     }
   }

@@ -148,6 +148,8 @@ describe("in user code", () => {
     const options = doing(work);
     await simulate({
       ...options,
+      // What the effect was told is looked at here, and it catches what it was told.
+      except: ["reached for the real world"],
       invariants: {
         look: ({ state }) => {
           seen = (state("thing", "a")?.context as { seen: unknown } | undefined)?.seen;

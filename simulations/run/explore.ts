@@ -3,6 +3,7 @@
  * violation: what was found is in the answer.
  */
 import type { Violation } from "../checkers/violation.ts";
+import { realWorldRule } from "./ambient.ts";
 import { type Shrunk, shrink } from "./shrink.ts";
 import type { Plan, Ran, Suite } from "./suite.ts";
 
@@ -101,7 +102,7 @@ async function runOrExplain(suite: Suite, plan: Plan): Promise<Ran> {
   } catch (error) {
     const { name, message } = error as Error;
     if (!["WorldError", "AmbientAccessError"].includes(name)) throw error;
-    const rule = name === "WorldError" ? "the run broke" : "reached for the real world";
+    const rule = name === "WorldError" ? "the run broke" : realWorldRule;
     return { violations: [{ rule, detail: message }], traceHash: "", events: 0, virtualMs: 0, met: [] };
   }
 }

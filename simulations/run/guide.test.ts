@@ -31,7 +31,7 @@ test("the ten lines of the guide hold, and without keys they are found", async (
     await run("right.ts", code);
     await assert.rejects(
       run("wrong.ts", code.replace("waitMs: 400, key", "waitMs: 400, retries: 3")),
-      /retried-without-key/,
+      /breaks a rule: retried-without-key/,
     );
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -21,8 +21,12 @@ export type Moment<TActors extends ActorTypes = ActorTypes> = {
 
 /** By what must hold at every moment, in plain words. False, a text that says what is wrong, or a throw: it does not. */
 export type Always<TActors extends ActorTypes = ActorTypes> = Readonly<
-  Record<string, (moment: Moment<TActors>) => unknown>
+  Record<string, (moment: Moment<TActors>) => Verdict>
 >;
+
+/** What a rule answers; nothing or true: it holds. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a rule of assertions alone returns void, and a promise must not pass.
+export type Verdict = boolean | string | undefined | void;
 
 export function judgeAlways(always: Always, types: ActorTypes, log: readonly AppliedChange[]): readonly Violation[] {
   const left = new Map(Object.entries(always));
@@ -48,7 +52,7 @@ export function judgeAlways(always: Always, types: ActorTypes, log: readonly App
       atMs,
     };
     for (const [rule, holds] of left) {
-      const trouble = ask(holds, moment);
+      const trouble = troubleOf(rule, () => holds(moment), "it does not hold");
       if (trouble === undefined) continue;
       left.delete(rule);
       const revision = documents.get(key)?.seq;
@@ -58,14 +62,27 @@ export function judgeAlways(always: Always, types: ActorTypes, log: readonly App
   return violations;
 }
 
-function ask(holds: (moment: Moment) => unknown, moment: Moment): string | undefined {
+/** What one rule finds wrong. A rule that answers later is no rule: it throws, since nobody would wait for the answer. */
+export function troubleOf(rule: string, holds: () => Verdict, ifFalse: string): string | undefined {
+  let answer: unknown;
   try {
-    const answer = holds(moment);
-    if (answer === false) return "it does not hold";
-    return typeof answer === "string" ? answer : undefined;
+    answer = holds();
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+  if (isThenable(answer)) {
+    answer.then(undefined, () => {});
+    throw new TypeError(
+      `the rule ${JSON.stringify(rule)} answers with a promise, which would hold whatever it came to: ` +
+        "make it a function that is not async and returns true, false or a text",
+    );
+  }
+  if (answer === false) return ifFalse;
+  return typeof answer === "string" ? answer : undefined;
+}
+
+function isThenable(answer: unknown): answer is PromiseLike<unknown> {
+  return typeof (answer as PromiseLike<unknown> | null | undefined)?.then === "function";
 }
 
 function revive(document: Document | undefined, definitions: ReturnType<typeof definitionsOf>): EndState | undefined {

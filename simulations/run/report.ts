@@ -1,5 +1,6 @@
 /** What was found, for people: the rule in plain words, the shrunk schedule, and the command that shows it again. */
 
+import type { Violation } from "../checkers/violation.ts";
 import type { Explored, Failure } from "./explore.ts";
 import { tellFault } from "./fault.ts";
 import { inPlainWords } from "./rules.ts";
@@ -13,9 +14,13 @@ export function tellFailure({ suite, violation, plan, shrunk, isRepeatable }: Fa
   );
   const lines = [
     `seed ${plan.seed} of ${suite} breaks a rule: ${violation.rule}`,
-    `  ${inPlainWords(violation)}`,
+    ...plainLines(violation),
     `  ${violation.detail.slice(0, 1_500)}`,
-    ...others.map((other) => `also broken: ${other.rule}: ${inPlainWords(other)}`),
+    ...others.flatMap((other) => [
+      `also broken: ${other.rule}`,
+      ...plainLines(other),
+      `  ${other.detail.split("\n")[0]?.slice(0, 300)}`,
+    ]),
     "",
     isRepeatable
       ? `shrunk in ${shrunk.runs} runs: ${plan.faults.length} faults -> ${faults.length}, ${plan.steps.length} steps -> ${steps.length}`
@@ -29,15 +34,21 @@ export function tellFailure({ suite, violation, plan, shrunk, isRepeatable }: Fa
   return lines.join("\n");
 }
 
-/** What is not to be looked for where no fault is to blame. */
-function tellCause({ plan, brokenBy }: Shrunk): readonly string[] {
+/** A rule of the user's own is in plain words already. */
+function plainLines(violation: Violation): readonly string[] {
+  const words = inPlainWords(violation);
+  return words === violation.rule ? [] : [`  ${words}`];
+}
+
+/** What is not to be looked for where no fault is to blame, and why steps are there that it does not take. */
+function tellCause({ plan, brokenBy, keepsSteps }: Shrunk): readonly string[] {
   if (plan.steps.length === 0) return [];
-  if (brokenBy === "steps") return ["  no fault is needed: these steps alone break it"];
-  if (brokenBy !== "nothing") return [];
-  return [
-    "  no fault is needed, and it is broken also when nobody does anything: it asks for what the steps do. So the steps are all there;",
-    "  a rule that compares with `steps`, what was asked and what became of it, can be shrunk",
-  ];
+  if (keepsSteps === true)
+    return [
+      `  ${brokenBy === "faults" ? "" : "no fault is needed, and "}it is broken also when nobody does anything: it asks for what the steps do. So the steps are all there;`,
+      "  a rule that compares with `steps`, what was asked and what became of it, can be shrunk",
+    ];
+  return brokenBy === "steps" ? ["  no fault is needed: these steps alone break it"] : [];
 }
 
 export function tellStep(step: Step): string {

@@ -17,7 +17,7 @@ import type { End, Invariants, StepResult } from "./cluster.ts";
 import { type Fault, lastsMs } from "./fault.ts";
 import type { Ground } from "./ground.ts";
 import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
-import { type Always, judgeAlways } from "./moments.ts";
+import { type Always, judgeAlways, troubleOf } from "./moments.ts";
 import { judgeRegisters } from "./register-rules.ts";
 import { readLog, type Story } from "./story.ts";
 import type { Plan } from "./suite.ts";
@@ -53,6 +53,8 @@ export const plainWords: Readonly<Record<string, string>> = {
   "never-at-rest": "after every fault had ended, work was left that nobody finished",
   "retried-without-key":
     "an event was asked for again after no answer had come, without an idempotency key, and was applied more than once: give the request a key and repeat it under the same one",
+  "step-refused":
+    "a step of the workload was refused for good, so that nothing was tested by it: correct the step or the machine, or leave this rule out by `except` where that is meant",
   "applied-twice": "one request, under one key, was applied more than once",
   "acknowledged-without-commit":
     "a caller was told that its event is durable, and the commit named in the receipt does not hold it",
@@ -63,6 +65,8 @@ export const plainWords: Readonly<Record<string, string>> = {
   parked: "an actor was set aside: an event of its own made the machine throw, or an effect failed for good",
   alarm: "a node reported a failure inside the runtime",
   "workload-failed": "the workload itself threw",
+  "reached for the real world":
+    "code inside the run asked for real time or I/O, which a simulation refuses: what would have followed was not tested",
   "unhandled-rejection": "a promise was rejected and nobody waited for it: a real process would have ended there",
   sequence: "an actor's revisions have a gap",
   "token-fell": "an owner with an older token wrote over a newer one",
@@ -109,9 +113,11 @@ export function judgeCluster(run: ClusterRun): Judged {
   return {
     violations: [
       ...judgeWorkload(run),
+      // What explains that a rule of the user's is broken comes before it.
+      ...judgeRefusals(run),
+      ...judgeRetries(run, story),
       ...judgeAlways(run.always, run.types, run.ground.log),
       ...judgeInvariants(run),
-      ...judgeRetries(run, story),
       ...withinClocks(run.plan.faults, story.violations),
       ...judgeKeys(story),
       ...judgeReceipts(run, story),
@@ -146,13 +152,19 @@ function judgeWorkload({ failure }: ClusterRun): readonly Violation[] {
 
 function judgeInvariants({ invariants, end }: ClusterRun): readonly Violation[] {
   return Object.entries(invariants).flatMap(([rule, holds]) => {
-    try {
-      const answer = holds(end);
-      if (answer === false) return [{ rule, detail: "it does not hold when everything has come to rest" }];
-      return typeof answer === "string" ? [{ rule, detail: answer }] : [];
-    } catch (error) {
-      return [{ rule, detail: error instanceof Error ? error.message : String(error) }];
-    }
+    const detail = troubleOf(rule, () => holds(end), "it does not hold when everything has come to rest");
+    return detail === undefined ? [] : [{ rule, detail }];
+  });
+}
+
+/** What is refused so, is refused always: a name misspelt, a value that cannot be kept, a machine that throws. */
+const forGood = new Set(["UnknownEvent", "NotStorable", "Rejected"]);
+
+function judgeRefusals({ results }: ClusterRun): readonly Violation[] {
+  return results.flatMap(({ step, outcome, code = "", message = "" }, index) => {
+    if (outcome !== "refused" || !forGood.has(code)) return [];
+    const what = `${step.send?.type ?? (step.delete === true ? "delete" : "create")} for ${step.to}`;
+    return [{ rule: "step-refused", detail: `step ${index + 1}, ${what}: ${code}: ${message}` }];
   });
 }
 

@@ -10,8 +10,10 @@ export type Shrunk = {
   readonly plan: Plan;
   readonly ran: Ran;
   readonly runs: number;
-  /** What it takes to break the rule: faults, the steps alone, or nothing at all. Undefined: it was not tried. */
-  readonly brokenBy?: "faults" | "steps" | "nothing";
+  /** What it takes to break the rule: faults, or the steps alone. Undefined: it was not tried. */
+  readonly brokenBy?: "faults" | "steps";
+  /** The rule is broken also where nobody does anything, so that no step was left out. */
+  readonly keepsSteps?: boolean;
 };
 
 export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, maxRuns = 300): Promise<Shrunk> {
@@ -48,7 +50,12 @@ export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, m
       if (!(await fails({ ...best.plan, faults }))) break;
     }
   }
-  return { ...best, runs, brokenBy: isByFaults ? "faults" : asksForSteps ? "nothing" : "steps" };
+  return {
+    ...best,
+    runs,
+    keepsSteps: asksForSteps,
+    brokenBy: isByFaults ? "faults" : "steps",
+  };
 }
 
 function sizeOf({ faults, steps }: Plan): number {

@@ -9,6 +9,7 @@ import { type CallStep, type Cluster, clientNamesOf, nodeNamesOf, runCluster } f
 import { type Explored, explore } from "./explore.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { tellFailure } from "./report.ts";
+import { checkOptions, checkStep } from "./simulate-options.ts";
 import type { Plan, Step, Suite } from "./suite.ts";
 import { everyKind, faultFamilies, swarm } from "./swarm.ts";
 
@@ -50,9 +51,11 @@ export async function simulate<TActors extends ActorTypes>(options: SimulateOpti
   return explored;
 }
 
+/** Refuses what is misspelt: an option that nobody reads would be a rule that is never asked. */
 export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActors>): Suite {
   // Which actors there are is of use to whoever writes the rules; from here on they are all the same.
   const options = typed as unknown as SimulateOptions;
+  checkOptions(options);
   const { name = "simulation", workload, faults = everyKind, ...rest } = options;
   const cluster: Cluster =
     typeof workload === "object" && "drive" in workload ? { ...rest, workload: workload.drive } : rest;
@@ -71,8 +74,10 @@ export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActo
 }
 
 function stepsOf(seed: number, workload: SimulateOptions["workload"]): Plan["steps"] {
-  if (typeof workload === "function") return workload(new Dice(`${seed}/steps`)) as unknown as readonly Step[];
-  return Array.isArray(workload) ? (workload as unknown as readonly Step[]) : [];
+  if (typeof workload === "object" && "drive" in workload) return [];
+  const steps = typeof workload === "function" ? workload(new Dice(`${seed}/steps`)) : workload;
+  steps.forEach(checkStep);
+  return steps as unknown as readonly Step[];
 }
 
 function scheduleOf(
@@ -99,13 +104,24 @@ function scheduleOf(
 export function seedsIn(text: string): Iterable<number> {
   const match = /^(\d+)(?:\.\.(\d+))?$/.exec(text);
   if (match === null) throw new RangeError(`seeds are written as 7 or as 1..500, not as ${JSON.stringify(text)}`);
-  return range(Number(match[1]), Number(match[2] ?? match[1]));
+  const [from, to] = [Number(match[1]), Number(match[2] ?? match[1])];
+  if (from > to) throw new RangeError(`seeds are written from the lower to the higher, as 1..500, not as ${text}`);
+  return range(from, to);
 }
 
 function seedsOf(given: SimulateOptions["seeds"]): Iterable<number> {
   const asked = globalThis.process?.env.HOLDFAST_SEEDS;
   if (asked !== undefined && asked !== "") return seedsIn(asked);
+  const isList = Array.isArray(given) && given.length > 0 && given.every(isSeed);
+  if (given !== undefined && !isList && !(isSeed(given) && given > 0))
+    throw new RangeError(
+      `seeds: ${JSON.stringify(given)} would test nothing; give how many, such as 100, or which, such as [7, 12]`,
+    );
   return typeof given === "object" ? given : range(1, given ?? 100);
+}
+
+function isSeed(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function* range(from: number, to: number): Iterable<number> {

@@ -1,0 +1,142 @@
+/** Runs in which nothing was tested, by a mistake of whoever wrote them: each is refused, and says what to correct. */
+import assert from "node:assert/strict";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { assign, fromPromise, setup } from "xstate";
+import type { ActorTypes } from "../../runtime/runtime.ts";
+import type { CallStep } from "./cluster.ts";
+import { type SimulateOptions, SimulationError, simulate } from "./simulate.ts";
+
+const counter = setup({
+  types: { context: {} as { n: unknown }, events: {} as { type: "INC" } | { type: "BREAK" } | { type: "SPOIL" } },
+}).createMachine({
+  context: { n: 0 },
+  on: {
+    INC: { actions: assign({ n: ({ context }) => Number(context.n) + 1 }) },
+    BREAK: {
+      actions: assign(() => {
+        throw new Error("boom in my assign");
+      }),
+    },
+    SPOIL: { actions: assign({ n: () => () => 1 }) },
+  },
+});
+const make: CallStep = { to: "counter/a", key: "make", first: true };
+const send = (type: string): CallStep => ({ to: "counter/a", send: { type }, key: type });
+
+/** As from JavaScript: whatever is not right in the types, too. */
+function simulated(options: object): Promise<unknown> {
+  const right: SimulateOptions = { actors: { counter } as ActorTypes, workload: [make, send("INC")], seeds: [1, 2] };
+  return simulate({ ...right, ...options });
+}
+
+async function reportOf(options: object): Promise<string> {
+  const error = await simulated(options).then(
+    () => assert.fail("all seeds hold"),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof SimulationError)) throw error;
+  return error.message;
+}
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe("an effect that reaches for the real world, where the machine goes on after its error", () => {
+  const reaching = (work: () => Promise<unknown>) =>
+    setup({ actors: { work: fromPromise(work) } }).createMachine({
+      initial: "working",
+      states: { working: { invoke: { src: "work", onDone: "done", onError: "done" } }, done: {} },
+    });
+  const culprits: Readonly<Record<string, () => Promise<unknown>>> = {
+    setTimeout: () => new Promise((resolve) => setTimeout(resolve, 10)),
+    fetch: () => fetch("http://127.0.0.1:1"),
+    "setInterval, caught by the effect itself": async () => {
+      try {
+        return setInterval(() => {}, 10);
+      } catch {
+        return undefined;
+      }
+    },
+  };
+  for (const [it, work] of Object.entries(culprits)) {
+    test(it, async () => {
+      const options = { actors: { thing: reaching(work) }, workload: [{ to: "thing/a", key: "make" }] };
+      const text = await reportOf(options);
+      assert.match(text, /breaks a rule: reached for the real world/);
+      assert.match(text, new RegExp(`${it.split(",")[0]} was used during a simulated run`));
+      assert.match(text, /at .*nothing-tested\.test\.ts:\d+/);
+      await simulated({ ...options, except: ["reached for the real world"] });
+    });
+  }
+});
+
+describe("a step that is refused for good", () => {
+  const refused: Readonly<Record<string, RegExp>> = {
+    INK: /step 2, INK for counter\/a: UnknownEvent: .*INK/,
+    BREAK: /step 2, BREAK for counter\/a: Rejected: .*boom in my assign/,
+    SPOIL: /step 2, SPOIL for counter\/a: NotStorable: .*context\.n/,
+  };
+  for (const [type, expected] of Object.entries(refused)) {
+    test(type, async () => {
+      const text = await reportOf({ workload: [make, send(type)] });
+      assert.match(text, /breaks a rule: step-refused/);
+      assert.match(text, expected);
+      await simulated({ workload: [make, send(type)], except: ["step-refused"] });
+    });
+  }
+
+  test("is told before the rule that is broken by it", async () => {
+    const text = await reportOf({ workload: [make, send("INK")], invariants: { counted: () => "nothing counted" } });
+    assert.match(text, /breaks a rule: step-refused/);
+    assert.match(text, /also broken: counted\n {2}nothing counted/);
+  });
+});
+
+describe("what is misspelt is refused, with what is right", () => {
+  const mistakes: Readonly<Record<string, readonly [options: object, message: RegExp]>> = {
+    "an invariant that is async": [{ invariants: { x: async () => false } }, /the rule "x" answers with a promise/],
+    "an invariant that rejects": [
+      { invariants: { x: () => Promise.reject(new Error("no")) } },
+      /the rule "x" answers with a promise/,
+    ],
+    "a rule of every moment that is async": [{ always: { x: async () => false } }, /the rule "x" answers with/],
+    "no seed": [{ seeds: [] }, /seeds: \[\] would test nothing; give how many, such as 100/],
+    "nought seeds": [{ seeds: 0 }, /seeds: 0 would test nothing/],
+    "seeds as a text": [{ seeds: "1..3" }, /seeds: "1\.\.3" would test nothing/],
+    "a family of faults": [{ faults: ["partitons"] }, /no fault "partitons" \("partitions" was meant\?\): there are /],
+    "a kind of fault": [
+      { faults: [{ at: 1, kind: "crsh", args: { node: "n1" } }] },
+      /no kind of fault "crsh" \("crash" was meant\?\)/,
+    ],
+    "an option": [{ invarients: { x: () => false } }, /no option "invarients" \("invariants" was meant\?\)/],
+    "no workload": [{ workload: undefined }, /a simulation needs a workload/],
+    "a field of a step": [
+      { workload: [make, { to: "counter/a", sned: { type: "INC" } }] },
+      /step 2 of the workload, \{"to".*no field "sned" \("send" was meant\?\)/,
+    ],
+    "a step for nobody": [{ workload: [{ key: "k" }] }, /step 1 of the workload, \{"key":"k"\}: it lacks `to`/],
+    "a step for no id": [{ workload: [{ to: "counter" }] }, /step 1 .*its `to` is no actor: it is written as type\/id/],
+    "a step that is drawn": [{ workload: () => [{ first: true }] }, /step 1 .*it lacks `to`/],
+    "an event without a type": [{ workload: [{ to: "counter/a", send: {} }] }, /step 1 .*its `send` lacks a `type`/],
+  };
+  for (const [it, [options, message]] of Object.entries(mistakes))
+    test(it, () => expect(simulated(options)).rejects.toThrow(message));
+
+  test("seeds of the environment that run backwards", async () => {
+    vi.stubEnv("HOLDFAST_SEEDS", "5..1");
+    await expect(simulated({})).rejects.toThrow(/from the lower to the higher, as 1\.\.500, not as 5\.\.1/);
+  });
+
+  test("a service that an invariant asks for", async () => {
+    const services = { bank: () => "charged" };
+    const calls = { x: ({ calls }: { calls(name: string): readonly unknown[] }) => calls("bnk").length === 0 };
+    assert.match(
+      await reportOf({ services, invariants: calls }),
+      /no service "bnk" \("bank" was meant\?\): there are bank/,
+    );
+    const stored = { x: ({ stored }: { stored(...names: string[]): unknown }) => stored("bank", "k") === undefined };
+    assert.match(await reportOf({ services, invariants: stored }), /no fenced\(\) service "bank": there is none/);
+  });
+});
+
+test("a rule of assertions alone returns nothing, and holds", () =>
+  simulated({ invariants: { "it is counted": () => expect(1).toBe(1), nothing: () => {} } }));
