@@ -166,7 +166,8 @@ export async function soakSchedules(options: SchedulingOptions): Promise<Schedul
       heard = resolve;
       fleet.tell(0, { kind: "tell" } satisfies ToHost);
     });
-  const leaders = await watchLeaders(fleet.urls, [jobsBucket, `${jobsBucket}-leases`]);
+  const buckets = leases === "raft" ? [jobsBucket] : [jobsBucket, `${jobsBucket}-leases`];
+  const leaders = await watchLeaders(fleet.urls, buckets);
   try {
     const kept = leases === "raft" ? "a log of their own" : "NATS";
     say(`leases in ${kept}; ${hosts} hosts, three NATS servers, ${jobNames.length} jobs every second, ${seconds} s`);
