@@ -329,7 +329,7 @@ export class PartitionLeases implements Leases {
       return holder !== undefined && (sessions.has(holder) || holder === session.id) ? holder : undefined;
     });
     await this.#adopt(session, holders);
-    // What it holds it keeps for now: see `#judgeStore`. Whoever goes gives it away all the same.
+    // Until it lets go it keeps what it holds: see `#judgeStore`. Whoever drains gives it away all the same.
     if (this.#storeProblem !== undefined && this.#state === "running") return;
     const mayTake = this.#state === "running" && this.#problem === undefined;
     const targets = assign(holders, this.#members(session));
