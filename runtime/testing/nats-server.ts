@@ -138,24 +138,41 @@ type MetaCluster = {
   readonly replicas?: readonly { readonly current?: boolean; readonly offline?: boolean }[];
 };
 
-/** When all know the leader, and the leader has heard of all: before, it may refuse to place a stream on some. */
+/** Between two servers: a pool of three by default, and one of the system account's own. */
+const routesToEach = 4;
+
+/**
+ * When all know the leader, and the leader has heard of all: before, it may refuse to place a stream on some. And when
+ * every route stands: servers that dial each other in the same moment may stay without one of the pool for a while,
+ * and what an account sends by that one is lost, an answer included.
+ */
 async function clusterReady(servers: readonly NatsServer[]): Promise<boolean> {
   const deadline = performance.now() + 10_000;
   for (;;) {
     const seen = await Promise.all(servers.map(metaCluster));
+    const routes = await Promise.all(servers.map(routeCount));
     const leader = seen.find((one, index) => one?.leader !== undefined && one.leader === servers[index]?.name);
     const isKnown = seen.every((one) => one?.leader === leader?.leader && one?.cluster_size === servers.length);
     const others = leader?.replicas ?? [];
     const areHeard = others.length === servers.length - 1 && others.every((one) => one.current && one.offline !== true);
-    if (leader !== undefined && isKnown && areHeard) return true;
+    const areLinked = routes.every((count) => count >= (servers.length - 1) * routesToEach);
+    if (leader !== undefined && isKnown && areHeard && areLinked) return true;
     if (performance.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-function metaCluster({ monitorPort }: NatsServer): Promise<MetaCluster | undefined> {
-  return fetch(`http://127.0.0.1:${monitorPort}/jsz`).then(
-    async (response) => ((await response.json()) as { readonly meta_cluster?: MetaCluster }).meta_cluster,
+async function metaCluster(server: NatsServer): Promise<MetaCluster | undefined> {
+  return (await monitored<{ readonly meta_cluster?: MetaCluster }>(server, "jsz"))?.meta_cluster;
+}
+
+async function routeCount(server: NatsServer): Promise<number> {
+  return (await monitored<{ readonly routes?: number }>(server, "varz"))?.routes ?? 0;
+}
+
+function monitored<Page>({ monitorPort }: NatsServer, page: string): Promise<Page | undefined> {
+  return fetch(`http://127.0.0.1:${monitorPort}/${page}`).then(
+    (response) => response.json() as Promise<Page>,
     () => undefined,
   );
 }
