@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   binaryAt,
-  freePorts,
+  onFreePorts,
   placesOf,
   type ServerBinary,
   type ServerProcess,
@@ -59,8 +59,7 @@ export function findNatsServers(environment: NodeJS.ProcessEnv = process.env): N
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
   const binary = options.binary ?? findNatsServers().at(-1);
   if (binary === undefined) throw new Error(howToGetOne);
-  const [port, monitorPort] = (await freePorts(2)) as [number, number];
-  return launch(binary, "n1", port, monitorPort, options, "");
+  return onFreePorts(2, ([port = 0, monitorPort = 0]) => launch(binary, "n1", port, monitorPort, options, ""));
 }
 
 /** `size` servers that know each other; resolves when they have elected a leader of JetStream. */
@@ -69,7 +68,7 @@ export async function startNatsCluster(size = 3, options: NatsServerOptions = {}
   if (binary === undefined) throw new Error(howToGetOne);
   // Servers that begin in the same moment sometimes never meet (2.10): then others are started instead.
   for (let attempt = 1; ; attempt++) {
-    const servers = await launchCluster(binary, size, options);
+    const servers = await onFreePorts(size * 3, (ports) => launchCluster(binary, size, ports, options));
     const stop = async () => {
       await Promise.all(servers.map((server) => server.stop()));
     };
@@ -80,8 +79,12 @@ export async function startNatsCluster(size = 3, options: NatsServerOptions = {}
   }
 }
 
-async function launchCluster(binary: NatsBinary, size: number, options: NatsServerOptions): Promise<NatsServer[]> {
-  const ports = await freePorts(size * 3);
+async function launchCluster(
+  binary: NatsBinary,
+  size: number,
+  ports: readonly number[],
+  options: NatsServerOptions,
+): Promise<NatsServer[]> {
   const routes = ports.slice(0, size).map((port) => `nats://127.0.0.1:${port}`);
   const started = await Promise.allSettled(
     routes.map((_, index) => {

@@ -4,7 +4,7 @@
  */
 import {
   binaryAt,
-  freePorts,
+  onFreePorts,
   placesOf,
   type ServerBinary,
   type ServerProcess,
@@ -48,7 +48,10 @@ export function findRedisServer(environment: NodeJS.ProcessEnv = process.env): R
 export async function startRedisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
   const binary = options.binary ?? findRedisServer();
   if (binary === undefined) throw new Error(howToGetRedis);
-  const [port] = (await freePorts(1)) as [number];
+  return onFreePorts(1, ([port = 0]) => launch(binary, port, options));
+}
+
+async function launch(binary: RedisBinary, port: number, options: RedisServerOptions): Promise<RedisServer> {
   const folder = serverFolder("holdfast-redis-");
   const { appendFsync = "none" } = options;
   const settings = [

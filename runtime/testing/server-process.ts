@@ -132,20 +132,38 @@ function started({ name, path, parameters, ready }: StartOptions): Promise<Child
   });
 }
 
-/** Loopback ports that were free a moment ago, all different. */
+/** Below what Linux, macOS and Windows give to outgoing connections: those take none of these in the meantime. */
+const portRange = { first: 15_000, last: 31_999 };
+
+/** Loopback ports that were free a moment ago, all different. Somebody else may take one all the same. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const ports = new Set<number>();
+  for (let tries = 0; ports.size < count; tries++) {
+    if (tries === 1_000) throw new Error(`no ${count} free ports between ${portRange.first} and ${portRange.last}`);
+    const port = portRange.first + Math.floor(Math.random() * (portRange.last - portRange.first + 1));
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+/** Starts what needs ports; with others, when one of them was taken in the meantime. */
+export async function onFreePorts<Started>(
+  count: number,
+  start: (ports: readonly number[]) => Promise<Started>,
+): Promise<Started> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start(await freePorts(count));
+    } catch (error) {
+      if (attempt === 5 || !/address already in use/i.test(String(error))) throw error;
+    }
+  }
 }
