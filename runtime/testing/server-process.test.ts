@@ -14,7 +14,7 @@ test("ports are different, and none that the system gives to outgoing connection
 });
 
 test("a server whose port was taken in the meantime begins on another", async () => {
-  const listens = 'require("net").createServer().listen(+process.argv[1], "127.0.0.1", () => console.log("ready"))';
+  const listens = 'require("net").createServer().listen(+process.argv[1], "127.0.0.1", () => console.log("listens"))';
   const tried: number[] = [];
   const server = await onFreePorts(1, async ([port = 0]) => {
     tried.push(port);
@@ -24,7 +24,7 @@ test("a server whose port was taken in the meantime begins on another", async ()
       path: process.execPath,
       folder: serverFolder("holdfast-listener-"),
       parameters: ["-e", listens, `${port}`],
-      ready: /ready/,
+      ready: /^listens/,
     });
   });
   await server.stop();

@@ -125,8 +125,9 @@ function started({ name, path, parameters, ready }: StartOptions): Promise<Child
     const streams = [child.stdout, child.stderr];
     for (const stream of streams) stream.on("data", hear);
     child.once("error", reject);
-    child.once("exit", (code, signal) => {
-      children.delete(child);
+    child.once("exit", () => children.delete(child));
+    // Not `exit`: by then what it said last may not have been read.
+    child.once("close", (code, signal) => {
       reject(new Error(`${name} ended with ${code ?? signal}:\n${said.slice(-2_000)}`));
     });
   });
