@@ -413,11 +413,15 @@ describeWithNats("holdfast doctor", () => {
       const { runtime } = await start(cluster.urls, "shop", 3);
       const argv = ["--nats", cluster.urls.join(","), "--bucket", "shop"];
       const monitors = cluster.servers.map(({ monitorPort }) => `http://127.0.0.1:${monitorPort}`);
-      await until(async () => (await diagnose(argv)).lines("fail") === "", "all replicas are there");
-      const whole = await diagnose([...argv, "--monitor", monitors.join(",")]);
-      expect(whole.verdict.safeFor).toBe("replicated");
-      expect(whole.lines("ok")).toMatch(/^replicas of KV_shop: 3, all current: n\d, n\d, n\d$/m);
-      expect(whole.lines("ok")).toMatch(/^replicas of KV_shop-leases: 3/m);
+      // A replica may lag for a moment at any time: the doctor rightly warns of it, and is asked again.
+      const caughtUp = (name: string) => new RegExp(`^replicas of ${name}: 3, all current: n\\d, n\\d, n\\d$`, "m");
+      await until(async () => {
+        const whole = await diagnose([...argv, "--monitor", monitors.join(",")]);
+        const ok = whole.lines("ok");
+        return (
+          whole.verdict.safeFor === "replicated" && caughtUp("KV_shop").test(ok) && caughtUp("KV_shop-leases").test(ok)
+        );
+      }, "the doctor sees three current replicas of either stream");
       const partly = await diagnose([...argv, "--monitor", monitors[0] as string]);
       expect(partly.lines("warn")).toMatch(/^sync interval: not seen of n2, n3/m);
       if (binary !== natsVersions.at(-1)) {
