@@ -4,6 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
 import {
   binaryAt,
   onFreePorts,
@@ -62,7 +63,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   return onFreePorts(2, ([port = 0, monitorPort = 0]) => launch(binary, "n1", port, monitorPort, options, ""));
 }
 
-/** `size` servers that know each other; resolves when they have elected a leader of JetStream. */
+/** `size` servers that know each other; resolves when they have elected a leader of JetStream and taken a stream. */
 export async function startNatsCluster(size = 3, options: NatsServerOptions = {}): Promise<NatsCluster> {
   const binary = options.binary ?? findNatsServers().at(-1);
   if (binary === undefined) throw new Error(howToGetOne);
@@ -72,10 +73,14 @@ export async function startNatsCluster(size = 3, options: NatsServerOptions = {}
     const stop = async () => {
       await Promise.all(servers.map((server) => server.stop()));
     };
-    if (options.jetstream === false || (await clusterReady(servers)))
-      return { servers, urls: servers.map(({ url }) => url), stop };
+    const urls = servers.map(({ url }) => url);
+    // With a configuration of its own, only the caller knows how to log in.
+    const isOpen = options.config === undefined;
+    if (options.jetstream === false || ((await clusterReady(servers)) && (!isOpen || (await takesStreams(urls, size)))))
+      return { servers, urls, stop };
     await stop();
-    if (attempt === 5) throw new Error(`the servers of a cluster did not elect a leader, ${attempt} times`);
+    if (attempt === 5)
+      throw new Error(`the servers of a cluster did not become one that takes streams, ${attempt} times`);
   }
 }
 
@@ -131,6 +136,34 @@ async function launch(
     ready: /Server is ready/,
   });
   return Object.assign(own, { url: `nats://127.0.0.1:${port}`, port, monitorPort, version: binary.version, name });
+}
+
+const takesStreamsWithinMs = 20_000;
+
+/**
+ * Whether a stream with a replica on each server can be made. All may look well, by each server's own account, while the
+ * leader still refuses ("peer offline"): it has yet to hear the first statistics of a server that has just joined.
+ */
+async function takesStreams(urls: string[], size: number): Promise<boolean> {
+  const name = "HOLDFAST_PROBE";
+  const connection = await connect({ servers: urls });
+  const ask = async (call: string, body: unknown): Promise<boolean> => {
+    const reply = await connection.request(`$JS.API.STREAM.${call}.${name}`, JSON.stringify(body), { timeout: 5_000 });
+    return reply.json<{ readonly error?: unknown }>().error === undefined;
+  };
+  const deadline = performance.now() + takesStreamsWithinMs;
+  try {
+    while (!(await ask("CREATE", { name, subjects: [name], num_replicas: size, storage: "memory" }))) {
+      if (performance.now() > deadline) return false;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return await ask("DELETE", {});
+  } catch {
+    // An answer that is lost once: what these servers say to each other is not to be relied on.
+    return false;
+  } finally {
+    await connection.close();
+  }
 }
 
 /** A cluster answers requests for streams only when its servers have met and one of them leads. */

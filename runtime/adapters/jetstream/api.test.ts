@@ -81,3 +81,61 @@ test.each([
   expect(outcome).toEqual({ lastSequence: 7, atMs });
   expect(askedAtMs).toHaveLength(asked);
 });
+
+/** What the creation of a stream comes to on a cluster that misses a peer until `missingMs`. */
+async function create(missingMs: number, description: string) {
+  const clock = new ManualClock();
+  const startMs = clock.monotonic();
+  let asked = 0;
+  let arrived: (error: null, message: unknown) => void = () => {};
+  const connection = {
+    subscribe: (_: string, { callback }: { readonly callback: typeof arrived }) => {
+      arrived = callback;
+      return { unsubscribe: () => {} };
+    },
+    publish: (_subject: string, _data: unknown, { reply }: { readonly reply: string }) => {
+      asked++;
+      const isMissing = clock.monotonic() - startMs < missingMs;
+      const said = isMissing ? { error: { code: 400, err_code: 10005, description } } : { created: "then" };
+      clock.after(10, () => arrived(null, { subject: reply, data: answer, json: () => said }));
+    },
+    isClosed: () => false,
+    status: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
+  };
+  const api = new Api(new Requests(connection as unknown as NatsConnection, clock, "_INBOX.a"), timeoutMs);
+  let outcome = "pending";
+  let atMs = 0;
+  void api.createStream({ name: "KV_b", num_replicas: 3 }).then(
+    () => {
+      [outcome, atMs] = ["made", clock.monotonic() - startMs];
+    },
+    (error: Error) => {
+      [outcome, atMs] = [error.message, clock.monotonic() - startMs];
+    },
+  );
+  for (let passedMs = 0; passedMs < 60_000; passedMs += 10) await clock.advance(10);
+  return { outcome, atMs, asked };
+}
+
+const offline = "no suitable peers for placement, peer offline";
+
+test("a stream whose peer has just joined is asked for again until the leader has heard of it", async () => {
+  expect(await create(1_700, offline)).toEqual({ outcome: "made", atMs: 1_830, asked: 8 });
+});
+
+test("a peer that does not come is told within the time of an answer", async () => {
+  const { outcome, atMs, asked } = await create(Number.POSITIVE_INFINITY, offline);
+  expect(outcome).toContain(offline);
+  expect(atMs).toBeGreaterThan(14_000);
+  expect(atMs).toBeLessThanOrEqual(15_000);
+  expect(asked).toBe(58);
+});
+
+test("peers that do not suit for another reason are told at once", async () => {
+  const { outcome, asked } = await create(
+    Number.POSITIVE_INFINITY,
+    "no suitable peers for placement, tags not matched",
+  );
+  expect(outcome).toContain("tags not matched");
+  expect(asked).toBe(1);
+});

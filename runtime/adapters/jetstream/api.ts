@@ -95,6 +95,9 @@ const readAgainMs = 500;
 const listAgainMs = 2_500;
 /** A cluster elects a leader for a new stream before it answers; where two stood for it, once more after up to 9 s. */
 const creationMs = 15_000;
+/** A server that has just joined is offline to the leader until its first statistics are heard, which takes seconds. */
+const peerOffline = /\bpeers? offline\b/;
+const peerAgainMs = 250;
 
 export class Api {
   readonly requests: Requests;
@@ -126,9 +129,23 @@ export class Api {
     return this.#maybe<StreamInfo>(`STREAM.INFO.${stream}`, ask ?? {}, errorCodes.streamNotFound, againMs);
   }
 
-  createStream(config: Record<string, unknown>): Promise<StreamInfo> {
+  /** While the cluster misses a peer for the replicas it is asked again, for as long as an answer may take. */
+  async createStream(config: Record<string, unknown>): Promise<StreamInfo> {
+    const { clock } = this.requests;
     const timeoutMs = Math.max(this.timeoutMs, creationMs);
-    return this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, { timeoutMs });
+    const untilMs = clock.monotonic() + timeoutMs;
+    for (;;) {
+      try {
+        return await this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, { timeoutMs });
+      } catch (error) {
+        const mayCome =
+          error instanceof ServerFailed &&
+          error.errorCode === errorCodes.noSuitablePeers &&
+          peerOffline.test(error.message);
+        if (!mayCome || clock.monotonic() + peerAgainMs >= untilMs) throw error;
+      }
+      await new Promise<void>((resolve) => void clock.after(peerAgainMs, resolve));
+    }
   }
 
   /** From whoever decides writes. Undefined: the subject has no message. */

@@ -26,7 +26,7 @@ const longestAgainMs = 5_000;
 
 export class Requests {
   readonly connection: NatsConnection;
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #inbox: string;
   readonly #pending = new Map<string, Pending>();
   /** Ids of requests by the slot of time in which their deadline lies. Answered ones are skipped when it passes. */
@@ -38,7 +38,7 @@ export class Requests {
 
   constructor(connection: NatsConnection, clock: Clock, inbox: string) {
     this.connection = connection;
-    this.#clock = clock;
+    this.clock = clock;
     this.#inbox = `${inbox}.`;
     const subscription = connection.subscribe(`${inbox}.*`, {
       callback: (error, message) => {
@@ -79,12 +79,12 @@ export class Requests {
       return;
     }
     // One slot more than the time takes, so that no deadline passes early.
-    const slot = Math.floor((this.#clock.monotonic() + timeoutMs) / slotMs) + 1;
+    const slot = Math.floor((this.clock.monotonic() + timeoutMs) / slotMs) + 1;
     this.#pending.set(id, { onReply, slot });
     const ids = this.#wheel.get(slot);
     if (ids === undefined) this.#wheel.set(slot, [id]);
     else ids.push(id);
-    this.#turning ??= this.#clock.after(slotMs, () => this.#turn());
+    this.#turning ??= this.clock.after(slotMs, () => this.#turn());
   }
 
   /** Publishes without a reply. Answers whether it was handed to the connection. */
@@ -108,7 +108,7 @@ export class Requests {
    */
   askAgain(subject: string, data: Uint8Array, timeoutMs: number, againMs: number): Promise<Reply> {
     return new Promise((resolve) => {
-      const untilMs = this.#clock.monotonic() + timeoutMs;
+      const untilMs = this.clock.monotonic() + timeoutMs;
       let waitMs = againMs;
       let cancel: Cancel = () => {};
       const heard: OnReply = (reply) => {
@@ -116,10 +116,10 @@ export class Requests {
         resolve(reply);
       };
       const attempt = () => {
-        const leftMs = untilMs - this.#clock.monotonic();
+        const leftMs = untilMs - this.clock.monotonic();
         this.send(subject, data, undefined, leftMs, heard);
         if (waitMs >= leftMs) return;
-        cancel = this.#clock.after(waitMs, attempt);
+        cancel = this.clock.after(waitMs, attempt);
         waitMs = Math.min(waitMs * againGrowth, longestAgainMs);
       };
       attempt();
@@ -146,7 +146,7 @@ export class Requests {
 
   #turn(): void {
     this.#turning = undefined;
-    const now = Math.floor(this.#clock.monotonic() / slotMs);
+    const now = Math.floor(this.clock.monotonic() / slotMs);
     for (const [slot, ids] of this.#wheel) {
       if (slot > now) continue;
       this.#wheel.delete(slot);
@@ -157,7 +157,7 @@ export class Requests {
         pending.onReply({ kind: "silence", cause: "deadline" });
       }
     }
-    if (this.#wheel.size > 0) this.#turning ??= this.#clock.after(slotMs, () => this.#turn());
+    if (this.#wheel.size > 0) this.#turning ??= this.clock.after(slotMs, () => this.#turn());
   }
 
   /** A reply to what was sent before the connection broke may never come: whoever waits learns so at once. */
