@@ -433,3 +433,24 @@ test("actors that cannot leave memory do not keep those that can in it", async (
   expect(runtime.info().hotActors).toBeLessThanOrEqual(21);
   await runtime.stop({ drainMs: 0 });
 });
+
+test("one actor more than may be in memory is taken in, although none of the others can leave", async () => {
+  const clock = new ManualClock();
+  const waiting = setup({}).createMachine({ initial: "a", states: { a: { after: { 30000: "b" } }, b: {} } });
+  const store = memory();
+  const runtime = await createRuntime({
+    actors: { waiting },
+    store,
+    clock,
+    logger: silent,
+    settings: { hotActors: 3, idleMs: 60_000 },
+    requestTimeoutMs: 1_000,
+  });
+  for (let n = 0; n < 10; n++) {
+    const made = runtime.actor("waiting", String(n)).create();
+    await clock.advance(2_000);
+    await made;
+  }
+  expect(runtime.info().hotActors).toBe(10);
+  await runtime.stop({ drainMs: 0 });
+});

@@ -282,10 +282,11 @@ export class Host {
     const definition = name && this.#definitions.get(name.type);
     if (name === undefined || definition === undefined) return undefined;
     const cell = new Cell(this.#cellEnv, key, name, definition, new PendingSlot(key, this.#pendingWork.get(key)));
-    this.#cells.set(key, cell);
     const parked = this.#parking.get(key);
     if (parked !== undefined) cell.parkingChanged(`${parked.reason}: ${parked.message}`);
-    if (this.#cells.size > this.#settings.hotActors) this.#makeRoom();
+    // Before it is one of them: where all others are busy, one that has nothing to do yet would leave at once.
+    if (this.#cells.size >= this.#settings.hotActors) this.#makeRoom();
+    this.#cells.set(key, cell);
     return cell;
   }
 

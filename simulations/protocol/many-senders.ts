@@ -65,7 +65,12 @@ export async function manySenders({ messages, actors, seed, onProgress }: ManySe
   const definitions = { counter: defineActor(counter, { limits: { batch: 128 } }), sender: defineActor(sender) };
   const host = new Host({ store, clock, random: dice, leases, bus, logger: silent }, definitions, settings);
   await host.start();
-  const ask = (key: string, input: Input) => new Promise((resolve) => host.request(key, input, resolve));
+  const ask = (key: string, input: Input) =>
+    new Promise<void>((resolve, reject) => {
+      host.request(key, input, (outcome) =>
+        outcome.kind === "reply" ? resolve() : reject(new Error(`${key}: ${JSON.stringify(outcome)}`)),
+      );
+    });
   const started = performance.now();
   await ask("counter.all", { kind: "create", input: undefined, key: { kind: "caller", key: "make" } });
   if (actors) await sendFromActors(messages, ask);
@@ -91,7 +96,7 @@ export async function manySenders({ messages, actors, seed, onProgress }: ManySe
   };
 }
 
-async function sendFromActors(messages: number, ask: (key: string, input: Input) => Promise<unknown>): Promise<void> {
+async function sendFromActors(messages: number, ask: (key: string, input: Input) => Promise<void>): Promise<void> {
   for (let base = 0; base < messages; base += inFlight) {
     const batch = Array.from({ length: Math.min(inFlight, messages - base) }, (_, index) => `s-${base + index}`);
     await Promise.all(
