@@ -2,10 +2,11 @@
 import { hostname } from "node:os";
 import { consoleLogger } from "../runtime/adapters/console-logger.ts";
 import { JetStreamStore } from "../runtime/adapters/jetstream/jetstream-store.ts";
-import { connectNats, type NatsOptions } from "../runtime/adapters/nats/connection.ts";
+import { connectNats, type NatsOptions, natsOptions, natsTlsOptions } from "../runtime/adapters/nats/connection.ts";
 import { Requests } from "../runtime/adapters/nats/requests.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
+import { type KeysOf, unknownOptions } from "../runtime/options.ts";
 import type { Logger } from "../runtime/ports/logger.ts";
 import { LeaseTable } from "./backends/kv/lease-table.ts";
 import { attachBackend } from "./lease/epoch.ts";
@@ -26,6 +27,15 @@ export type JetStreamLeasesOptions = NatsOptions & {
   readonly logger?: Logger;
 };
 
+const jetStreamLeasesOptions: KeysOf<JetStreamLeasesOptions> = {
+  ...natsOptions,
+  bucket: true,
+  replicas: true,
+  node: true,
+  ttlMs: true,
+  logger: true,
+};
+
 export type JetStreamLeases = {
   readonly leases: UserLeases;
   readonly service: LeaseService<"kv-revision">;
@@ -35,6 +45,11 @@ export type JetStreamLeases = {
 
 /** Rejects as connecting does, and with the errors of a bucket; nothing is left open then. */
 export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Promise<JetStreamLeases> {
+  const unknown = [
+    ...unknownOptions(options, jetStreamLeasesOptions),
+    ...unknownOptions(options?.tls, natsTlsOptions, "tls."),
+  ];
+  if (unknown.length > 0) throw new LeaseInvalidOption(`options of jetstreamLeases: ${unknown.join("; ")}`);
   const { bucket = "actors", replicas = 1, ttlMs = 3_000 } = options;
   const problem = ttlProblem(ttlMs);
   if (problem !== undefined) throw new LeaseInvalidOption(`\`ttlMs\`: ${problem}`);

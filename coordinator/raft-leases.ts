@@ -5,6 +5,7 @@ import { consoleLogger } from "../runtime/adapters/console-logger.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
 import { startRaftControl } from "../runtime/control/raft-verbs.ts";
+import { type KeysOf, refuseUnknown, unknownOptions } from "../runtime/options.ts";
 import type { Clock } from "../runtime/ports/clock.ts";
 import type { Logger } from "../runtime/ports/logger.ts";
 import type { Random } from "../runtime/ports/random.ts";
@@ -50,6 +51,18 @@ export type RaftLeasesOptions = {
   readonly logger?: Logger;
 };
 
+/** Of one member, however it is begun. */
+const memberOptions: KeysOf<Omit<RaftLeasesOptions, "node" | "ttlMs" | "logger">> = {
+  cluster: true,
+  directory: true,
+  self: true,
+  members: true,
+  join: true,
+  tls: true,
+};
+const raftLeasesOptions: KeysOf<RaftLeasesOptions> = { ...memberOptions, node: true, ttlMs: true, logger: true };
+const tlsOptions: KeysOf<PeerTls> = { certificate: true, key: true, authority: true };
+
 export type RaftMember = {
   readonly leases: UserLeases;
   readonly service: LeaseService<"log-index">;
@@ -63,17 +76,16 @@ export type RaftMember = {
  * HardStateLost, DiskFullError), with PeersInvalidOption and with PeersCannotListen; nothing is left open then.
  */
 export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftMember> {
+  refuseUnknown("options of raftLeases", options, raftLeasesOptions, LeaseInvalidOption);
   const { ttlMs = 3_000 } = options;
-  const ports = {
-    clock: new SystemClock(),
-    random: new SystemRandom(),
-    logger: options.logger ?? consoleLogger("warn"),
-  };
+  const clock = new SystemClock();
+  const logger = options.logger ?? consoleLogger("warn");
+  const ports = { clock, random: new SystemRandom(), logger };
   const { service, member, close } = await openMember(options, ports);
   // The table itself says how often somebody recovered the cluster by hand.
   const epoch = async () => member.table.epoch;
   const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
-  const leases = new UserLeases({ ...ports, service, node, ttlMs, epoch, onClosed: close });
+  const leases = new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
   return { leases, service, member, close: () => leases.close() };
 }
 
@@ -82,11 +94,14 @@ export type RaftOptions = Omit<RaftLeasesOptions, "node" | "ttlMs" | "logger"> &
   readonly startWithinMs?: number;
 };
 
+const raftOptions: KeysOf<RaftOptions> = { ...memberOptions, startWithinMs: true };
+
 /**
  * The runtime's leases on Raft, while its documents stay where they are: `jetstream({ …, leases: raft({ … }) })`. Each
  * runtime is one member, or `open` rejects as `raftLeases` does, and with RaftNotFounded.
  */
 export function raft(options: RaftOptions): LeaseProvider {
+  refuseUnknown("options of raft", options, raftOptions, LeaseInvalidOption);
   return {
     async open(ports) {
       const { startWithinMs = 60_000, ...given } = options;
@@ -208,6 +223,8 @@ function placesOf(member: Member, configured: ReadonlyMap<MemberId, MemberAddres
 function wrongIn(options: RaftLeasesOptions) {
   const { cluster = "holdfast", self = 1, members = {}, join = false, directory, ttlMs = 3_000 } = options;
   const ids = Object.keys(members).map(Number);
+  const [unknown] = unknownOptions(options.tls, tlsOptions, "tls.");
+  if (unknown !== undefined) return unknown;
   const ttl = ttlProblem(ttlMs);
   if (ttl !== undefined) return `\`ttlMs\`: ${ttl}`;
   const name = clusterProblem(cluster);

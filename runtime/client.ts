@@ -17,6 +17,7 @@ import { type Cause, type Document, readDocument } from "./document.ts";
 import {
   errorOf,
   IncompatibleError,
+  InvalidRequestError,
   MovedError,
   NotFoundError,
   OutcomeUnknownError,
@@ -34,7 +35,7 @@ import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
 import { Tree } from "./machine/tree.ts";
 import { restoreTree } from "./migration.ts";
-import { type KeysOf, unknownOptions } from "./options.ts";
+import { type KeysOf, refuseUnknown } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
@@ -551,8 +552,7 @@ function aRequest({ kind }: Request): string {
 }
 
 function checkOptions<T>(call: string, options: T | undefined, keys: KeysOf<T>): void {
-  const problems = unknownOptions(options, keys);
-  if (problems.length > 0) throw errorOf("InvalidRequest", `options of ${call}: ${problems.join("; ")}`);
+  refuseUnknown(`options of ${call}`, options, keys, InvalidRequestError);
 }
 
 function encodeRequest(actor: string, request: Request, key: Key): RequestBody {

@@ -10,7 +10,7 @@ import { InvalidRequestError } from "./errors.ts";
 import { type ParkedRecord, readParked } from "./host/parking.ts";
 import { parkedPrefix } from "./keys.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
-import { type KeysOf, unknownOptions } from "./options.ts";
+import { type KeysOf, refuseUnknown } from "./options.ts";
 import { partitionOf } from "./partition.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
@@ -63,8 +63,7 @@ export async function connect<const TActors extends ActorTypes>(
       'connect needs a store that several processes share: jetstream({ servers }) from "holdfast/jetstream"',
     );
   }
-  const unknown = unknownOptions(options, connectOptions);
-  if (unknown.length > 0) throw new InvalidRequestError(`connect: ${unknown.join("; ")}`);
+  refuseUnknown("connect", options, connectOptions, InvalidRequestError);
   const definitions = definitionsOf(options.actors);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();

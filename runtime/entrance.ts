@@ -8,6 +8,7 @@ import type { SendOptions, SendResult } from "./client.ts";
 import { errorOf, HoldfastError, InvalidKeyError, InvalidRequestError, OutcomeUnknownError } from "./errors.ts";
 import { hashText } from "./hash.ts";
 import { type ActorName, actorKey, parseActorKey } from "./keys.ts";
+import { refuseUnknown } from "./options.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Logger } from "./ports/logger.ts";
 import type { PlainAnswer, PlainRequest, PlainRequests } from "./ports/plain-requests.ts";
@@ -69,6 +70,7 @@ export class Entrance {
     this.#actor = options.actor;
     this.#clock = options.clock;
     this.#logger = options.logger;
+    refuseUnknown("limits of the entrance", options.limits, defaultEntranceLimits, InvalidRequestError);
     this.#limits = { ...defaultEntranceLimits, ...options.limits };
     for (const [name, value] of Object.entries(this.#limits)) {
       if (!Number.isSafeInteger(value) || value < 1)

@@ -20,13 +20,25 @@ export function unknownOptions<T>(given: T | undefined, keys: KeysOf<T>, path = 
   return problems;
 }
 
+/** Throws a Refusal that says whose options these are, and each name in them that nobody knows. */
+export function refuseUnknown<T>(
+  what: string,
+  given: T | undefined,
+  keys: KeysOf<T>,
+  Refusal: new (message: string) => Error,
+): void {
+  const problems = unknownOptions(given, keys);
+  if (problems.length > 0) throw new Refusal(`${what}: ${problems.join("; ")}`);
+}
+
 function advice(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
-  return near === undefined ? `there are ${known.join(", ")}` : `did you mean ${near}?`;
+  const all = `there ${known.length === 1 ? "is" : "are"} ${known.join(", ")}`;
+  return near === undefined ? all : `did you mean ${near}? (${all})`;
 }
 
 /** The one that a typing error or two, a missing unit or another case may have made the name of. */
-function nearest(name: string, known: readonly string[]): string | undefined {
+export function nearest(name: string, known: readonly string[]): string | undefined {
   const lower = name.toLowerCase();
   const begun = (one: string) => lower.length > 2 && one.toLowerCase().startsWith(lower);
   const [best] = known

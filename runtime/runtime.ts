@@ -19,7 +19,7 @@ import type { ParkedRecord } from "./host/parking.ts";
 import { defaultSettings, type HostSettings } from "./host/settings.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
 import { missingLogic } from "./machine/events.ts";
-import { type KeysOf, unknownOptions } from "./options.ts";
+import { type KeysOf, refuseUnknown, unknownOptions } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { LeaseStatus } from "./ports/leases.ts";
@@ -97,9 +97,14 @@ export type Runtime<TActors extends ActorTypes = ActorTypes> = {
   /** For a readiness probe: whether requests are taken here, and the store answers. */
   ready(): Promise<Health>;
   /** For SIGTERM: no more ticks and requests, hands its partitions over, waits for effects. `stop` afterwards. */
-  drain(options?: { readonly drainMs?: number }): Promise<void>;
+  drain(options?: StopOptions): Promise<void>;
   /** Takes no new requests, waits for effects up to `drainMs`, aborts the rest, closes the store. */
-  stop(options?: { readonly drainMs?: number }): Promise<void>;
+  stop(options?: StopOptions): Promise<void>;
+};
+
+export type StopOptions = {
+  /** How long effects are waited for, in milliseconds. Default: `drainMs` of the settings. */
+  readonly drainMs?: number;
 };
 
 export async function createRuntime<const TActors extends ActorTypes>(
@@ -257,7 +262,8 @@ class HostedRuntime {
     return this.#storeAnswers();
   }
 
-  drain(options: { readonly drainMs?: number } = {}): Promise<void> {
+  async drain(options: StopOptions = {}): Promise<void> {
+    checkStop("drain", options);
     this.#schedules.stop();
     this.entrance?.stop();
     return this.#host.drain(options.drainMs);
@@ -286,7 +292,8 @@ class HostedRuntime {
     this.#definitions[type] = definition;
   }
 
-  async stop(options: { readonly drainMs?: number } = {}): Promise<void> {
+  async stop(options: StopOptions = {}): Promise<void> {
+    checkStop("stop", options);
     this.#schedules.stop();
     const controlStopped = this.control?.stop();
     this.entrance?.stop();
@@ -298,4 +305,12 @@ class HostedRuntime {
     this.#env.deadlines.stop();
     await this.#opened.close();
   }
+}
+
+/** Before anything has ended: whoever hears of a mistake here has a runtime still that can be stopped. */
+function checkStop(call: string, options: StopOptions): void {
+  refuseUnknown(`options of ${call}`, options, { drainMs: true }, InvalidRequestError);
+  const { drainMs } = options;
+  if (drainMs !== undefined && !(typeof drainMs === "number" && drainMs >= 0))
+    throw new InvalidRequestError(`options of ${call}: drainMs is ${JSON.stringify(drainMs)}; it must be 0 or more`);
 }

@@ -13,6 +13,7 @@ import { InvalidRequestError } from "./errors.ts";
 import { type TickedHost, Ticker } from "./host/ticker.ts";
 import { actorKey } from "./keys.ts";
 import { effectOf } from "./machine/live.ts";
+import { refuseUnknown } from "./options.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { ExecutionLog, ExecutionRecord } from "./ports/execution-log.ts";
 import type { Leases } from "./ports/leases.ts";
@@ -103,6 +104,7 @@ export class JobHandle {
 
   /** Runs the slots of a range, both ends included, that are past, whatever became of them; one after the other. */
   async backfill(name: string, range: { readonly from: Moment; readonly to: Moment }): Promise<void> {
+    refuseUnknown(`backfill ${name}`, range, { from: true, to: true }, InvalidRequestError);
     const [fromMs, toMs] = [momentMs("from", range.from), momentMs("to", range.to)];
     if (toMs < fromMs) throw new InvalidRequestError(`backfill ${name}: to is before from`);
     await this.#actor.send({ type: "BACKFILL", name, fromMs, toMs });

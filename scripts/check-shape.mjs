@@ -62,12 +62,12 @@ const mayImport = {
   core: ["core", "port"],
   port: ["port"],
   adapter: [
-    ["adapter", "port", "transport", "runtime/hash.ts"],
+    ["adapter", "port", "transport", "runtime/hash.ts", "runtime/options.ts"],
     // The holder's side, the arithmetic and the errors of the lease contract, which every back end shares.
     ["session-life", "validity", "errors"].map((name) => `coordinator/lease/${name}.ts`),
   ].flat(),
   /** One connection to a server, shared by the adapters that speak over it. */
-  transport: ["transport", "port"],
+  transport: ["transport", "port", "runtime/options.ts"],
   driver: ["driver", "core", "port"],
   entry: ["entry", "driver", "core", "port", "adapter", "transport", "public"],
   public: [

@@ -3,6 +3,7 @@
  * Apart from the rest, so that only who uses it needs fast-check.
  */
 import type * as FastCheck from "fast-check";
+import { type KeysOf, refuseUnknown } from "../runtime/options.ts";
 import { type CallStep, clientNamesOf, nodeNamesOf } from "./run/cluster.ts";
 import type { Fault, FaultKind } from "./run/fault.ts";
 import { drawFault, everyKind } from "./run/swarm.ts";
@@ -37,8 +38,19 @@ export type FaultScheduleOptions = {
   readonly maxLength?: number;
 };
 
+const faultScheduleOptions: KeysOf<FaultScheduleOptions> = {
+  kinds: true,
+  nodes: true,
+  clients: true,
+  services: true,
+  partitions: true,
+  untilMs: true,
+  maxLength: true,
+};
+
 /** Schedules as `simulate({ faults })` takes them. They shrink by leaving faults out. */
 export function faultSchedules(options: FaultScheduleOptions = {}): FastCheck.Arbitrary<readonly Fault[]> {
+  refuseUnknown("options of faultSchedules", options, faultScheduleOptions, RangeError);
   const { kinds = everyKind, services = [], maxLength = 8 } = options;
   const drawing = {
     kinds,
@@ -67,8 +79,18 @@ export type CallStepOptions = {
   readonly maxLength?: number;
 };
 
+const callStepOptions: KeysOf<CallStepOptions> = {
+  actors: true,
+  events: true,
+  input: true,
+  keys: true,
+  clients: true,
+  maxLength: true,
+};
+
 /** Workloads as `simulate({ workload })` takes them. */
 export function callSteps(options: CallStepOptions): FastCheck.Arbitrary<readonly CallStep[]> {
+  refuseUnknown("options of callSteps", options, callStepOptions, RangeError);
   const { actors, events, input, keys = true, clients = 1, maxLength = 20 } = options;
   const made = actors.map((to): CallStep => ({ to, create: input, key: "make", first: true }));
   const step = fc.record({

@@ -84,10 +84,28 @@ function toolchains(settings: SandboxSettings, limits: Limits): Map<string, Tool
   return found;
 }
 
+const known = {
+  settings: ["concurrency", "scratch", "interpreters", "limits", "maxSourceBytes"],
+  interpreters: ["javascript", "python"],
+  limits: Object.keys(defaultLimits),
+};
+
+/** A misspelt limit would be none. */
+function refuseUnknown(what: keyof typeof known, given: object = {}): void {
+  const unknown = Object.keys(given).filter((name) => !known[what].includes(name));
+  if (unknown.length > 0)
+    throw new TypeError(
+      `${what} of the sandbox: there is no ${unknown.join(", ")}; there are ${known[what].join(", ")}`,
+    );
+}
+
 export function createSandbox(settings: SandboxSettings): Sandbox {
+  refuseUnknown("settings", settings);
+  refuseUnknown("interpreters", settings.interpreters);
+  refuseUnknown("limits", settings.limits);
   const limits: Limits = { ...defaultLimits, ...settings.limits };
   const maxSourceBytes = settings.maxSourceBytes ?? 64 * 1024;
-  const known = toolchains(settings, limits);
+  const languages = toolchains(settings, limits);
   const slow = `over ${limits.cpuSeconds} s of processor time, or ${limits.wallMs / 1000} s in all`;
   const turns = createSemaphore(settings.concurrency);
 
@@ -125,7 +143,7 @@ export function createSandbox(settings: SandboxSettings): Sandbox {
 
   return {
     async compile(program, signal) {
-      const tools = known.get(program.language);
+      const tools = languages.get(program.language);
       if (tools === undefined) return { ok: false, message: `no compiler for ${program.language} on this machine` };
       const sizeBytes = Buffer.byteLength(program.source);
       if (sizeBytes > maxSourceBytes) {
@@ -144,7 +162,7 @@ export function createSandbox(settings: SandboxSettings): Sandbox {
     },
 
     async run(program, tests, signal) {
-      const tools = known.get(program.language);
+      const tools = languages.get(program.language);
       if (tools === undefined) throw new SandboxError(`no interpreter for ${program.language} on this machine`);
       if (tests.length === 0) throw new SandboxError("no test cases: nothing could be judged");
       const total = tests.length;

@@ -4,6 +4,7 @@
  * earlier holder is still at work when a later one is let in (C5, C6).
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import { type Claim, claimProblem } from "../../runtime/ports/fenced-register.ts";
 import { FencedError, FenceUnknown, LeaseInvalidOption } from "../lease/errors.ts";
 import type { Fence } from "./guard.ts";
@@ -52,6 +53,8 @@ export type HttpGuardOptions = {
   readonly waitMs?: number;
 };
 
+const guardOptions: KeysOf<HttpGuardOptions> = { fence: true, nameOf: true, waitMs: true };
+
 type Refusal = { readonly status: number; readonly headers: Record<string, string>; readonly body: string };
 
 export class HttpGuard {
@@ -60,6 +63,7 @@ export class HttpGuard {
   readonly #tails = new Map<string, Promise<void>>();
 
   constructor(options: HttpGuardOptions) {
+    refuseUnknown("options of HttpGuard", options, guardOptions, LeaseInvalidOption);
     this.#options = options;
   }
 

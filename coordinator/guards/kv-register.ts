@@ -3,6 +3,7 @@
  * on what was read, so a stale read can refuse nothing and let nothing through. What is stored reads well with `nats kv get`.
  */
 import type { KV, KvEntry } from "@nats-io/kv";
+import { refuseUnknown } from "../../runtime/options.ts";
 import type { Clock } from "../../runtime/ports/clock.ts";
 import {
   type Claim,
@@ -33,10 +34,11 @@ export class KvRegister implements FencedRegister {
   readonly #timeoutMs: number;
 
   /** `timeoutMs`: until the outcome is told as unknown. Default: 5,000. */
-  constructor(kv: KV, clock: Clock, { timeoutMs = 5_000 }: { readonly timeoutMs?: number } = {}) {
+  constructor(kv: KV, clock: Clock, options: { readonly timeoutMs?: number } = {}) {
+    refuseUnknown("options of the register", options, { timeoutMs: true }, LeaseInvalidOption);
     this.#kv = kv;
     this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
+    this.#timeoutMs = options.timeoutMs ?? 5_000;
   }
 
   async install(key: string, claim: Claim): Promise<InstallOutcome> {

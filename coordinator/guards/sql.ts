@@ -3,6 +3,7 @@
  * that has the effect. Whoever was overtaken fails there, and his transaction with it (C5); what is read after it is what
  * no earlier holder can change any more (C6). No driver is known here: the caller runs the statements.
  */
+import { refuseUnknown } from "../../runtime/options.ts";
 import { type Claim, claimProblem } from "../../runtime/ports/fenced-register.ts";
 import { FencedError, LeaseInvalidOption } from "../lease/errors.ts";
 import type { Fence } from "./guard.ts";
@@ -29,7 +30,9 @@ export class SqlGuard {
   readonly #dialect: SqlDialect;
   readonly #table: string;
 
-  constructor(dialect: SqlDialect, { table = "holdfast_fences" }: SqlGuardOptions = {}) {
+  constructor(dialect: SqlDialect, options: SqlGuardOptions = {}) {
+    refuseUnknown("options of SqlGuard", options, { table: true }, LeaseInvalidOption);
+    const { table = "holdfast_fences" } = options;
     if (!["postgresql", "mysql", "sqlite"].includes(dialect))
       throw new LeaseInvalidOption(
         `\`${dialect}\` is no dialect of SQL that is known here: postgresql, mysql or sqlite`,

@@ -52,7 +52,15 @@ async function processes(count: number) {
       return attachBackend({ ...ports, store }, service.identity);
     };
     all.push(
-      new UserLeases({ ...ports, service, node: `n${index}`, ttlMs: 3_000, epoch, onClosed: () => service.close() }),
+      new UserLeases({
+        service,
+        node: `n${index}`,
+        ttlMs: 3_000,
+        clock,
+        logger: silent,
+        epoch,
+        onClosed: () => service.close(),
+      }),
     );
   }
   const reads = (name: string) => read.filter((key) => key.endsWith(name)).length;

@@ -2,6 +2,7 @@
  * Leases for a service's own purposes: `leases.acquire("job/settle")`. All leases of a process share one session. What is
  * done under a lease ends with it (C9), and what must not be done twice carries its token (C5, docs/guides/leases.md).
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
@@ -48,6 +49,17 @@ export type UserLeasesOptions = {
   readonly onClosed?: () => Promise<void>;
 };
 
+const userLeasesOptions: KeysOf<UserLeasesOptions> = {
+  service: true,
+  node: true,
+  ttlMs: true,
+  clock: true,
+  logger: true,
+  epoch: true,
+  onClosed: true,
+};
+const acquireOptions: KeysOf<AcquireOptions> = { waitMs: true, signal: true };
+
 /** Why a lease is not held; by which session it is, where one was named. */
 type NotHeld = { readonly why: string; readonly by?: string; readonly cause?: SessionNotOpened };
 
@@ -68,6 +80,7 @@ export class UserLeases {
   #closed = false;
 
   constructor(options: UserLeasesOptions) {
+    refuseUnknown("options of UserLeases", options, userLeasesOptions, LeaseInvalidOption);
     this.#options = options;
   }
 
@@ -76,6 +89,7 @@ export class UserLeases {
    * once when it never will; with LeaseInvalidOption for a name that is none.
    */
   async acquire(name: string, options: AcquireOptions = {}): Promise<HeldLease> {
+    refuseUnknown("options of acquire", options, acquireOptions, LeaseInvalidOption);
     const key = prefix + keyOf(name);
     const { clock } = this.#options;
     const waitMs = options.waitMs ?? 0;

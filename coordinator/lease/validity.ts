@@ -1,4 +1,6 @@
 /** How long a session is good, on either side of it: pure arithmetic on monotonic milliseconds. */
+import { type KeysOf, unknownOptions } from "../../runtime/options.ts";
+import type { SessionAttributes, SessionOptions } from "../ports/lease-service.ts";
 
 /** How far the rates of two clocks may differ for C4 to hold. Real ones differ by a thousandth of this. */
 export const rateMargin = 0.05;
@@ -12,8 +14,22 @@ export function ttlProblem(ttlMs: number): string | undefined {
   return `the time to live of a lease is ${ttlMs} ms; it must be from ${shortestTtlMs} ms to ${longestTtlMs} ms (an hour)`;
 }
 
+const sessionOptions: KeysOf<SessionOptions> = { node: true, ttlMs: true, attributes: true };
+const sessionAttributes: KeysOf<SessionAttributes> = {
+  draining: true,
+  problem: true,
+  weight: true,
+  zone: true,
+};
+
 /** What is wrong with a session that somebody wants to open; undefined: nothing. */
-export function sessionProblem({ node, ttlMs }: { readonly node: string; readonly ttlMs: number }): string | undefined {
+export function sessionProblem(options: SessionOptions): string | undefined {
+  const unknown = [
+    ...unknownOptions(options, sessionOptions),
+    ...unknownOptions(options?.attributes, sessionAttributes, "attributes."),
+  ];
+  if (unknown.length > 0) return `options of a session: ${unknown.join("; ")}`;
+  const { node, ttlMs } = options;
   if (typeof node !== "string" || node.length === 0 || node.length > 200)
     return "`node` must be a text of 1 to 200 characters";
   return ttlProblem(ttlMs);

@@ -3,10 +3,12 @@
  * lease service. Every process computes the same assignment from what it sees; compare-and-set settles where they differ.
  * A process takes what is free and assigned to it, and hands over what is assigned to another, one step for both.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { LeaseChange, LeaseStatus, Leases } from "../../runtime/ports/leases.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
+import { LeaseInvalidOption } from "../lease/errors.ts";
 import { weightProblem } from "../lease/validity.ts";
 import type { Fencing, LeaseService, Session, SessionAttributes } from "../ports/lease-service.ts";
 import { assign, type Member } from "./assign.ts";
@@ -28,6 +30,20 @@ export type PartitionLeasesOptions = {
   readonly clockOffset?: () => Promise<{ readonly offsetMs: number; readonly errorMs: number }>;
   /** Rejects, or takes long, when the store of the actors cannot be reached. Default: the leases are kept in that store. */
   readonly reachStore?: () => Promise<unknown>;
+};
+
+const partitionLeasesOptions: KeysOf<PartitionLeasesOptions> = {
+  service: true,
+  partitions: true,
+  node: true,
+  weight: true,
+  zone: true,
+  ttlMs: true,
+  clock: true,
+  logger: true,
+  epoch: true,
+  clockOffset: true,
+  reachStore: true,
 };
 
 type Held = {
@@ -73,6 +89,7 @@ export class PartitionLeases implements Leases {
 
   /** Rejects when no session can be opened, with LeaseInvalidOption for a time to live that is none. */
   static async start(options: PartitionLeasesOptions): Promise<PartitionLeases> {
+    refuseUnknown("options of PartitionLeases", options, partitionLeasesOptions, LeaseInvalidOption);
     const leases = new PartitionLeases(options);
     await leases.#start();
     return leases;

@@ -72,16 +72,19 @@ export interface Session {
   close(): Promise<void>;
 }
 
+export type SessionOptions = {
+  /** What this process calls itself. */
+  readonly node: string;
+  readonly ttlMs: number;
+  readonly attributes?: SessionAttributes;
+};
+
 export interface LeaseService<TFencing extends Fencing = Fencing> {
   readonly fencing: TFencing;
   /** Changes when the back end is made anew: indexes of before mean nothing then. */
   readonly identity: string;
   /** Rejects with SessionNotOpened when the back end does not answer, and with LeaseInvalidOption. */
-  openSession(options: {
-    readonly node: string;
-    readonly ttlMs: number;
-    readonly attributes?: SessionAttributes;
-  }): Promise<Session>;
+  openSession(options: SessionOptions): Promise<Session>;
   view(): LeaseView;
   /** Called after every change of the view. Returns how to stop. */
   onChange(listener: () => void): () => void;

@@ -3,6 +3,7 @@
  * `setUpTracing()` registers one in one call. Needs the package @opentelemetry/api, and for the latter the SDK's.
  */
 import type * as Api from "@opentelemetry/api";
+import { type KeysOf, refuseUnknown } from "../options.ts";
 import { isTraceparent, type Span, type SpanOptions, type Telemetry } from "../ports/telemetry.ts";
 
 export type { Span, SpanKind, SpanOptions, Telemetry } from "../ports/telemetry.ts";
@@ -74,6 +75,8 @@ export type TracingOptions = {
   readonly delayMs?: number;
 };
 
+const tracingOptions: KeysOf<TracingOptions> = { serviceName: true, exporter: true, delayMs: true };
+
 export type Tracing = {
   readonly telemetry: Telemetry;
   /** Sends what is buffered, and ends. */
@@ -81,7 +84,9 @@ export type Tracing = {
 };
 
 /** Registers an SDK for this process: batches of spans to the exporter, contexts that follow promises. */
-export async function setUpTracing({ serviceName, exporter, delayMs = 1_000 }: TracingOptions): Promise<Tracing> {
+export async function setUpTracing(options: TracingOptions): Promise<Tracing> {
+  refuseUnknown("options of setUpTracing", options, tracingOptions, TypeError);
+  const { serviceName, exporter, delayMs = 1_000 } = options;
   const [sdk, hooks, resources] = await Promise.all([
     import("@opentelemetry/sdk-trace-base"),
     import("@opentelemetry/context-async-hooks"),

@@ -11,6 +11,7 @@ import type { AnySnapshot, Event, Ref } from "../machine/internals.ts";
 import { begin, type EffectInfo, type Executor, type Live, perform, xstateExecutor } from "../machine/live.ts";
 import { hand, type OutsideEvent, type Sid } from "../machine/system.ts";
 import { Tree, type TreeOptions } from "../machine/tree.ts";
+import { type KeysOf, refuseUnknown } from "../options.ts";
 import type { ActionItem, OutboxItem } from "../outbox.ts";
 import { type Actor as DurableActor, type Input, load, type Order, step } from "../step.ts";
 
@@ -26,6 +27,8 @@ export type DropInModes = {
   /** The clock of actors that are given none. */
   readonly clock?: DropInClock;
 };
+
+const dropInModes: KeysOf<DropInModes> = { strict: true, rebuild: true, crash: true, duplicate: true, clock: true };
 
 /** XState's clock: SimulatedClock is one. */
 export type DropInClock = {
@@ -44,6 +47,7 @@ export const createActor: CreateActor = createActorWith({});
 
 /** A `createActor` in which the given things go wrong at every opportunity. */
 export function createActorWith(modes: DropInModes): CreateActor {
+  refuseUnknown("modes of createActorWith", modes, dropInModes, TypeError);
   return (logic, options) => {
     // A child of somebody's own actor lives in that actor's system.
     if ((options as { parent?: unknown } | undefined)?.parent !== undefined)

@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
+import { type KeysOf, refuseUnknown } from "../options.ts";
 import {
   binaryAt,
   onFreePorts,
@@ -28,6 +29,14 @@ export type NatsServerOptions = {
   readonly config?: string;
   /** A limit for the file store, such as "10MB". */
   readonly maxFileStore?: string;
+};
+
+const serverOptions: KeysOf<NatsServerOptions> = {
+  binary: true,
+  jetstream: true,
+  synced: true,
+  config: true,
+  maxFileStore: true,
 };
 
 export type NatsServer = ServerProcess & {
@@ -58,6 +67,7 @@ export function findNatsServers(environment: NodeJS.ProcessEnv = process.env): N
 }
 
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
+  refuseUnknown("options of startNatsServer", options, serverOptions, TypeError);
   const binary = options.binary ?? findNatsServers().at(-1);
   if (binary === undefined) throw new Error(howToGetOne);
   return onFreePorts(2, ([port = 0, monitorPort = 0]) => launch(binary, "n1", port, monitorPort, options, ""));
@@ -65,6 +75,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
 
 /** `size` servers that know each other; resolves when they have elected a leader of JetStream and taken a stream. */
 export async function startNatsCluster(size = 3, options: NatsServerOptions = {}): Promise<NatsCluster> {
+  refuseUnknown("options of startNatsCluster", options, serverOptions, TypeError);
   const binary = options.binary ?? findNatsServers().at(-1);
   if (binary === undefined) throw new Error(howToGetOne);
   // Servers that begin in the same moment sometimes never meet (2.10): then others are started instead.

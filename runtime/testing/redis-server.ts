@@ -2,6 +2,7 @@
  * A redis-server of one's own, for tests and trials: found by REDIS_SERVER, on PATH or in `.cache/`, started on a free
  * loopback port with a folder of its own, and stopped again. Never touches a server that it did not start.
  */
+import { type KeysOf, refuseUnknown } from "../options.ts";
 import {
   binaryAt,
   onFreePorts,
@@ -27,6 +28,8 @@ export type RedisServerOptions = {
   readonly config?: readonly string[];
 };
 
+const serverOptions: KeysOf<RedisServerOptions> = { binary: true, appendFsync: true, replicaOf: true, config: true };
+
 export type RedisServer = ServerProcess & {
   readonly url: string;
   readonly port: number;
@@ -46,6 +49,7 @@ export function findRedisServer(environment: NodeJS.ProcessEnv = process.env): R
 }
 
 export async function startRedisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
+  refuseUnknown("options of startRedisServer", options, serverOptions, TypeError);
   const binary = options.binary ?? findRedisServer();
   if (binary === undefined) throw new Error(howToGetRedis);
   return onFreePorts(1, ([port = 0]) => launch(binary, port, options));

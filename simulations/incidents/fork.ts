@@ -9,6 +9,7 @@ import { type Cause, type Document, readDocument } from "../../runtime/document.
 import { hashText } from "../../runtime/hash.ts";
 import { actorKey } from "../../runtime/keys.ts";
 import { Tree } from "../../runtime/machine/tree.ts";
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Difference, KeptRevision } from "../../runtime/replay.ts";
 import { type Attempt, bootHosts, Client } from "../protocol/rig.ts";
 import { createWorld, type World } from "../world/world.ts";
@@ -29,6 +30,8 @@ export type Fork = {
   readonly seed?: string;
 };
 
+const forkOptions: KeysOf<Fork> = { definition: true, history: true, revision: true, fault: true, seed: true };
+
 export type ForkOutcome = {
   readonly steps: readonly { readonly at: number; readonly text: string }[];
   /** Whether state and context are in the end what they were in the last kept revision. */
@@ -37,13 +40,9 @@ export type ForkOutcome = {
 };
 
 /** The work of effects is not done again: a fork is about the actor, not about the world outside. */
-export async function forkIncident({
-  definition,
-  history,
-  revision,
-  fault,
-  seed = "fork",
-}: Fork): Promise<ForkOutcome> {
+export async function forkIncident(options: Fork): Promise<ForkOutcome> {
+  refuseUnknown("options of forkIncident", options, forkOptions, RangeError);
+  const { definition, history, revision, fault, seed = "fork" } = options;
   const documents = history.flatMap(({ text }) => readable(text) ?? []);
   const start = documents.find(({ seq }) => seq === revision);
   const end = documents.at(-1);

@@ -12,6 +12,7 @@ import type { Document } from "../../runtime/document.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
 import { pendingPrefix } from "../../runtime/keys.ts";
+import { refuseUnknown } from "../../runtime/options.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { FencedRegister } from "../../runtime/ports/fenced-register.ts";
 import type { ActorTypes, LogicOf } from "../../runtime/runtime.ts";
@@ -57,7 +58,9 @@ export type Service = (request: never, calls: readonly ServiceCall[]) => unknown
 export type FencedService = { readonly kind: "fenced"; readonly checks: boolean };
 
 /** `checks: false`: it takes the token and looks at nothing, as a plain database; what then goes wrong is found. */
-export function fenced({ checks = true }: { readonly checks?: boolean } = {}): FencedService {
+export function fenced(options: { readonly checks?: boolean } = {}): FencedService {
+  refuseUnknown("options of fenced", options, { checks: true }, RangeError);
+  const { checks = true } = options;
   return { kind: "fenced", checks };
 }
 
@@ -240,8 +243,12 @@ async function inWorld(
   }
   const seen = await run.states();
   const states = seen.get("c1") ?? new Map<string, EndState>();
+  const types = typesFor(cluster, "c1");
   const end: End = {
-    state: (type, id) => states.get(`${type}.${id}`),
+    state: (type, id) => {
+      named("actor type", types, type);
+      return states.get(`${type}.${id}`);
+    },
     actors: [...states.keys()],
     calls: (name) => named("service", services.calls, name),
     stored: (name, key) => named("fenced() service", services.registers, name).value(key),
@@ -256,7 +263,7 @@ async function inWorld(
     end,
     invariants: cluster.invariants ?? {},
     always: cluster.always ?? {},
-    types: typesFor(cluster, "c1"),
+    types,
     replies: run.replies,
     registers: services.registers,
     healedMs,

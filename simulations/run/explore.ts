@@ -2,6 +2,7 @@
  * Runs a suite for many seeds, one after the other; shrinks the first failure of each rule. It never throws for a
  * violation: what was found is in the answer.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { realWorldRule } from "./ambient.ts";
 import { type Shrunk, shrink } from "./shrink.ts";
@@ -18,6 +19,15 @@ export type ExploreOptions = {
   /** How often a failing plan is run again to make it smaller. Default 300. */
   readonly shrinkRuns?: number;
   readonly onProgress?: (progress: Explored) => void;
+};
+
+const exploreOptions: KeysOf<ExploreOptions> = {
+  seeds: true,
+  forMs: true,
+  nowMs: true,
+  maxFailures: true,
+  shrinkRuns: true,
+  onProgress: true,
 };
 
 export type Failure = {
@@ -47,6 +57,7 @@ export type Explored = {
 };
 
 export async function explore(suite: Suite, options: ExploreOptions): Promise<Explored> {
+  refuseUnknown("options of explore", options, exploreOptions, RangeError);
   const nowMs = options.nowMs ?? (() => performance.now());
   const startedMs = nowMs();
   const explored: Explored = {

@@ -9,6 +9,7 @@ import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { Violation } from "../checkers/violation.ts";
 import type { AppliedChange } from "../world/store-data.ts";
 import type { EndState, StateOf } from "./cluster.ts";
+import { named } from "./names.ts";
 
 /** All actors right after one commit. */
 export type Moment<TActors extends ActorTypes = ActorTypes> = {
@@ -47,7 +48,10 @@ export function judgeAlways(always: Always, types: ActorTypes, log: readonly App
     if (value === undefined) documents.delete(key);
     else documents.set(key, readDocument(value));
     const moment: Moment = {
-      state: (type, id) => stateOf(`${type}.${id}`),
+      state: (type, id) => {
+        named("actor type", definitions, type);
+        return stateOf(`${type}.${id}`);
+      },
       actors: [...documents.keys()],
       atMs,
     };

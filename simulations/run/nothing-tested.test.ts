@@ -1,9 +1,11 @@
 /** Runs in which nothing was tested, by a mistake of whoever wrote them: each is refused, and says what to correct. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { CallStep } from "./cluster.ts";
+import { ruleNames } from "./rules.ts";
 import { type SimulateOptions, SimulationError, simulate } from "./simulate.ts";
 
 const counter = setup({
@@ -108,6 +110,16 @@ describe("what is misspelt is refused, with what is right", () => {
       /no kind of fault "crsh" \("crash" was meant\?\)/,
     ],
     "an option": [{ invarients: { x: () => false } }, /no option "invarients" \("invariants" was meant\?\)/],
+    "an argument of a fault": [
+      { faults: [{ at: 1, kind: "crash", args: { node: "n1", restartAfter: 5 } }] },
+      /no argument of the fault crash "restartAfter" .*there are node, point, nth, restartAfterMs/,
+    ],
+    "a setting of the hosts": [{ settings: { idelMs: 5 } }, /idelMs is no option; did you mean idleMs\?/],
+    "a rule that is left out": [{ except: ["step-refusd"] }, /no rule "step-refusd" \("step-refused" was meant\?\)/],
+    "a rule of one's own that is left out": [
+      { invariants: { counted: () => true }, except: ["countd"] },
+      /no rule "countd" \("counted" was meant\?\)/,
+    ],
     "no workload": [{ workload: undefined }, /a simulation needs a workload/],
     "a field of a step": [
       { workload: [make, { to: "counter/a", sned: { type: "INC" } }] },
@@ -136,6 +148,33 @@ describe("what is misspelt is refused, with what is right", () => {
     const stored = { x: ({ stored }: { stored(...names: string[]): unknown }) => stored("bank", "k") === undefined };
     assert.match(await reportOf({ services, invariants: stored }), /no fenced\(\) service "bank": there is none/);
   });
+});
+
+test("rules that are there may be left out, one's own too", () =>
+  simulated({
+    invariants: { counted: () => false },
+    always: { "at every moment": () => false },
+    except: ["counted", "at every moment", "early", "parked"],
+  }));
+
+describe("a rule that asks for actors of a type that nobody gave is told which there are", () => {
+  const conuter = ({ state }: { state(type: string, id: string): unknown }) => state("conuter", "a") === undefined;
+  const said = /no actor type "conuter" \("counter" was meant\?\): there are counter/;
+  test("in the end", async () => assert.match(await reportOf({ invariants: { x: conuter } }), said));
+  test("at every moment", async () => assert.match(await reportOf({ always: { x: conuter } }), said));
+});
+
+test("every rule that a cluster is judged by may be named by `except`", () => {
+  const named = /\brule(?:: | = .*\? "[\w-]+" : )"([\w-]+)"|\bviolated\("([\w-]+)"/g;
+  const judges = ["rules", "answers", "log-rules", "register-rules", "story", "trace-rules", "cluster", "ambient"];
+  const checkers = ["convergence", "linearizability", "parking", "replies", "revisions", "spans", "timers", "tokens"];
+  const paths = [...judges.map((name) => `./${name}.ts`), ...checkers.map((name) => `../checkers/${name}.ts`)];
+  const rules = paths.flatMap((path) => {
+    const text = readFileSync(new URL(path, import.meta.url), "utf8");
+    return [...text.matchAll(named)].map(([, rule, violated]) => rule ?? violated);
+  });
+  expect(rules.length).toBeGreaterThan(40);
+  expect(rules.filter((rule) => !ruleNames.includes(rule ?? ""))).toEqual([]);
 });
 
 test("a rule of assertions alone returns nothing, and holds", () =>

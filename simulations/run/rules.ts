@@ -103,6 +103,17 @@ export const plainWords: Readonly<Record<string, string>> = {
   "spans-apart": "the trace of one actor's life is in pieces that nothing joins",
 };
 
+/** Rules whose names say it already. */
+const saidByName = [
+  ["early", "fired-after-cancel", "fired-twice", "unknown-timer"],
+  ["acknowledged-but-absent", "refused-but-present", "read-of-nothing", "stale-read"],
+  ["wrong-predecessor", "lost-update", "revision-twice"],
+  ["linearizability-unknown", "left-undone", "nobody-looked", "not-parked", "parked-needlessly"],
+].flat();
+
+/** Every rule that a run is judged by, besides the user's own: what `except` may name. */
+export const ruleNames: readonly string[] = [...Object.keys(plainWords), ...saidByName];
+
 /** The rule of a violation in plain words. */
 export function inPlainWords({ rule }: Violation): string {
   return plainWords[rule] ?? rule.replaceAll("-", " ");

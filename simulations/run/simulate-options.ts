@@ -2,9 +2,12 @@
  * What the compiler says of a call of `simulate` in TypeScript, said at run time for JavaScript and for what is drawn: an
  * unknown option, field or fault is refused, with the right one, since a run without it would hold for nothing.
  */
-import type { CallStep } from "./cluster.ts";
-import type { FaultKind } from "./fault.ts";
+import { defaultSettings } from "../../runtime/host/settings.ts";
+import { type KeysOf, refuseUnknown as refuseUnknownOptions } from "../../runtime/options.ts";
+import type { CallStep, Workload } from "./cluster.ts";
+import type { FaultArguments, FaultKind } from "./fault.ts";
 import { noSuch } from "./names.ts";
+import { ruleNames } from "./rules.ts";
 import type { SimulateOptions } from "./simulate.ts";
 import { faultFamilies } from "./swarm.ts";
 
@@ -38,29 +41,31 @@ const stepFields = namesOf<keyof CallStep>({
   first: true,
 });
 
-const faultKinds = namesOf<FaultKind>({
-  crash: true,
-  pause: true,
-  slow: true,
-  cut: true,
-  partition: true,
-  flap: true,
-  clog: true,
-  link: true,
-  step: true,
-  drift: true,
-  stop: true,
-  write: true,
-  read: true,
-  watch: true,
-  request: true,
-  publish: true,
-  service: true,
-  takeover: true,
-  hold: true,
-  nats: true,
-  disk: true,
-});
+/** What each kind of fault is told. */
+const faultArguments: { readonly [Kind in FaultKind]: KeysOf<FaultArguments[Kind]> } = {
+  crash: { node: true, point: true, nth: true, restartAfterMs: true, wiped: true },
+  pause: { node: true, forMs: true, clock: true },
+  slow: { node: true, upToMs: true, forMs: true },
+  cut: { from: true, to: true, oneWay: true, forMs: true },
+  partition: { groups: true, forMs: true },
+  flap: { from: true, to: true, everyMs: true, forMs: true },
+  clog: { from: true, to: true, forMs: true },
+  link: { from: true, to: true, quality: true, forMs: true },
+  step: { node: true, byMs: true },
+  drift: { node: true, rate: true, forMs: true },
+  stop: { node: true, forMs: true },
+  write: { fault: true, rate: true, forMs: true },
+  read: { fault: true, rate: true, forMs: true },
+  watch: { fault: true, rate: true, forMs: true },
+  request: { fault: true, rate: true, forMs: true },
+  publish: { fault: true, rate: true, forMs: true },
+  service: { service: true, fault: true, rate: true, forMs: true },
+  takeover: { partition: true, node: true, told: true },
+  hold: { point: true, rate: true, forMs: true },
+  nats: { fault: true, rate: true, forMs: true },
+  disk: { node: true, fault: true, rate: true, forMs: true },
+};
+const faultKinds = Object.keys(faultArguments);
 
 /** Every name, none left out: the compiler sees to it. */
 function namesOf<TName extends string>(all: Readonly<Record<TName, true>>): readonly string[] {
@@ -70,20 +75,37 @@ function namesOf<TName extends string>(all: Readonly<Record<TName, true>>): read
 export function checkOptions(options: SimulateOptions): void {
   for (const name of Object.keys(options)) refuseUnknown("option", name, optionNames);
   const { workload, faults = [] } = options;
-  const isWorkload =
-    typeof workload === "function" || Array.isArray(workload) || typeof (workload as Driven)?.drive === "function";
+  if (isDriven(workload))
+    for (const name of Object.keys(workload)) refuseUnknown("field of a workload that drives", name, ["drive"]);
+  const isWorkload = typeof workload === "function" || Array.isArray(workload) || isDriven(workload);
   if (!isWorkload)
     throw new TypeError(
       "a simulation needs a workload: steps, a function that draws them, or { drive: async (…) => … }",
     );
+  refuseUnknownOptions("settings of the simulation", options.settings, defaultSettings, RangeError);
+  const { except = [], invariants = {}, always = {} } = options;
+  const rules = [...ruleNames, ...Object.keys(invariants), ...Object.keys(always)];
+  for (const rule of except) refuseUnknown("rule", rule, rules);
   if (!Array.isArray(faults)) throw new TypeError("faults are an array of families and kinds, or of faults");
   for (const fault of faults as readonly unknown[]) {
     if (typeof fault === "string") refuseUnknown("fault", fault, [...Object.keys(faultFamilies), ...faultKinds]);
-    else refuseUnknown("kind of fault", String((fault as { readonly kind?: unknown } | null)?.kind), faultKinds);
+    else checkFault(fault as Given);
   }
 }
 
-type Driven = { readonly drive?: unknown } | undefined;
+type Given = { readonly kind?: unknown; readonly args?: unknown } | null | undefined;
+
+function checkFault(fault: Given): void {
+  const kind = String(fault?.kind);
+  refuseUnknown("kind of fault", kind, faultKinds);
+  for (const name of Object.keys(fault ?? {})) refuseUnknown("field of a fault", name, ["at", "kind", "args"]);
+  const fields = Object.keys(faultArguments[kind as FaultKind]);
+  for (const name of Object.keys(fault?.args ?? {})) refuseUnknown(`argument of the fault ${kind}`, name, fields);
+}
+
+function isDriven(workload: unknown): workload is { readonly drive: Workload } {
+  return typeof (workload as { readonly drive?: unknown } | null | undefined)?.drive === "function";
+}
 
 export function checkStep(step: CallStep, index: number): void {
   const which = `step ${index + 1} of the workload, ${JSON.stringify(step)}`;

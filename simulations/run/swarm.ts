@@ -2,6 +2,7 @@
  * Fault schedules by chance, after "Swarm Testing" (Groce et al., ISSTA 2012): each run draws which kinds of faults it
  * has at all, since a run with everything rarely gets deep into anything. Each kind has dice of its own.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import { Dice } from "../world/dice.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 
@@ -19,6 +20,17 @@ export type SwarmOptions = {
   readonly crashPoints?: readonly string[];
 };
 
+const swarmOptions: KeysOf<SwarmOptions> = {
+  kinds: true,
+  nodes: true,
+  clients: true,
+  services: true,
+  partitions: true,
+  untilMs: true,
+  places: true,
+  crashPoints: true,
+};
+
 /** What can be done to hosts over a shared store, by what it is done to. */
 export const faultFamilies = {
   partitions: ["cut", "partition", "flap", "clog", "link"],
@@ -33,6 +45,7 @@ export const faultFamilies = {
 export const everyKind: readonly FaultKind[] = [...new Set(Object.values(faultFamilies).flat())];
 
 export function swarm(seed: number, options: SwarmOptions): readonly Fault[] {
+  refuseUnknown("options of swarm", options, swarmOptions, RangeError);
   const choice = new Dice(`${seed}/swarm`);
   const chosen = options.kinds.filter(() => choice.chance(0.6));
   const kinds = chosen.length > 0 ? chosen : [choice.pick(options.kinds)];

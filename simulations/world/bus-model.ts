@@ -2,7 +2,9 @@
  * Requests between nodes as a network makes of them: late, lost, repeated, answered by whoever believes to own the
  * partition when they arrive. Start reading at `request`.
  */
+
 import { hashText } from "../../runtime/hash.ts";
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Bus, BusReply, BusRequest } from "../../runtime/ports/bus.ts";
 import type { Leases } from "../../runtime/ports/leases.ts";
 import type { RangeMs } from "./dice.ts";
@@ -33,6 +35,8 @@ export type BusSettings = {
   readonly lateMs?: RangeMs;
 };
 
+const busSettings: KeysOf<BusSettings> = { travelMs: true, lateMs: true };
+
 type Endpoint = {
   readonly node: string;
   readonly gate: Gate;
@@ -50,6 +54,7 @@ export class BusModel {
   readonly #endpoints: Endpoint[] = [];
 
   constructor(laws: Laws, settings: BusSettings = {}) {
+    refuseUnknown("settings of the bus", settings, busSettings, RangeError);
     this.#laws = laws;
     this.#travelMs = settings.travelMs ?? [0.2, 5];
     this.#lateMs = settings.lateMs ?? [60_000, 600_000];

@@ -2,6 +2,7 @@
  * An outside resource that keeps a record of every effect that reached it. With the check of C5 (fencing and effect in
  * one step) it refuses what an earlier token sends; without it, it shows what an unfenced resource lives through.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import { compareTokens, type Token } from "../../runtime/ports/store.ts";
 
 export type Application = {
@@ -33,6 +34,8 @@ export type RecorderOptions = {
   readonly nowMs: () => number;
 };
 
+const recorderOptions: KeysOf<RecorderOptions> = { fenced: true, remembersKeys: true, nowMs: true };
+
 export class FencedRecorder {
   readonly #options: RecorderOptions;
   readonly #recorded: RecordedApplication[] = [];
@@ -40,6 +43,7 @@ export class FencedRecorder {
   readonly #keys = new Set<string>();
 
   constructor(options: RecorderOptions) {
+    refuseUnknown("options of FencedRecorder", options, recorderOptions, RangeError);
     this.#options = options;
   }
 

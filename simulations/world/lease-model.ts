@@ -3,6 +3,7 @@
  * last, through its gate: frozen, cut off or simply never told, it still believes while another has the grant already.
  * L1 tokens grow with every grant. L2 the table has one owner per partition; only beliefs may overlap.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { LeaseChange, Leases } from "../../runtime/ports/leases.ts";
 import type { Token } from "../../runtime/ports/store.ts";
 import type { RangeMs } from "./dice.ts";
@@ -20,6 +21,8 @@ export type LeaseSettings = {
   /** A node that could not renew for a ttl stops believing by itself. Default false, the meaner world. */
   readonly holderStops?: boolean;
 };
+
+const leaseSettings: KeysOf<LeaseSettings> = { partitions: true, ttlMs: true, travelMs: true, holderStops: true };
 
 export type MoveOptions = {
   /** False: the old owner is never told, and believes until its process ends. Default true. */
@@ -70,6 +73,7 @@ export class LeaseModel {
   #isSharingPlanned = false;
 
   constructor(laws: Laws, settings: LeaseSettings = {}) {
+    refuseUnknown("settings of the leases", settings, leaseSettings, RangeError);
     this.#laws = laws;
     this.partitions = settings.partitions ?? 4;
     this.ttlMs = settings.ttlMs ?? 5_000;
@@ -95,6 +99,7 @@ export class LeaseModel {
 
   /** Grants the partition to another node (or anew to the same one), which must have joined by `leases.onChange`. */
   move(partition: number, toNode: string, options: MoveOptions = {}): void {
+    refuseUnknown("options of move", options, { tellOldOwner: true, delayMs: true }, RangeError);
     const { tellOldOwner = true, delayMs = 0 } = options;
     const move = (): void => {
       const to = this.#sessions.findLast((session) => session.node === toNode && session.state === "live");

@@ -3,6 +3,7 @@
  * end, and only then take another. Nothing else in the world may wait; start reading at `run`.
  */
 
+import { refuseUnknown } from "../../runtime/options.ts";
 import { type Drain, microtaskCheckpoint } from "./drain.ts";
 import type { Drawn } from "./drawing.ts";
 import { EventHeap, type WorldEvent } from "./event-heap.ts";
@@ -111,6 +112,7 @@ export class Loop {
   }
 
   run(options: RunOptions = {}): Promise<RunEnd> {
+    refuseUnknown("options of run", options, { until: true, forMs: true }, RangeError);
     if (this.#isRunning) throw new WorldError("the world is already running: one run at a time");
     this.#isRunning = true;
     const endUs = options.forMs === undefined ? undefined : this.#nowUs + Math.ceil(options.forMs * 1000);

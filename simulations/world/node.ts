@@ -2,8 +2,10 @@
  * One process that can crash, freeze and start again. Each incarnation gets fresh ports behind its own gate; what an
  * earlier one still holds is dead. Points are counted over all incarnations.
  */
+
 import type { Disk } from "../../coordinator/ports/disk.ts";
 import type { MemberId, Peers } from "../../coordinator/ports/peers.ts";
+import { refuseUnknown } from "../../runtime/options.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { Clock } from "../../runtime/ports/clock.ts";
 import type { FaultPoint, Hold } from "../../runtime/ports/fault-points.ts";
@@ -188,12 +190,15 @@ export class SimulatedNode {
     this.#gate.slowness = upToMs === 0 ? undefined : () => this.#laws.dice.at(`slow/${this.name}`).ms([0, upToMs]);
   }
 
-  crashAt(point: PointSelector, { nth = 1, restartAfterMs, wiped }: CrashOptions = {}): void {
+  crashAt(point: PointSelector, options: CrashOptions = {}): void {
+    refuseUnknown("options of crashAt", options, { nth: true, restartAfterMs: true, wiped: true }, RangeError);
+    const { nth = 1, restartAfterMs, wiped } = options;
     this.#points.plan(point, nth, { kind: "crash", restartAfterMs, wiped: wiped === true });
   }
 
-  freezeAt(point: PointSelector, forMs: number, { nth = 1 }: AtOptions = {}): void {
-    this.#points.plan(point, nth, { kind: "freeze", forMs });
+  freezeAt(point: PointSelector, forMs: number, options: AtOptions = {}): void {
+    refuseUnknown("options of freezeAt", options, { nth: true }, RangeError);
+    this.#points.plan(point, options.nth ?? 1, { kind: "freeze", forMs });
   }
 
   /** `ports.effect` of the incarnation that runs at the moment of the call. */

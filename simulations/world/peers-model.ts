@@ -2,8 +2,10 @@
  * Frames between the members of a cluster, over the world's links: late, lost, repeated, overtaken. A frame that is under
  * way when its receiver crashes is lost; a new incarnation hears only what is sent to it.
  */
+
 import type { MemberId, Peers } from "../../coordinator/ports/peers.ts";
 import { hashText } from "../../runtime/hash.ts";
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { RangeMs } from "./dice.ts";
 import type { Gate } from "./gate.ts";
 import type { Laws } from "./laws.ts";
@@ -13,6 +15,8 @@ export type PeersSettings = {
   /** Frames under way to one member; more are dropped. */
   readonly queueLength?: number;
 };
+
+const peersSettings: KeysOf<PeersSettings> = { travelMs: true, queueLength: true };
 
 type Member = {
   readonly gate: Gate;
@@ -30,6 +34,7 @@ export class PeersModel {
   readonly #members = new Map<MemberId, Member>();
 
   constructor(laws: Laws, settings: PeersSettings = {}) {
+    refuseUnknown("settings of the peers", settings, peersSettings, RangeError);
     this.#laws = laws;
     this.#travelMs = settings.travelMs ?? [0.2, 5];
     this.#queueLength = settings.queueLength ?? 1_000;

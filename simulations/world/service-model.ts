@@ -2,6 +2,7 @@
  * An outside service that user effects call: a payment provider, a mail server. It is no part of any node, so what has
  * reached it stays done; requests and answers travel, get lost and come late.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { RangeMs } from "./dice.ts";
 import { FaultPlan } from "./fault-plan.ts";
 import type { Gate } from "./gate.ts";
@@ -24,6 +25,8 @@ export type ServiceSettings = {
   readonly timeoutMs?: number;
 };
 
+const serviceSettings: KeysOf<ServiceSettings> = { travelMs: true, lateMs: true, timeoutMs: true };
+
 /** No answer in time: the service may have done it. */
 export class ServiceTimeoutError extends Error {
   override readonly name = "ServiceTimeoutError";
@@ -43,6 +46,7 @@ export class ServiceModel<Request, Answer> {
   readonly #timeoutMs: number;
 
   constructor(laws: Laws, name: string, handle: (request: Request) => Answer, settings: ServiceSettings = {}) {
+    refuseUnknown("settings of a service", settings, serviceSettings, RangeError);
     this.#laws = laws;
     this.name = name;
     this.#handle = handle;

@@ -2,6 +2,7 @@
  * A store at the far end of a network: requests and answers take time, get lost, arrive twice or late, and the watch
  * lags. Whatever arrives is judged by the one `StoreData`, at the moment it arrives. Start reading at `write`.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type {
   ListOptions,
   Revision,
@@ -34,6 +35,8 @@ export type StoreSettings = {
   readonly historyDepth?: number;
 };
 
+const storeSettings: KeysOf<StoreSettings> = { delays: true, maxValueBytes: true, historyDepth: true };
+
 /** Where the store is on the map of `Links`. */
 export const storePlace = "store";
 
@@ -52,6 +55,8 @@ export class StoreModel {
   readonly #laws: Laws;
 
   constructor(laws: Laws, settings: StoreSettings = {}) {
+    refuseUnknown("settings of the store", settings, storeSettings, RangeError);
+    refuseUnknown("delays of the store", settings.delays, defaultDelays, RangeError);
     const { maxValueBytes = 1_048_576, historyDepth = 64 } = settings;
     this.#laws = laws;
     this.faults = new StoreFaults(laws);

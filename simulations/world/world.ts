@@ -2,6 +2,7 @@
  * A small world in one thread: virtual time, seeded dice, nodes behind gates, one store, one bus, one coordinator.
  * The same seed gives the same trace, byte for byte. Start reading at `createWorld`; the loop itself is in `loop.ts`.
  */
+import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { FaultPoint } from "../../runtime/ports/fault-points.ts";
 import { BusModel, type BusSettings } from "./bus-model.ts";
 import { type Dice, DiceTable } from "./dice.ts";
@@ -32,6 +33,18 @@ export type WorldSettings = {
   readonly bus?: BusSettings;
   readonly leases?: LeaseSettings;
   readonly peers?: PeersSettings;
+};
+
+const worldSettings: KeysOf<WorldSettings> = {
+  seed: true,
+  maxSteps: true,
+  fullTrace: true,
+  portable: true,
+  epochMs: true,
+  store: true,
+  bus: true,
+  leases: true,
+  peers: true,
 };
 
 export type World = {
@@ -89,6 +102,7 @@ export type World = {
 const tenMinutesMs = 600_000;
 
 export function createWorld(settings: WorldSettings): World {
+  refuseUnknown("settings of createWorld", settings, worldSettings, RangeError);
   const seed = String(settings.seed);
   const epochMs = settings.epochMs ?? Date.UTC(2026, 0, 1);
   const trace = new Trace(settings.fullTrace ?? false);

@@ -22,6 +22,7 @@ import type {
   Session,
   SessionAttributes,
   SessionInfo,
+  SessionOptions,
 } from "../../ports/lease-service.ts";
 
 const sessionPrefix = "session.";
@@ -87,11 +88,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
     this.#armReread();
   }
 
-  async openSession(options: {
-    readonly node: string;
-    readonly ttlMs: number;
-    readonly attributes?: SessionAttributes;
-  }): Promise<Session> {
+  async openSession(options: SessionOptions): Promise<Session> {
     const problem = sessionProblem(options);
     if (problem !== undefined) throw new LeaseInvalidOption(problem);
     const info: SessionInfo = {

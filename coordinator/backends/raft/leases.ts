@@ -16,6 +16,7 @@ import type {
   Session,
   SessionAttributes,
   SessionInfo,
+  SessionOptions,
 } from "../../ports/lease-service.ts";
 import type { Silence } from "./silence.ts";
 
@@ -52,11 +53,7 @@ export class RaftLeases implements LeaseService<"log-index"> {
     return this.#ports.member.identity;
   }
 
-  async openSession(options: {
-    readonly node: string;
-    readonly ttlMs: number;
-    readonly attributes?: SessionAttributes;
-  }): Promise<Session> {
+  async openSession(options: SessionOptions): Promise<Session> {
     const { node, ttlMs, attributes = {} } = options;
     const problem = sessionProblem(options);
     if (problem !== undefined) throw new LeaseInvalidOption(problem);

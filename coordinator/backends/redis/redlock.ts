@@ -11,6 +11,7 @@ import {
   redisScript,
   runScript,
 } from "../../../runtime/adapters/redis-link/link.ts";
+import { type KeysOf, refuseUnknown } from "../../../runtime/options.ts";
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired } from "../../lease/errors.ts";
@@ -25,6 +26,9 @@ export type RedLockOptions = {
   /** How much of its time must be left when a lock is granted or extended. Default: half of the time to live. */
   readonly minValidityMs?: number;
 };
+
+const redLockOptions: KeysOf<RedLockOptions> = { prefix: true, instanceTimeoutMs: true, minValidityMs: true };
+const lockOptions: KeysOf<LockOptions> = { ttlMs: true, waitMs: true, signal: true };
 
 export type RedLockPorts = { readonly clock: Clock; readonly random: Random };
 
@@ -49,6 +53,7 @@ export class RedLock implements UnfencedLocks {
 
   /** The links stay the caller's to close. With one link it is the lock of a single Redis. */
   constructor(links: readonly RedisLink[], ports: RedLockPorts, options: RedLockOptions = {}) {
+    refuseUnknown("options of RedLock", options, redLockOptions, LeaseInvalidOption);
     if (links.length === 0) throw new LeaseInvalidOption("RedLock needs a Redis server, better five");
     if (new Set(links.map(({ name }) => name)).size < links.length)
       throw new LeaseInvalidOption("RedLock counts servers, and one of these is named twice");
@@ -59,6 +64,7 @@ export class RedLock implements UnfencedLocks {
 
   async acquire(key: string, options: LockOptions): Promise<LockOutcome> {
     const { clock, random } = this.#ports;
+    refuseUnknown("options of a lock", options, lockOptions, LeaseInvalidOption);
     const limits = this.#limitsOf(key, options);
     const untilMs = clock.monotonic() + (options.waitMs ?? 0);
     for (;;) {

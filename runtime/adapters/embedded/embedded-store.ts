@@ -7,6 +7,7 @@
  * E4 What a failed commit left behind is known before anyone is answered, or the answer is `unknown`.
  */
 import { constants } from "node:os";
+import { type KeysOf, refuseUnknown } from "../../options.ts";
 import type {
   ActorStore,
   ListOptions,
@@ -33,6 +34,8 @@ export type EmbeddedStoreOptions = {
   /** For a command line: reads what no host has open, changes nothing, not even the epoch. */
   readonly readOnly?: boolean;
 };
+
+const storeOptions: KeysOf<EmbeddedStoreOptions> = { maxValueBytes: true, historyDepth: true, readOnly: true };
 
 /** Keys whose kept revisions are remembered; for others a write reads them first. */
 const REMEMBERED_KEYS = 50_000;
@@ -102,6 +105,7 @@ export class EmbeddedStore implements ActorStore {
     options: EmbeddedStoreOptions = {},
     openFile: typeof LmdbFile.open = LmdbFile.open,
   ): Promise<EmbeddedStore> {
+    refuseUnknown("options of EmbeddedStore.open", options, storeOptions, RangeError);
     const { historyDepth = 10, readOnly = false } = options;
     if (!Number.isInteger(historyDepth) || historyDepth < 1 || historyDepth > 64)
       throw new RangeError(`historyDepth is ${historyDepth}: choose 1 to 64`);

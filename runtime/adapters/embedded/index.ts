@@ -1,4 +1,5 @@
 /** The store provider for one machine: `createRuntime({ store: embedded("./data") })`. Needs the package lmdb. */
+import { type KeysOf, refuseUnknown } from "../../options.ts";
 import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
 import { SingleNodeLeases } from "../single-node-leases.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "./embedded-store.ts";
@@ -22,8 +23,13 @@ export type EmbeddedProvider = StoreProvider & {
   open(): Promise<OpenStore & { readonly store: EmbeddedStore; readonly directory: string }>;
 };
 
+export type EmbeddedOptions = Omit<EmbeddedStoreOptions, "readOnly">;
+
+const embeddedOptions: KeysOf<EmbeddedOptions> = { maxValueBytes: true, historyDepth: true };
+
 /** Keeps all actors in a directory, which is made if missing. One process at a time hosts it. */
-export function embedded(directory: string, options: Omit<EmbeddedStoreOptions, "readOnly"> = {}): EmbeddedProvider {
+export function embedded(directory: string, options: EmbeddedOptions = {}): EmbeddedProvider {
+  refuseUnknown("options of embedded", options, embeddedOptions, RangeError);
   return {
     kind: "embedded",
     directory,

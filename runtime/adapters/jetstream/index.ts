@@ -9,14 +9,16 @@ import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
 import { leaseRequestTimeoutMs, ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
 import { PartitionLeases } from "../../../coordinator/placement/partition-leases.ts";
 import type { LeaseProvider } from "../../../coordinator/ports/lease-service.ts";
+import { type KeysOf, unknownOptions } from "../../options.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
-import { connectNats, type NatsOptions } from "../nats/connection.ts";
+import { connectNats, type NatsOptions, natsOptions, natsTlsOptions } from "../nats/connection.ts";
 import { Requests } from "../nats/requests.ts";
 import { NatsBus } from "../nats-bus/nats-bus.ts";
 import { Api } from "./api.ts";
+import { BucketInvalidOption } from "./errors.ts";
 import { JetStreamStore, type JetStreamStoreOptions } from "./jetstream-store.ts";
-import type { BucketOptions } from "./options.ts";
+import { type BucketOptions, bucketOptions, journalOptions } from "./options.ts";
 
 export type { NatsOptions } from "../nats/connection.ts";
 export { NatsInvalidOption, NatsMissing, NatsUnreachable, NatsWrongConnection } from "../nats/errors.ts";
@@ -42,13 +44,30 @@ export type JetStreamOptions = NatsOptions &
     readonly leases?: LeaseProvider;
   };
 
+const jetStreamOptions: KeysOf<JetStreamOptions> = {
+  ...natsOptions,
+  ...bucketOptions,
+  app: true,
+  node: true,
+  weight: true,
+  zone: true,
+  leaseTtlMs: true,
+  leases: true,
+};
+
 export type JetStreamProvider = StoreProvider & {
   readonly kind: "jetstream";
   connect(options: Parameters<StoreProvider["open"]>[0]): Promise<OpenClient>;
 };
 
-/** Makes nothing yet. `open` connects, makes the bucket if it is missing, and takes its part of the partitions. */
+/** Makes nothing yet; throws BucketInvalidOption for a name that no option has. `open` connects, makes the bucket if it is missing, and takes its part of the partitions. */
 export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
+  const unknown = [
+    ...unknownOptions(options, jetStreamOptions),
+    ...unknownOptions(options?.tls, natsTlsOptions, "tls."),
+    ...(typeof options?.journal === "boolean" ? [] : unknownOptions(options?.journal, journalOptions, "journal.")),
+  ];
+  if (unknown.length > 0) throw new BucketInvalidOption(`options of jetstream: ${unknown.join("; ")}`);
   const { bucket = "actors", leaseTtlMs: ttlMs = 3_000 } = options;
   const app = options.app ?? bucket;
   return {

@@ -1,4 +1,5 @@
 /** What a bucket is to be, and the bounds of what is asked of it. */
+import type { KeysOf } from "../../options.ts";
 import { BucketInvalidOption } from "./errors.ts";
 
 export type BucketOptions = {
@@ -27,12 +28,27 @@ export type BucketOptions = {
   readonly domain?: string;
 };
 
+export const bucketOptions: KeysOf<BucketOptions> = {
+  bucket: true,
+  replicas: true,
+  history: true,
+  partitions: true,
+  shards: true,
+  synced: true,
+  journal: true,
+  requestTimeoutMs: true,
+  maxInFlight: true,
+  domain: true,
+};
+
 export type JournalOptions = {
   /** How long commits are kept, in milliseconds. Default: for ever. */
   readonly maxAgeMs?: number;
   /** Most bytes, after which the oldest go. Default: no bound. */
   readonly maxBytes?: number;
 };
+
+export const journalOptions: KeysOf<JournalOptions> = { maxAgeMs: true, maxBytes: true };
 
 export type BucketSettings = Required<Omit<BucketOptions, "journal" | "domain">> & {
   readonly domain: string | undefined;

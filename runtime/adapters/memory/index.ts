@@ -1,7 +1,8 @@
 /** The store provider for tests and first steps: nothing survives the process, everything survives a restarted host. */
+import { refuseUnknown } from "../../options.ts";
 import type { OpenStore, StoreProvider } from "../../ports/store-provider.ts";
 import { SingleNodeLeases } from "../single-node-leases.ts";
-import { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
+import { MemoryStore, type MemoryStoreOptions, memoryStoreOptions } from "./memory-store.ts";
 
 export { SingleNodeLeases } from "../single-node-leases.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
@@ -13,6 +14,7 @@ export type MemoryProvider = StoreProvider & {
 };
 
 export function memory(options: MemoryStoreOptions = {}): MemoryProvider {
+  refuseUnknown("options of memory", options, memoryStoreOptions, RangeError);
   const contents = new MemoryStore(options);
   return {
     kind: "memory",

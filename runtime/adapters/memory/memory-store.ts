@@ -3,6 +3,7 @@
  * Everything happens synchronously inside; only watchers hear of it one microtask later, as they would elsewhere.
  */
 import { randomUUID } from "node:crypto";
+import type { KeysOf } from "../../options.ts";
 import type {
   ActorStore,
   ListOptions,
@@ -23,6 +24,13 @@ export type MemoryStoreOptions = {
   readonly maxValueBytes?: number;
   /** Default 10. */
   readonly historyDepth?: number;
+};
+
+export const memoryStoreOptions: KeysOf<MemoryStoreOptions> = {
+  name: true,
+  identity: true,
+  maxValueBytes: true,
+  historyDepth: true,
 };
 
 /** What outlives a closed store, so that `reopen` finds it. */

@@ -1,4 +1,5 @@
 /** Every bound of the bus and its default. What is beyond one is answered so at once; nothing waits without a bound. */
+import { refuseUnknown } from "../../options.ts";
 import { BusInvalidOption } from "./errors.ts";
 
 export type NatsBusLimits = {
@@ -24,9 +25,9 @@ export const defaultBusLimits: NatsBusLimits = {
 
 /** Throws BusInvalidOption naming the first that is not usable. */
 export function busLimits(given: Partial<NatsBusLimits> = {}): NatsBusLimits {
+  refuseUnknown("limits of the bus", given, defaultBusLimits, BusInvalidOption);
   const limits = { ...defaultBusLimits, ...given };
   for (const [name, value] of Object.entries(limits)) {
-    if (!Object.hasOwn(defaultBusLimits, name)) throw new BusInvalidOption(`there is no limit \`${name}\``);
     if (!Number.isSafeInteger(value) || value < 1)
       throw new BusInvalidOption(`the limit \`${name}\` is ${value}; it must be a whole number of at least 1`);
   }

@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
+import type { KeysOf } from "../../options.ts";
 import { NatsInvalidOption, NatsMissing, NatsUnreachable, NatsWrongConnection } from "./errors.ts";
 
 export type NatsOptions = {
@@ -29,6 +30,23 @@ export type NatsOptions = {
   /** How long the first connection may take, in milliseconds. Default: 5,000. */
   readonly connectTimeoutMs?: number;
 };
+
+export const natsOptions: KeysOf<NatsOptions> = {
+  servers: true,
+  connection: true,
+  name: true,
+  user: true,
+  password: true,
+  token: true,
+  nkeyFile: true,
+  credsFile: true,
+  tls: true,
+  inboxPrefix: true,
+  connectTimeoutMs: true,
+};
+
+/** Of `tls`. */
+export const natsTlsOptions: KeysOf<NonNullable<NatsOptions["tls"]>> = { caFile: true, certFile: true, keyFile: true };
 
 export type NatsEnvironment = Readonly<Record<string, string | undefined>>;
 

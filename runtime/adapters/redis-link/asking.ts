@@ -2,6 +2,7 @@
  * A script that is safe to repeat, asked until its outcome is known or the time is over. Only for scripts that change
  * nothing when they run again: the register's, the log's.
  */
+import type { KeysOf } from "../../options.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { OutcomeUnknown } from "../../ports/fenced-register.ts";
 import { RedisRefused } from "./errors.ts";
@@ -13,6 +14,8 @@ export type AskLimits = {
   /** Until one attempt is given up for the next. Default: 1,000. */
   readonly attemptMs?: number;
 };
+
+export const askLimits: KeysOf<AskLimits> = { timeoutMs: true, attemptMs: true };
 
 const pauseMs = 50;
 

@@ -2,9 +2,10 @@
  * An execution log in a Redis Stream, which `XREVRANGE` shows to anybody: one entry per attempt. A hash beside it knows
  * which attempts the stream holds, so that a repeated append changes nothing; both are trimmed in the same step.
  */
+import { type KeysOf, refuseUnknown } from "../../options.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { AppendOutcome, ExecutionLog, ExecutionRecord } from "../../ports/execution-log.ts";
-import { type AskLimits, askUntilKnown } from "../redis-link/asking.ts";
+import { type AskLimits, askLimits, askUntilKnown } from "../redis-link/asking.ts";
 import { RedisInvalidOption, RedisRefused, RedisUnreachable } from "../redis-link/errors.ts";
 import { type RedisLink, type RedisReply, redisScript } from "../redis-link/link.ts";
 
@@ -30,6 +31,8 @@ export type RedisExecutionLogOptions = AskLimits & {
   readonly maxRecords?: number;
 };
 
+const logOptions: KeysOf<RedisExecutionLogOptions> = { ...askLimits, prefix: true, maxRecords: true };
+
 export class RedisExecutionLog implements ExecutionLog {
   readonly #link: RedisLink;
   readonly #clock: Clock;
@@ -37,6 +40,7 @@ export class RedisExecutionLog implements ExecutionLog {
   readonly #maxRecords: number;
 
   constructor(link: RedisLink, clock: Clock, options: RedisExecutionLogOptions = {}) {
+    refuseUnknown("options of the execution log", options, logOptions, RedisInvalidOption);
     const { maxRecords = 10_000 } = options;
     if (!Number.isSafeInteger(maxRecords) || maxRecords < 1)
       throw new RedisInvalidOption(`\`maxRecords\` is ${maxRecords}; it must be a whole number from 1`);

@@ -3,6 +3,7 @@
  * nothing can come in between (C5). It is as safe as the server keeps what it acknowledged: `appendfsync always` and no
  * failover to a replica that lags (docs/guides/leases.md).
  */
+import { type KeysOf, refuseUnknown } from "../../options.ts";
 import type { Clock } from "../../ports/clock.ts";
 import {
   type Claim,
@@ -13,7 +14,7 @@ import {
   type RegisterState,
   type RegisterWrite,
 } from "../../ports/fenced-register.ts";
-import { type AskLimits, askUntilKnown } from "../redis-link/asking.ts";
+import { type AskLimits, askLimits, askUntilKnown } from "../redis-link/asking.ts";
 import { RedisInvalidOption, RedisRefused, RedisUnreachable } from "../redis-link/errors.ts";
 import { type RedisLink, type RedisReply, type RedisScript, redisScript } from "../redis-link/link.ts";
 
@@ -54,12 +55,15 @@ export type RedisRegisterOptions = AskLimits & {
   readonly prefix?: string;
 };
 
+const registerOptions: KeysOf<RedisRegisterOptions> = { ...askLimits, prefix: true };
+
 export class RedisRegister implements FencedRegister {
   readonly #link: RedisLink;
   readonly #clock: Clock;
   readonly #options: RedisRegisterOptions;
 
   constructor(link: RedisLink, clock: Clock, options: RedisRegisterOptions = {}) {
+    refuseUnknown("options of the register", options, registerOptions, RedisInvalidOption);
     this.#link = link;
     this.#clock = clock;
     this.#options = options;

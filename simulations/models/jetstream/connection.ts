@@ -2,7 +2,9 @@
  * A connection to the model as the library's `NatsConnection`, so far as the adapters use one: what is published takes
  * time, is lost, arrives late or twice; the connection breaks and comes back. Everything else is the server's.
  */
+
 import type { Msg, MsgHdrs, NatsConnection, Status } from "@nats-io/transport-node";
+import { refuseUnknown } from "../../../runtime/options.ts";
 import type { RangeMs } from "../../world/dice.ts";
 import { FaultPlan, type FaultRates } from "../../world/fault-plan.ts";
 import type { Gate } from "../../world/gate.ts";
@@ -31,6 +33,12 @@ export type ConnectionSettings = {
   readonly lateMs?: RangeMs;
   /** How long a cut is not noticed. */
   readonly brokenAfterMs?: number;
+};
+
+const defaultSettings: Required<ConnectionSettings> = {
+  travelMs: [0.1, 1],
+  lateMs: [500, 30_000],
+  brokenAfterMs: 4_000,
 };
 
 /** Where servers are on the map of `Links`. */
@@ -95,7 +103,8 @@ export class ConnectionModel {
     this.#laws = laws;
     this.#faults = faults;
     this.#gate = gate;
-    this.#settings = { travelMs: [0.1, 1], lateMs: [500, 30_000], brokenAfterMs: 4_000, ...settings };
+    refuseUnknown("settings of ConnectionModel", settings, defaultSettings, RangeError);
+    this.#settings = { ...defaultSettings, ...settings };
     this.#outgoing = laws.loop.channel(`nats ${node} sends`);
     this.#incoming = laws.loop.channel(`nats ${node} hears`);
     this.#client = this.#newClient();

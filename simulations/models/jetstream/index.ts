@@ -1,4 +1,5 @@
 /** A model of NATS in a simulated world: one server (or three as one), and connections to it. */
+import { type KeysOf, refuseUnknown } from "../../../runtime/options.ts";
 import type { Gate } from "../../world/gate.ts";
 import type { Laws } from "../../world/laws.ts";
 import { ConnectionFaults, ConnectionModel, type ConnectionSettings } from "./connection.ts";
@@ -11,6 +12,8 @@ export type NatsSettings = {
   readonly epochMs?: number;
 };
 
+const natsSettings: KeysOf<NatsSettings> = { server: true, connection: true, epochMs: true };
+
 export class NatsModel {
   readonly server: ServerModel;
   readonly faults: ConnectionFaults;
@@ -18,6 +21,7 @@ export class NatsModel {
   readonly #settings: NatsSettings;
 
   constructor(laws: Laws, settings: NatsSettings = {}) {
+    refuseUnknown("settings of NatsModel", settings, natsSettings, RangeError);
     const epochMs = settings.epochMs ?? Date.UTC(2026, 0, 1);
     this.#laws = laws;
     this.#settings = settings;

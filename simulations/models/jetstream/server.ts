@@ -3,6 +3,7 @@
  * the moments at which it loses, forgets or repeats something. Everything happens at the moment at which it arrives
  * here; delays and losses on the way are the connection's (connection.ts). Start reading at `receive`.
  */
+import { type KeysOf, refuseUnknown } from "../../../runtime/options.ts";
 import type { DiceTable, RangeMs } from "../../world/dice.ts";
 import { type Batch, batchIn, judgeBatch, takeIntoBatch } from "./batch.ts";
 import { type ApiLevel, refusalOf, type StreamSettings, settingsOf } from "./config.ts";
@@ -26,6 +27,16 @@ export type ServerSettings = {
   /** From a write's arrival at a replicated stream to its commit. */
   readonly commitMs?: RangeMs;
   readonly maxPayload?: number;
+};
+
+const serverSettings: KeysOf<ServerSettings> = {
+  version: true,
+  servers: true,
+  synced: true,
+  syncEveryMs: true,
+  maxStoreBytes: true,
+  commitMs: true,
+  maxPayload: true,
 };
 
 export type ServerPorts = {
@@ -77,6 +88,7 @@ export class ServerModel {
   #isUp = true;
 
   constructor(settings: ServerSettings, ports: ServerPorts) {
+    refuseUnknown("settings of ServerModel", settings, serverSettings, RangeError);
     this.settings = {
       servers: 1,
       synced: false,

@@ -3,7 +3,9 @@
  * expired and may be stepped; a disk that has what was flushed; replicas that lag; restarts and failovers that forget the
  * rest. The model of nobody's good day: everything that RedLock assumes away can be done to it.
  */
+
 import type { RedisLink, RedisOutcome, RedisReply } from "../../../runtime/adapters/redis-link/link.ts";
+import { type KeysOf, refuseUnknown } from "../../../runtime/options.ts";
 import { RedisError, type Reply } from "./commands.ts";
 import type { Change } from "./keyspace.ts";
 import { RedisData } from "./redis-data.ts";
@@ -37,6 +39,15 @@ export type RedisModelOptions = {
   readonly network?: RedisNetwork;
 };
 
+const modelOptions: KeysOf<RedisModelOptions> = {
+  name: true,
+  time: true,
+  epochMs: true,
+  flushing: true,
+  network: true,
+};
+const networkOptions: KeysOf<RedisNetwork> = { travelMs: true, isCut: true, fault: true };
+
 /** `connection` grows when what is under way is lost. */
 type Replica = { readonly model: RedisModel; readonly lagMs: number; connection: number };
 
@@ -59,6 +70,8 @@ export class RedisModel {
   #incarnation = 1;
 
   constructor(options: RedisModelOptions) {
+    refuseUnknown("options of RedisModel", options, modelOptions, RangeError);
+    refuseUnknown("network of RedisModel", options.network, networkOptions, RangeError);
     this.name = options.name;
     this.#time = options.time;
     this.#epochMs = options.epochMs ?? Date.UTC(2026, 0, 1);
