@@ -11,6 +11,7 @@ import type {
   MachineSnapshot,
   SnapshotFrom,
 } from "xstate";
+import { described, timeProblem } from "./argument.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { ActorDefinition } from "./definition.ts";
 import { type Cause, type Document, readDocument } from "./document.ts";
@@ -129,9 +130,11 @@ export type ClientEnv = {
   readonly isStopped: () => boolean;
 };
 
+type AnEvent = { readonly type: string };
+
 type Request =
-  | { readonly kind: "create"; readonly input: unknown; readonly event?: { readonly type: string } }
-  | { readonly kind: "event"; readonly event: { readonly type: string } }
+  | { readonly kind: "create"; readonly input: unknown; readonly event?: AnEvent }
+  | { readonly kind: "event"; readonly event: AnEvent }
   | { readonly kind: "delete" }
   | { readonly kind: "barrier" };
 
@@ -159,12 +162,12 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** Creates the actor and applies the event in one commit; an actor that exists only gets the event. */
   createAndSend(input: InputFrom<TLogic>, event: EventFromLogic<TLogic>, options?: SendOptions): Promise<SendResult> {
-    return this.#request({ kind: "create", input, event: checkEvent(event) }, options);
+    return this.#request({ kind: "create", input, event: event as AnEvent }, options);
   }
 
   /** Durable when it resolves. */
   send(event: EventFromLogic<TLogic>, options?: SendOptions): Promise<SendResult> {
-    return this.#request({ kind: "event", event: checkEvent(event) }, options);
+    return this.#request({ kind: "event", event: event as AnEvent }, options);
   }
 
   /** Ends the actor at once and leaves a tombstone, so that late repetitions find their keys. */
@@ -175,6 +178,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
   /** Removes the tombstone with its history; refused while it guards keys, unless forced. `force` removes anything. */
   async purge(options: { readonly force?: boolean } = {}): Promise<void> {
     checkOptions("purge", options, { force: true });
+    checkFlag("purge", "force", options.force);
     await this.#ask({ op: "purge", actor: this.key, force: options.force ?? false }, () =>
       this.#env.host?.purge(this.key, options.force ?? false),
     );
@@ -182,12 +186,18 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** Lets a parked actor go on. After a person's write: "accept" takes it, "discard" puts the last good document back. */
   async resume(mode: "retry" | "accept" | "discard" = "retry"): Promise<void> {
+    if (!["retry", "accept", "discard"].includes(mode))
+      throw errorOf(
+        "InvalidRequest",
+        `resume: ${described(mode)} is no way to resume; there are retry, accept, discard`,
+      );
     await this.#ask({ op: "resume", actor: this.key, mode }, () => this.#env.host?.resume(this.key, mode));
   }
 
   /** The latest committed state, undefined when there is none. Monotonic per handle; `linearizable` commits first. */
   async state(options: { readonly linearizable?: boolean } = {}): Promise<ActorState<TLogic> | undefined> {
     checkOptions("state", options, { linearizable: true });
+    checkFlag("state", "linearizable", options.linearizable);
     if (options.linearizable) {
       try {
         await this.#request({ kind: "barrier" }, undefined);
@@ -219,6 +229,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   /** Calls back for every later commit, in order; may skip ones that were overwritten meanwhile. Returns how to stop. */
   watch(onState: (state: ActorState<TLogic> | undefined) => void): () => void {
+    checkHandler("watch", onState);
     return this.#env.watcher.watch(this.key, (entry) => onState(entry && this.#revive(entry)));
   }
 
@@ -227,6 +238,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     type: TType,
     handler: (event: TType extends "*" ? EmittedFrom<TLogic> : Extract<EmittedFrom<TLogic>, { type: TType }>) => void,
   ): () => void {
+    checkHandler("on", handler);
+    if (typeof type !== "string")
+      throw errorOf("InvalidRequest", `on: the type of an event is a text; it is ${described(type)}`);
     const codec = Tree.codec({});
     const recent = new Set<string>();
     return this.#env.bus.subscribe(this.key, (body, id) => {
@@ -244,6 +258,12 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     options: { readonly timeoutMs?: number } = {},
   ): Promise<ActorState<TLogic>> {
     checkOptions("waitFor", options, { timeoutMs: true });
+    checkTime("waitFor", options.timeoutMs);
+    if (typeof condition !== "function" && (typeof condition !== "string" || (condition as string) === ""))
+      throw errorOf(
+        "InvalidRequest",
+        `waitFor: it waits for "done", a tag, or a function of the state; it got ${described(condition)}`,
+      );
     const holds = conditionOf(condition);
     const timeoutMs = options.timeoutMs ?? 60_000;
     const { watcher, deadlines } = this.#env;
@@ -329,7 +349,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
 
   #request(request: Request, options: SendOptions | undefined): Promise<SendResult> {
     return new Promise((resolve, reject) => {
+      if ("event" in request) checkEvent(request.event);
       checkOptions(request.kind, options, sendOptions);
+      checkTime(request.kind, options?.timeoutMs);
       const { host, sequences } = this.#env;
       const telemetry = this.#env.telemetry?.isRecording() ? this.#env.telemetry : undefined;
       if (options?.trace !== undefined && !isTraceparent(options.trace)) {
@@ -555,6 +577,22 @@ function checkOptions<T>(call: string, options: T | undefined, keys: KeysOf<T>):
   refuseUnknown(`options of ${call}`, options, keys, InvalidRequestError);
 }
 
+function checkTime(call: string, timeoutMs: unknown): void {
+  const problem = timeProblem(timeoutMs);
+  if (problem !== undefined) throw errorOf("InvalidRequest", `options of ${call}: timeoutMs ${problem}`);
+}
+
+/** A text would be true, whatever it says. */
+function checkFlag(call: string, name: string, flag: unknown): void {
+  if (flag !== undefined && typeof flag !== "boolean")
+    throw errorOf("InvalidRequest", `options of ${call}: ${name} is ${described(flag)}; it must be true or false`);
+}
+
+function checkHandler(call: string, handler: unknown): void {
+  if (typeof handler !== "function")
+    throw errorOf("InvalidRequest", `${call}: it needs a function to call; it got ${described(handler)}`);
+}
+
 function encodeRequest(actor: string, request: Request, key: Key): RequestBody {
   const codec = Tree.codec({});
   try {
@@ -580,12 +618,21 @@ function encodeRequest(actor: string, request: Request, key: Key): RequestBody {
   }
 }
 
-function checkEvent<TEvent>(event: TEvent): TEvent & { readonly type: string } {
+function checkEvent(event: unknown): void {
   const type = (event as { type?: unknown } | null | undefined)?.type;
-  if (typeof type !== "string" || type.length === 0 || type.length > 200) {
-    throw errorOf("InvalidRequest", "an event is an object whose `type` is a text of 1 to 200 characters");
+  if (typeof type !== "string" || type.length === 0 || type.length > 200 || isNoEvent(event)) {
+    const got =
+      typeof event === "string" ? `${described(event)}: write { type: ${described(event)} }` : described(event);
+    throw errorOf(
+      "InvalidRequest",
+      `an event is an object whose \`type\` is a text of 1 to 200 characters; it got ${got}`,
+    );
   }
-  return event as TEvent & { readonly type: string };
+}
+
+/** What could be stored, but not with a type. */
+function isNoEvent(event: unknown): boolean {
+  return [Array, Map, Set, Date, Error].some((kind) => event instanceof kind);
 }
 
 function conditionOf<TLogic extends AnyActorLogic>(

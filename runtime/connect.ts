@@ -3,6 +3,7 @@ import type { AnyActorLogic } from "xstate";
 import { consoleLogger } from "./adapters/console-logger.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
+import { portProblems, timeProblem } from "./argument.ts";
 import { ActorHandle, type ClientEnv } from "./client.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type ActorDefinition, definitionNamed, definitionsOf } from "./definition.ts";
@@ -64,6 +65,10 @@ export async function connect<const TActors extends ActorTypes>(
     );
   }
   refuseUnknown("connect", options, connectOptions, InvalidRequestError);
+  const problems = portProblems(options);
+  const timeout = timeProblem(options.requestTimeoutMs);
+  if (timeout !== undefined) problems.push(`requestTimeoutMs ${timeout}`);
+  if (problems.length > 0) throw new InvalidRequestError(`connect: ${problems.join("; ")}`);
   const definitions = definitionsOf(options.actors);
   const logger = options.logger ?? consoleLogger("warn");
   const clock = options.clock ?? new SystemClock();

@@ -3,6 +3,7 @@
  * what is wrong with it is said there, before anything runs.
  */
 import type { AnyActorLogic, EventFromLogic, InputFrom } from "xstate";
+import { described, isPlain } from "./argument.ts";
 import type { Cause } from "./document.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidRequestError } from "./errors.ts";
@@ -76,18 +77,21 @@ export function defineActor<TLogic extends AnyActorLogic>(
   logic: TLogic,
   options: ActorOptions = {},
 ): ActorDefinition<TLogic> {
+  const wrong = wrongLogic(logic);
+  if (wrong !== undefined)
+    throw new InvalidRequestError(`defineActor takes an XState machine or other actor logic; what it got is ${wrong}`);
   const problems = unknownOptions(options, actorOptions);
-  if (typeof (logic as { transition?: unknown } | undefined)?.transition !== "function") {
-    throw new InvalidRequestError(
-      "defineActor takes an XState machine or other actor logic; what it got has no transition()",
-    );
-  }
+  // Of what is no object nothing more can be said.
+  if (options === null || typeof options !== "object") throw new InvalidRequestError(`defineActor: ${problems[0]}`);
   const version = options.version ?? machineVersion(logic) ?? 1;
   if (!Number.isSafeInteger(version) || version < 0) {
     problems.push(`version is ${String(version)}; it must be a whole number, 0 or more`);
   }
   const names = effectNames(logic);
-  for (const [name, policy] of Object.entries(options.effects ?? {})) {
+  const { effects = {} } = options;
+  const areEffects = typeof effects === "object" && effects !== null && !Array.isArray(effects);
+  if (!areEffects) problems.push(`effects is ${described(effects)}; it must be an object of policies, by name`);
+  for (const [name, policy] of areEffects ? Object.entries(effects) : []) {
     problems.push(...policyProblems(name, policy));
     if (names !== undefined && !names.has(name)) {
       problems.push(
@@ -105,6 +109,11 @@ export function defineActor<TLogic extends AnyActorLogic>(
   }
   if (options.onError !== undefined && options.onError !== "reject" && options.onError !== "error") {
     problems.push(`onError is ${String(options.onError)}; it must be "reject" or "error"`);
+  }
+  for (const name of ["redact", "migrate"] as const) {
+    const given: unknown = options[name];
+    if (given !== undefined && typeof given !== "function")
+      problems.push(`${name} is ${described(given)}; it must be a function`);
   }
   for (const [name, value] of Object.entries(options.limits ?? {})) {
     if (Object.hasOwn(defaultLimits, name) && (!Number.isFinite(value) || value < 1))
@@ -129,14 +138,54 @@ export function defineActor<TLogic extends AnyActorLogic>(
 export function definitionsOf(
   actors: Readonly<Record<string, ActorDefinition | AnyActorLogic>>,
 ): Record<string, ActorDefinition> {
-  if (typeof actors !== "object" || actors === null || typeof actors.transition === "function")
-    throw new InvalidRequestError("it needs actors, by the names of their types: { actors: { order: machine }, … }");
+  if (!areByName(actors))
+    throw new InvalidRequestError(
+      `it needs actors, by the names of their types: { actors: { order: machine }, … }; what it got is ${described(actors)}`,
+    );
   const definitions: Record<string, ActorDefinition> = {};
   for (const [type, given] of Object.entries(actors)) {
     checkType(type);
-    definitions[type] = "handles" in given ? given : defineActor(given);
+    const wrong = isDefinition(given) ? undefined : wrongLogic(given);
+    if (wrong !== undefined)
+      throw new InvalidRequestError(
+        `actors.${type} must be an XState machine, or what defineActor gave; it is ${wrong}`,
+      );
+    definitions[type] = isDefinition(given) ? given : defineActor(given);
   }
   return definitions;
+}
+
+function areByName(actors: unknown): boolean {
+  if (typeof actors !== "object" || actors === null || Array.isArray(actors)) return false;
+  if (isLogic(actors) || isDefinition(actors)) return false;
+  // A Map, a Set: what is in them is not under names.
+  return isPlain(actors) || Object.keys(actors).length > 0;
+}
+
+function isLogic(given: unknown): given is AnyActorLogic {
+  return typeof (given as { readonly transition?: unknown } | null | undefined)?.transition === "function";
+}
+
+function isDefinition(given: unknown): given is ActorDefinition {
+  return typeof given === "object" && given !== null && "handles" in given && "logic" in given;
+}
+
+/** What stands where logic should, in words, and what to do; undefined: it is logic. */
+function wrongLogic(given: unknown): string | undefined {
+  if (isLogic(given)) return undefined;
+  const has = (name: string) => typeof given === "object" && given !== null && name in given;
+  const advice = isDefinition(given)
+    ? "a definition already"
+    : typeof given === "function"
+      ? `${described(given)}; pass the machine that it makes`
+      : has("logic") && has("getSnapshot")
+        ? "an actor that runs; pass the machine that it was made of"
+        : has("default")
+          ? `${described(given)}; pass its \`default\``
+          : has("states") || has("initial")
+            ? `${described(given)}; make it a machine with createMachine(…)`
+            : described(given);
+  return `${advice}: it has no transition()`;
 }
 
 /** Throws InvalidRequestError naming the types that there are. */
@@ -144,7 +193,7 @@ export function definitionNamed(definitions: Readonly<Record<string, ActorDefini
   const definition = Object.hasOwn(definitions, type) ? definitions[type] : undefined;
   if (definition === undefined) {
     throw new InvalidRequestError(
-      `there is no actor type ${JSON.stringify(type)}; known here: ${Object.keys(definitions).join(", ")}`,
+      `there is no actor type ${described(type)}; known here: ${Object.keys(definitions).join(", ")}`,
     );
   }
   return definition;

@@ -3,6 +3,7 @@
  * valid NATS KV key whatever the id: other characters are escaped as `=XX` per UTF-8 byte, as in quoted-printable.
  */
 
+import { described } from "./argument.ts";
 import { InvalidKeyError } from "./errors.ts";
 
 export const maxKeyBytes = 200;
@@ -12,7 +13,9 @@ export type ActorName = { readonly type: string; readonly id: string };
 export function actorKey(type: string, id: string): string {
   checkType(type);
   if (typeof id !== "string" || id.length === 0)
-    throw new InvalidKeyError(`an id of the type "${type}" must be a text of at least one character`);
+    throw new InvalidKeyError(
+      `an id of the type "${type}" must be a text of at least one character; it is ${described(id)}`,
+    );
   // Longer than this it cannot fit, escaped or not: refused before any work is done on it.
   if (id.length > maxKeyBytes) throw tooLong(type, id, id.length + type.length + 1);
   const key = `${type}.${escapeId(id)}`;

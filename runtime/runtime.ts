@@ -7,6 +7,7 @@ import { consoleLogger } from "./adapters/console-logger.ts";
 import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
+import { described, portProblems, timeProblem } from "./argument.ts";
 import { ActorHandle, type ClientEnv } from "./client.ts";
 import { startControl } from "./control/index.ts";
 import type { ControlServer } from "./control/server.ts";
@@ -115,11 +116,16 @@ export async function createRuntime<const TActors extends ActorTypes>(
       'createRuntime needs a store: embedded("./data") from "holdfast/embedded", or memory()',
     );
   }
-  const unknown = [
+  const problems = [
     ...unknownOptions(options, runtimeOptions),
     ...unknownOptions(options.settings, defaultSettings, "settings."),
+    ...settingProblems(options.settings),
+    ...portProblems(options),
+    ...timeProblems({ requestTimeoutMs: options.requestTimeoutMs }),
   ];
-  if (unknown.length > 0) throw new InvalidRequestError(`createRuntime: ${unknown.join("; ")}`);
+  if (options.control !== undefined && typeof options.control !== "boolean")
+    problems.push(`control is ${described(options.control)}; it must be true or false`);
+  if (problems.length > 0) throw new InvalidRequestError(`createRuntime: ${problems.join("; ")}`);
   const definitions = definitionsOf(options.actors);
   const missing = Object.entries(definitions).flatMap(([type, { logic }]) =>
     missingLogic(logic).map((what) => `actors.${type}: ${what}`),
@@ -310,7 +316,21 @@ class HostedRuntime {
 /** Before anything has ended: whoever hears of a mistake here has a runtime still that can be stopped. */
 function checkStop(call: string, options: StopOptions): void {
   refuseUnknown(`options of ${call}`, options, { drainMs: true }, InvalidRequestError);
-  const { drainMs } = options;
-  if (drainMs !== undefined && !(typeof drainMs === "number" && drainMs >= 0))
-    throw new InvalidRequestError(`options of ${call}: drainMs is ${JSON.stringify(drainMs)}; it must be 0 or more`);
+  const [problem] = timeProblems({ drainMs: options.drainMs });
+  if (problem !== undefined) throw new InvalidRequestError(`options of ${call}: ${problem}`);
+}
+
+function settingProblems(settings: Partial<HostSettings> | undefined): string[] {
+  return Object.entries(typeof settings === "object" ? (settings ?? {}) : {}).flatMap(([name, value]) => {
+    const least = name === "effects" || name === "recoveries" ? 1 : 0;
+    if (!Object.hasOwn(defaultSettings, name) || (typeof value === "number" && value >= least)) return [];
+    return [`settings.${name} is ${described(value)}; it must be a number, ${least} or more`];
+  });
+}
+
+function timeProblems(times: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(times).flatMap(([name, value]) => {
+    const problem = timeProblem(value);
+    return problem === undefined ? [] : [`${name} ${problem}`];
+  });
 }

@@ -8,6 +8,8 @@ export type LogLevel = (typeof levels)[number];
 /** Messages below the level are dropped. */
 export function consoleLogger(level: LogLevel = "warn"): Logger {
   const lowest = levels.indexOf(level);
+  if (lowest < 0)
+    throw new RangeError(`${JSON.stringify(level)} is no level of consoleLogger; there are ${levels.join(", ")}`);
   const at = (name: LogLevel) => (message: string, fields?: LogFields) => {
     if (levels.indexOf(name) >= lowest) console.error(`${name.padEnd(5)} ${message}${describe(fields)}`);
   };

@@ -3,6 +3,9 @@
  * a repository and compared. What Mermaid cannot draw as an arrow stands as a line in the label of its state.
  */
 import type { AnyStateMachine, StateValue } from "xstate";
+import { described } from "../argument.ts";
+import { InvalidRequestError } from "../errors.ts";
+import { isMachine } from "./internals.ts";
 import { actionName, type GuardStructure, guardStructure } from "./structure.ts";
 
 type StateNode = AnyStateMachine["root"];
@@ -14,6 +17,8 @@ type Transition = {
 };
 
 export function mermaidOf(machine: AnyStateMachine, live?: { readonly value: StateValue }): string {
+  if (!isMachine(machine))
+    throw new InvalidRequestError(`mermaidOf takes an XState machine; it got ${described(machine)}`);
   const lines = ["stateDiagram-v2", ...stateLines(machine.root, "  ")];
   if (live !== undefined) {
     const ids = [machine.root, ...activeNodes(machine.root, live.value)].map(idOf);
