@@ -10,6 +10,7 @@ import { InvalidRequestError } from "./errors.ts";
 import { checkType } from "./keys.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { effectNames, handledEvents, machineVersion } from "./machine/events.ts";
+import { type MissingLogic, missingLogic } from "./machine/missing-logic.ts";
 import { logicHash } from "./machine/tree-check.ts";
 import { type KeysOf, unknownOptions } from "./options.ts";
 import { type EffectPolicy, policyProblems } from "./policy.ts";
@@ -153,6 +154,14 @@ export function definitionsOf(
     definitions[type] = isDefinition(given) ? given : defineActor(given);
   }
   return definitions;
+}
+
+/** What the machines of a host invoke without having it, in words. */
+export function missingIn(definitions: Readonly<Record<string, ActorDefinition>>): MissingLogic {
+  const all = Object.entries(definitions).map(([type, { logic }]) => ({ type, missing: missingLogic(logic) }));
+  const told = (kind: keyof MissingLogic) =>
+    all.flatMap(({ type, missing }) => missing[kind].map((what) => `actors.${type}: ${what}`));
+  return { reached: told("reached"), unreached: told("unreached") };
 }
 
 function areByName(actors: unknown): boolean {

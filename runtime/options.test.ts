@@ -1,7 +1,9 @@
 /** What JavaScript lets pass: options of a wrong name or kind, actors that are missing, logic that nobody gave. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createMachine, fromPromise, setup } from "xstate";
-import { createRuntime, defineActor, type Logger, memory } from "./index.ts";
+import { LocalBus } from "./adapters/memory/local-bus.ts";
+import { SystemClock } from "./adapters/system-clock.ts";
+import { connect, createRuntime, defineActor, type Logger, memory } from "./index.ts";
 import { unknownOptions } from "./options.ts";
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -84,6 +86,29 @@ test.each(refused)("%s is refused, by name", async (_what, call, message) => {
   const outcome = (async () => call())();
   await expect(outcome).rejects.toThrow(message);
   await expect(outcome).rejects.toMatchObject({ code: expect.stringMatching(/^Invalid(Request|Key)$/) });
+});
+
+test("logic that is missing where nothing leads is told, and let pass", async () => {
+  const told: string[] = [];
+  const logger = { ...silent, warn: (message: string) => void told.push(message) };
+  const draft = createMachine({ id: "m", initial: "a", states: { a: {}, later: { invoke: { src: "nope" } } } });
+  await (await start({ actors: { draft }, logger })).stop();
+  expect(told).toEqual([
+    expect.stringMatching(/actors\.draft: "m\.later" invokes "nope".*nothing leads to that state/),
+  ]);
+});
+
+test("whoever hosts nothing may know a machine without its logic", async () => {
+  const bare = defineActor(createMachine({ invoke: { src: "nope" } }));
+  const { store, close } = await memory().open();
+  const bus = new LocalBus(new SystemClock());
+  const client = await connect({
+    actors: { bare },
+    store: { ...memory(), connect: async () => ({ store, bus, partitions: 1, close }) },
+    logger: silent,
+  });
+  expect(await client.actor("bare", "b").state()).toBeUndefined();
+  await client.close();
 });
 
 test("inline logic and options that are known, or undefined, are taken", async () => {

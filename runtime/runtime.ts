@@ -12,14 +12,13 @@ import { ActorHandle, type ClientEnv } from "./client.ts";
 import { startControl } from "./control/index.ts";
 import type { ControlServer } from "./control/server.ts";
 import { Deadlines } from "./deadlines.ts";
-import { type ActorDefinition, definitionNamed, definitionsOf } from "./definition.ts";
+import { type ActorDefinition, definitionNamed, definitionsOf, missingIn } from "./definition.ts";
 import { Entrance, type EntranceCounts } from "./entrance.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { Host, type HostInfo } from "./host/host.ts";
 import type { ParkedRecord } from "./host/parking.ts";
 import { defaultSettings, type HostSettings } from "./host/settings.ts";
 import { type ActorSummary, type ListOptions, listActors } from "./listing.ts";
-import { missingLogic } from "./machine/events.ts";
 import { type KeysOf, refuseUnknown, unknownOptions } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
@@ -127,11 +126,10 @@ export async function createRuntime<const TActors extends ActorTypes>(
     problems.push(`control is ${described(options.control)}; it must be true or false`);
   if (problems.length > 0) throw new InvalidRequestError(`createRuntime: ${problems.join("; ")}`);
   const definitions = definitionsOf(options.actors);
-  const missing = Object.entries(definitions).flatMap(([type, { logic }]) =>
-    missingLogic(logic).map((what) => `actors.${type}: ${what}`),
-  );
-  if (missing.length > 0) throw new InvalidRequestError(`createRuntime: ${missing.join("; ")}`);
   const logger = options.logger ?? consoleLogger("warn");
+  const missing = missingIn(definitions);
+  if (missing.reached.length > 0) throw new InvalidRequestError(`createRuntime: ${missing.reached.join("; ")}`);
+  for (const what of missing.unreached) logger.warn(`${what}; nothing leads to that state, so it is let pass`);
   const clock = options.clock ?? new SystemClock();
   const random = options.random ?? new SystemRandom();
   const opened = await options.store.open({ logger, clock, random });

@@ -58,22 +58,6 @@ export function effectNames(logic: unknown, seen = new Set<unknown>()): Set<stri
   return names;
 }
 
-/** Invocations by a name for which neither the machine, nor one in it, has logic; in words. */
-export function missingLogic(logic: unknown, seen = new Set<unknown>()): string[] {
-  if (!isMachine(logic) || seen.has(logic)) return [];
-  seen.add(logic);
-  const { actors } = logic.implementations as { readonly actors: Readonly<Record<string, unknown>> };
-  const problems = Object.values(actors).flatMap((actor) => missingLogic(actor, seen));
-  for (const [id, node] of (logic as unknown as { idMap: ReadonlyMap<string, ConfiguredNode> }).idMap) {
-    for (const { src } of node.config.invoke === undefined ? [] : [node.config.invoke].flat()) {
-      if (typeof src !== "string") problems.push(...missingLogic(src, seen));
-      else if (!Object.hasOwn(actors, src))
-        problems.push(`"${id}" invokes "${src}", for which the machine has no logic; give it in setup({ actors })`);
-    }
-  }
-  return problems;
-}
-
 type ConfiguredNode = {
   readonly entry: readonly unknown[];
   readonly exit: readonly unknown[];

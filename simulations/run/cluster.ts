@@ -7,7 +7,7 @@ import type { AnyActorLogic, SnapshotFrom } from "xstate";
 import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
-import { type ActorDefinition, definitionsOf } from "../../runtime/definition.ts";
+import { type ActorDefinition, definitionsOf, missingIn } from "../../runtime/definition.ts";
 import type { Document } from "../../runtime/document.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
@@ -198,6 +198,9 @@ async function inWorld(
   looking: Looking,
   { guarded, watched }: { readonly guarded: Guard; readonly watched: RejectionWatch },
 ): Promise<Ran> {
+  const types = typesFor(cluster, "c1");
+  const { reached: missing } = missingIn(definitionsOf(types));
+  if (missing.length > 0) throw new TypeError(`the actors of the simulation: ${missing.join("; ")}`);
   const nodes = nodeNamesOf(cluster.nodes ?? 3);
   const steps = plan.steps as unknown as readonly CallStep[];
   const drawn: DrawnAt[] = [];
@@ -243,7 +246,6 @@ async function inWorld(
   }
   const seen = await run.states();
   const states = seen.get("c1") ?? new Map<string, EndState>();
-  const types = typesFor(cluster, "c1");
   const end: End = {
     state: (type, id) => {
       named("actor type", types, type);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { assign, fromPromise, setup } from "xstate";
+import { assign, createMachine, fromPromise, setup } from "xstate";
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { CallStep } from "./cluster.ts";
 import { ruleNames } from "./rules.ts";
@@ -119,6 +119,10 @@ describe("what is misspelt is refused, with what is right", () => {
     "a rule of one's own that is left out": [
       { invariants: { counted: () => true }, except: ["countd"] },
       /no rule "countd" \("counted" was meant\?\)/,
+    ],
+    "what a machine invokes": [
+      { actors: { counter: createMachine({ id: "m", invoke: { src: "chrage" } }) } },
+      /actors\.counter: "m" invokes "chrage", for which the machine has no logic/,
     ],
     "no workload": [{ workload: undefined }, /a simulation needs a workload/],
     "a field of a step": [
