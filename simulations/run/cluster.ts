@@ -3,7 +3,7 @@
  * client, services outside. Troubles first, then everything heals and must come to rest, then whatever was still under
  * way arrives; at the end `rules.ts` judges. Start reading at `runCluster`.
  */
-import type { AnyActorLogic, SnapshotFrom } from "xstate";
+import type { AnyActorLogic, EventFromLogic, InputFrom, SnapshotFrom } from "xstate";
 import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
@@ -27,6 +27,7 @@ import type { ServiceModel } from "../world/service-model.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { type Guard, guard, type RejectionWatch, watchRejections } from "./ambient.ts";
 import { keyOfRequest, replyOf } from "./answers.ts";
+import { type Refusal, watchedClient } from "./driven.ts";
 import { type Ground, groundOf } from "./ground.ts";
 import { inflict } from "./inflict.ts";
 import type { Always, Verdict } from "./moments.ts";
@@ -97,18 +98,37 @@ export type Hands = {
 
 export type Workload = (hands: Hands) => Promise<void>;
 
-/** What one client does next. */
-export type CallStep = {
-  /** Which client; each does its steps one after the other. Default 1. */
-  readonly client?: number;
-  readonly waitMs?: number;
-  /** Done, one after the other, before any that is not. */
-  readonly first?: boolean;
+/**
+ * What one client does next. Of anybody's actors; `CallStep<typeof actors>` is for a type that there is, and sends what its
+ * machine takes.
+ */
+export type CallStep<TActors extends ActorTypes = ActorTypes> = StepFields &
+  (string extends keyof TActors
+    ? AnyRequest
+    : { [TType in NamesOf<TActors>]: RequestTo<TActors, TType> }[NamesOf<TActors>]);
+
+type NamesOf<TActors> = keyof TActors & string;
+
+type AnyRequest = {
   /** `counter/a` */
   readonly to: string;
   /** Input of the machine. Together with `send`: created if it must be, and sent to, in one commit. */
   readonly create?: unknown;
   readonly send?: { readonly type: string; readonly [field: string]: unknown };
+};
+
+type RequestTo<TActors extends ActorTypes, TType extends NamesOf<TActors>> = {
+  readonly to: `${TType}/${string}`;
+  readonly create?: InputFrom<LogicOf<TActors[TType]>>;
+  readonly send?: EventFromLogic<LogicOf<TActors[TType]>>;
+};
+
+type StepFields = {
+  /** Which client; each does its steps one after the other. Default 1. */
+  readonly client?: number;
+  readonly waitMs?: number;
+  /** Done, one after the other, before any that is not. */
+  readonly first?: boolean;
   /** Ends the actor and leaves a tombstone. */
   readonly delete?: boolean;
   /** The caller's idempotency key. */
@@ -262,6 +282,7 @@ async function inWorld(
     plan,
     results: run.results,
     failure: run.failure,
+    refusals: run.refusals,
     end,
     invariants: cluster.invariants ?? {},
     always: cluster.always ?? {},
@@ -352,6 +373,8 @@ const passing = new Set(["OutcomeUnknown", "Moved", "Overloaded", "StoreFull", "
 class Work {
   readonly results: StepResult[];
   readonly replies: KeyedReply[] = [];
+  /** What a workload that drives was refused, or not answered. */
+  readonly refusals: Refusal[] = [];
   readonly clientNames: readonly string[];
   isDone = false;
   /** What the workload itself threw. */
@@ -412,9 +435,11 @@ class Work {
     for (const name of this.clientNames) this.#clients.push(await this.#open(name));
     const { workload } = this.#cluster;
     if (workload !== undefined) {
+      const driven = (number: number) =>
+        watchedClient(this.#client(number), (refusal) => void this.refusals.push(refusal));
       await workload({
-        actor: (type, id) => this.#client(1).actor(type, id) as ActorHandle<AnyActorLogic>,
-        client: (number) => this.#client(number),
+        actor: (type, id) => driven(1).actor(type, id) as ActorHandle<AnyActorLogic>,
+        client: driven,
         sleep: (ms) => world.sleep(ms),
         dice: world.dice("workload"),
       });

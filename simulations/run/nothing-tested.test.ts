@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { assign, createMachine, fromPromise, setup } from "xstate";
+import type { Client } from "../../runtime/connect.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { CallStep } from "./cluster.ts";
 import { ruleNames } from "./rules.ts";
@@ -83,6 +84,20 @@ describe("a step that is refused for good", () => {
       assert.match(text, /breaks a rule: step-refused/);
       assert.match(text, expected);
       await simulated({ workload: [make, send(type)], except: ["step-refused"] });
+    });
+  }
+
+  for (const [type, expected] of Object.entries(refused)) {
+    test(`${type}, by a workload that drives and looks away`, async () => {
+      const drive = async ({ client }: { client(number: number): Client }) => {
+        const actor = client(1).actor("counter", "a");
+        await actor.create(undefined as never, { key: "make" });
+        await actor.send({ type } as never, { key: type }).catch(() => {});
+      };
+      const text = await reportOf({ workload: { drive }, faults: [] });
+      assert.match(text, /breaks a rule: step-refused/);
+      assert.match(text, new RegExp(expected.source.replace("step 2, ", "")));
+      await simulated({ workload: { drive }, faults: [], except: ["step-refused"] });
     });
   }
 

@@ -14,6 +14,7 @@ import type { RegisterModel } from "../world/register-model.ts";
 import type { World } from "../world/world.ts";
 import { isEnded, judgeConvergence, judgeLinearizability, judgeReplies, keyOf } from "./answers.ts";
 import type { End, Invariants, StepResult } from "./cluster.ts";
+import type { Refusal } from "./driven.ts";
 import { type Fault, lastsMs } from "./fault.ts";
 import type { Ground } from "./ground.ts";
 import { judgeParkedActors, judgeTokens } from "./log-rules.ts";
@@ -29,6 +30,7 @@ export type ClusterRun = {
   readonly plan: Plan;
   readonly results: readonly StepResult[];
   readonly failure: unknown;
+  readonly refusals: readonly Refusal[];
   readonly end: End;
   readonly invariants: Invariants;
   readonly always: Always;
@@ -171,12 +173,15 @@ function judgeInvariants({ invariants, end }: ClusterRun): readonly Violation[] 
 /** What is refused so, is refused always: a name misspelt, a value that cannot be kept, a machine that throws. */
 const forGood = new Set(["UnknownEvent", "NotStorable", "Rejected"]);
 
-function judgeRefusals({ results }: ClusterRun): readonly Violation[] {
-  return results.flatMap(({ step, outcome, code = "", message = "" }, index) => {
-    if (outcome !== "refused" || !forGood.has(code)) return [];
+function judgeRefusals({ results, refusals }: ClusterRun): readonly Violation[] {
+  const ofSteps = results.flatMap(({ step, outcome, code = "", message = "" }, index): readonly Refusal[] => {
+    if (outcome !== "refused") return [];
     const what = `${step.send?.type ?? (step.delete === true ? "delete" : "create")} for ${step.to}`;
-    return [{ rule: "step-refused", detail: `step ${index + 1}, ${what}: ${code}: ${message}` }];
+    return [{ what: `step ${index + 1}, ${what}`, code, message }];
   });
+  return [...ofSteps, ...refusals]
+    .filter(({ code }) => forGood.has(code))
+    .map(({ what, code, message }) => ({ rule: "step-refused", detail: `${what}: ${code}: ${message}` }));
 }
 
 /** One thing that a caller wanted once, done under several keys. */

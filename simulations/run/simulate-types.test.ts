@@ -5,6 +5,7 @@
 import { expect, test } from "vitest";
 import { assign, setup } from "xstate";
 import { defineActor } from "../../runtime/index.ts";
+import type { CallStep } from "./cluster.ts";
 import { type SimulateOptions, simulate } from "./simulate.ts";
 
 const counter = setup({ types: { context: {} as { n: number }, events: {} as { type: "INC" } } }).createMachine({
@@ -44,7 +45,34 @@ test("actors that each process makes for itself have types too", async () => {
   });
 });
 
-test("the mistakes below do not compile", () => expect(mistakes).toBeTypeOf("function"));
+const basket = setup({
+  types: {
+    context: {} as { limit: number },
+    input: {} as { limit: number },
+    events: {} as { type: "ADD"; items: string[]; at: Date } | { type: "PAY"; amount?: number },
+  },
+}).createMachine({ context: ({ input }) => input, on: { ADD: {}, PAY: {} } });
+const actors = { counter, basket, versioned: defineActor(counter, { version: 2 }) };
+type ShopStep = CallStep<typeof actors>;
+
+test("steps that are typed by the actors are taken: written down, drawn, and among others", async () => {
+  const id = String(1);
+  const steps: readonly ShopStep[] = [
+    { to: "basket/a", create: { limit: 3 }, send: { type: "ADD", items: ["a", "b"], at: new Date(0) }, key: "k" },
+    { to: "basket/a", send: { type: "PAY", amount: 5 }, waitMs: 20 },
+    { to: `basket/${id}`, create: { limit: 1 }, key: "make", first: true },
+    { to: "versioned/a", key: "make", first: true },
+    { to: "versioned/a", send: { type: "INC" }, ...(id === "1" ? { key: "inc" } : { retries: 3 }) },
+    { to: "basket/a", delete: true },
+  ];
+  await simulate({ actors, workload: steps, seeds: 1 });
+  await simulate({ actors, workload: () => steps, seeds: 1 });
+  await simulate({ actors, workload: [...steps, ...workload, { to: "counter/a", send: { type: "INC" } }], seeds: 1 });
+  const untyped: readonly CallStep[] = workload;
+  await simulate({ actors, workload: untyped, seeds: 1 });
+});
+
+test("the mistakes below do not compile", () => expect([mistakes, mistakenSteps]).toHaveLength(2));
 
 async function mistakes(): Promise<void> {
   await simulate({
@@ -78,4 +106,24 @@ async function mistakes(): Promise<void> {
     invariants: { a: ({ state }) => state("any", "a")?.context.thing === 1 },
   };
   await simulate(untyped);
+}
+
+function mistakenSteps(): readonly ShopStep[] {
+  return [
+    { to: "counter/a", send: { type: "INC" } },
+    // @ts-expect-error: no such actor type
+    { to: "conuter/a", send: { type: "INC" } },
+    // @ts-expect-error: no such event
+    { to: "counter/a", send: { type: "INK" } },
+    // @ts-expect-error: an event of another actor
+    { to: "counter/a", send: { type: "PAY" } },
+    // @ts-expect-error: an amount is a number
+    { to: "basket/a", send: { type: "PAY", amount: "5" } },
+    // @ts-expect-error: a limit is a number
+    { to: "basket/a", create: { limit: "5" } },
+    // @ts-expect-error: no such field of a step
+    { to: "counter/a", sned: { type: "INC" } },
+    // @ts-expect-error: no id
+    { to: "counter", send: { type: "INC" } },
+  ];
 }

@@ -20,14 +20,17 @@ export type SimulateOptions<TActors extends ActorTypes = ActorTypes> = Omit<Clus
   readonly name?: string;
   /** What callers do: steps, steps drawn from dice, or code that drives the clients. Only steps shrink. */
   readonly workload:
-    | readonly CallStep[]
-    | ((dice: Dice) => readonly CallStep[])
+    | StepsOf<TActors>
+    | ((dice: Dice) => StepsOf<TActors>)
     | { readonly drive: NonNullable<Cluster["workload"]> };
   /** Families or kinds to draw from, or a schedule as it is. Default: every kind. */
   readonly faults?: readonly (FaultFamily | FaultKind)[] | readonly Fault[];
   /** How many, from 1, or which. Default 100; `HOLDFAST_SEEDS` (`7` or `1..500`) goes before it. */
   readonly seeds?: number | readonly number[];
 };
+
+/** Typed by the actors where they are so by themselves: what is written in the call is taken as it comes, and judged when it runs. */
+type StepsOf<TActors extends ActorTypes> = readonly (CallStep | CallStep<NoInfer<TActors>>)[];
 
 /** A rule was broken. The message is the report; `explored` is all of it as data. */
 export class SimulationError extends Error {
