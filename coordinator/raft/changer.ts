@@ -3,7 +3,8 @@
  * time outside a joint configuration, two joint configurations at once, a cluster without voters. The present membership
  * is never touched; the result is a value or the text that says why not.
  */
-import type { ConfChangeSingle, ConfState, NodeId } from "./messages.ts";
+import { mannerOf } from "./conf-change.ts";
+import type { ConfChangeSingle, ConfChangeV2, ConfState, NodeId } from "./messages.ts";
 import type { Majority } from "./quorum.ts";
 import { Progress } from "./tracker/progress.ts";
 import type { ProgressMap, ProgressTracker, TrackedConfig } from "./tracker/tracker.ts";
@@ -29,6 +30,13 @@ export class Changer {
   constructor(tracker: ProgressTracker, lastIndex: number) {
     this.#tracker = tracker;
     this.#lastIndex = lastIndex;
+  }
+
+  change(change: ConfChangeV2): Changed {
+    const manner = mannerOf(change);
+    if (manner.kind === "leaveJoint") return this.leaveJoint();
+    if (manner.kind === "enterJoint") return this.enterJoint(manner.autoLeave, change.changes);
+    return this.simple(change.changes);
   }
 
   /** From (1 2 3) to (1 2 3)&&(1 2 3), with the changes made to the left half. */

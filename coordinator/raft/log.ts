@@ -145,6 +145,19 @@ export class RaftLog {
     return { index: 0, term: 0 };
   }
 
+  /** Whether a membership change is committed that may not be applied yet. */
+  hasUnappliedConfChanges(): boolean {
+    let next = this.applied + 1;
+    while (next <= this.committed) {
+      const page = this.slice(next, this.committed + 1, this.maxApplyingBytes);
+      // Applied and compacted already, only that this node has not been told yet: it soon will be.
+      if (page === "compacted") return true;
+      if (page.some(({ type }) => type !== "EntryNormal")) return true;
+      next += page.length;
+    }
+    return false;
+  }
+
   commitTo(index: number): void {
     if (index <= this.committed) return;
     assertRaft(

@@ -20,7 +20,9 @@ import {
   type Ready,
   type SoftState,
 } from "./messages.ts";
-import { proposal, Raft, type StepOutcome } from "./raft.ts";
+import { proposal } from "./proposals.ts";
+import { Raft } from "./raft.ts";
+import type { StepOutcome } from "./role.ts";
 import { entriesSizeBytes } from "./size.ts";
 import type { Progress } from "./tracker/progress.ts";
 import type { TrackedConfig } from "./tracker/tracker.ts";
@@ -159,11 +161,11 @@ export class RawNode {
       !sameSoftState(raft.softState(), this.#softState) ||
       !sameHardState(raft.hardState(), this.#hardState) ||
       raft.log.unstable.nextSnapshot() !== undefined ||
-      raft.messages.length > 0 ||
-      raft.messagesAfterAppend.length > 0 ||
+      raft.outbox.messages.length > 0 ||
+      raft.outbox.messagesAfterAppend.length > 0 ||
       raft.log.unstable.hasNextEntries() ||
       raft.log.hasNextCommittedEntries(this.#appliesUnstable()) ||
-      raft.readStates.length > 0
+      raft.outbox.readStates.length > 0
     );
   }
 
@@ -177,7 +179,7 @@ export class RawNode {
     const work: Ready = {
       softState: sameSoftState(softState, this.#softState) ? undefined : softState,
       hardState: sameHardState(hardState, this.#hardState) ? undefined : hardState,
-      readStates: raft.readStates,
+      readStates: raft.outbox.readStates,
       entries,
       snapshot,
       committedEntries: raft.log.nextCommittedEntries(this.#appliesUnstable()),
@@ -186,8 +188,8 @@ export class RawNode {
         entries.length > 0 || hardState.vote !== this.#hardState.vote || hardState.term !== this.#hardState.term,
     };
     const messages = this.#isAsync
-      ? [...raft.messages, ...this.#storageMessages(work)]
-      : [...raft.messages, ...raft.messagesAfterAppend.filter(({ to }) => to !== raft.id)];
+      ? [...raft.outbox.messages, ...this.#storageMessages(work)]
+      : [...raft.outbox.messages, ...raft.outbox.messagesAfterAppend.filter(({ to }) => to !== raft.id)];
     if (!this.#isAsync) this.#stepsOnAdvance = this.#ownResponses(work);
     this.#accept(work);
     return { ...work, messages };
@@ -213,9 +215,7 @@ export class RawNode {
     const { raft } = this;
     this.#softState = work.softState ?? this.#softState;
     this.#hardState = work.hardState ?? this.#hardState;
-    raft.readStates = [];
-    raft.messages = [];
-    raft.messagesAfterAppend = [];
+    raft.outbox.clear();
     raft.log.unstable.acceptInProgress();
     const last = work.committedEntries.at(-1);
     if (last === undefined) return;
@@ -224,19 +224,24 @@ export class RawNode {
 
   #ownResponses(work: Ready): Message[] {
     const { raft } = this;
-    const responses = raft.messagesAfterAppend.filter(({ to }) => to === raft.id);
+    const responses = raft.outbox.messagesAfterAppend.filter(({ to }) => to === raft.id);
     if (this.#wantsAppendResponse(work)) responses.push(this.#appendResponse(work));
     if (work.committedEntries.length > 0) responses.push(this.#applyResponse(work.committedEntries));
     return responses;
   }
 
   #storageMessages(work: Ready): Message[] {
-    const { id, messagesAfterAppend } = this.raft;
+    const { id, outbox } = this.raft;
     const messages: Message[] = [];
     const { entries, snapshot, hardState, committedEntries } = work;
-    if (entries.length > 0 || hardState !== undefined || snapshot !== undefined || messagesAfterAppend.length > 0) {
+    if (
+      entries.length > 0 ||
+      hardState !== undefined ||
+      snapshot !== undefined ||
+      outbox.messagesAfterAppend.length > 0
+    ) {
       // The node's own acknowledgements come before MsgStorageAppendResp: they read terms from the unstable log.
-      const responses = [...messagesAfterAppend];
+      const responses = [...outbox.messagesAfterAppend];
       if (this.#wantsAppendResponse(work)) responses.push(this.#appendResponse(work));
       const { term, vote, commit } = hardState ?? emptyHardState;
       const to = localAppendThread;

@@ -1,5 +1,5 @@
 /**
- * The active membership, what is known of each member, and the votes of an election under way. Members are visited by
+ * The active membership, and what is known of each member. Members are visited by
  * ascending id, so that what a leader sends has one order.
  */
 import type { ConfState, NodeId } from "../messages.ts";
@@ -12,10 +12,9 @@ import {
   jointVote,
   type Majority,
   sortedIds,
-  type VoteResult,
 } from "../quorum.ts";
 import { Inflights } from "./inflights.ts";
-import type { Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 
 /**
  * A membership. Learners and voters (of either half) do not overlap; an outgoing voter that is to become a learner waits
@@ -40,7 +39,6 @@ const emptyConfig: TrackedConfig = {
 export class ProgressTracker {
   config: TrackedConfig = emptyConfig;
   #progress: ProgressMap = new Map();
-  readonly #votes = new Map<NodeId, boolean>();
   readonly #maxInflightCount: number;
   readonly #maxInflightBytes: number;
 
@@ -62,11 +60,20 @@ export class ProgressTracker {
   reset(): void {
     this.config = emptyConfig;
     this.#progress = new Map();
-    this.#votes.clear();
   }
 
   newInflights(): Inflights {
     return new Inflights(this.#maxInflightCount, this.#maxInflightBytes);
+  }
+
+  /** Of the logs of others nothing is known any more; this node has its own up to `lastIndex`. */
+  forgetProgress(self: NodeId, lastIndex: number): void {
+    this.progress = new Map(
+      [...this.#progress].map(([id, { isLearner }]) => {
+        const match = id === self ? lastIndex : 0;
+        return [id, new Progress({ match, next: lastIndex + 1, isLearner, inflights: this.newInflights() })];
+      }),
+    );
   }
 
   confState(): ConfState {
@@ -93,24 +100,6 @@ export class ProgressTracker {
     const active = new Map<NodeId, boolean>();
     for (const [id, { isLearner, recentActive }] of this.#progress) if (!isLearner) active.set(id, recentActive);
     return jointVote(this.config.voters, active) === "VoteWon";
-  }
-
-  resetVotes(): void {
-    this.#votes.clear();
-  }
-
-  /** The first answer of a node counts. */
-  recordVote(id: NodeId, granted: boolean): void {
-    if (!this.#votes.has(id)) this.#votes.set(id, granted);
-  }
-
-  tallyVotes(): { readonly granted: number; readonly rejected: number; readonly result: VoteResult } {
-    const counted = [...this.#progress].filter(([, { isLearner }]) => !isLearner).map(([id]) => this.#votes.get(id));
-    return {
-      granted: counted.filter((vote) => vote === true).length,
-      rejected: counted.filter((vote) => vote === false).length,
-      result: jointVote(this.config.voters, this.#votes),
-    };
   }
 }
 
