@@ -50,6 +50,18 @@ test("proposals beyond the bytes that may be uncommitted are dropped, one alone 
   expect(node.raw.propose(ofBytes(100))).toBe("stepped");
 });
 
+test("a change of membership that was dropped, for too much was uncommitted, is not taken for one under way", () => {
+  const node = replicating({ maxUncommittedBytes: 100 });
+  const change = { kind: "v1", type: "ConfChangeAddLearnerNode", nodeId: 4, context: "" } as const;
+  node.raw.propose(ofBytes(500));
+  expect(node.raw.proposeConfChange(change)).toBe("proposalDropped");
+  node.settle();
+  node.receive("MsgAppResp", { from: 2, index: 2 });
+  node.settle();
+  expect(node.raw.proposeConfChange(change)).toBe("stepped");
+  expect(node.raft.log.entries(3, 1_000)).toMatchObject([{ index: 3, type: "EntryConfChange" }]);
+});
+
 test("committed entries are handed out up to their bytes, and more once those are applied", () => {
   const node = replicating({ maxCommittedBytes: 250 });
   node.readies.length = 0;

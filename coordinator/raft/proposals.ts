@@ -31,17 +31,16 @@ export class Proposals {
   /** All entries of the message, or none (false). */
   take(m: Message): boolean {
     const { log } = this.#workings;
-    let entries: Entry[];
     const pendingBefore = this.#pendingConfIndex;
     try {
-      entries = m.entries.map((entry, offset) => this.#admitted(entry, log.lastIndex() + 1 + offset));
+      if (this.append(m.entries.map((entry, offset) => this.#admitted(entry, log.lastIndex() + 1 + offset))))
+        return true;
     } catch (error) {
       if (!(error instanceof UnreadableConfChange)) throw error;
       this.#tell("ERROR", `${hex(this.#id)} dropping proposal from ${hex(m.from)}: ${error.message}`);
-      this.#pendingConfIndex = pendingBefore;
-      return false;
     }
-    return this.append(entries);
+    this.#pendingConfIndex = pendingBefore;
+    return false;
   }
 
   /** The entry as it goes into the log: a membership change that must not be made now is replaced by an empty entry. */
