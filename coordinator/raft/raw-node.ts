@@ -137,7 +137,10 @@ export class RawNode {
     this.raft.step(message({ type: "MsgForgetLeader" }));
   }
 
-  /** Asks for a ReadState with this context: reads at its index see all that is committed now. May be lost: ask again. */
+  /**
+   * Asks for a ReadState with this context: reads at its index see all that is committed now. May be lost: ask again. Each
+   * read has a context of its own: an answer may come late, or twice, and a later read must not take it for its own.
+   */
   readIndex(context: string): void {
     this.raft.step(message({ type: "MsgReadIndex", context }));
   }

@@ -22,15 +22,14 @@ export class ReadIndex {
   }
 
   onRequest(m: Message): void {
-    if (this.#workings.tracker.isSingleton()) this.#answer(m, this.#workings.log.committed);
-    // Before an entry of its own term is committed, a leader does not know how far the log is.
-    else if (!this.#hasCommittedInTerm()) this.#early.push(m);
-    else this.#begin(m);
+    if (this.#hasCommittedInTerm()) this.#begin(m);
+    // A leader does not know yet how far the log is committed, not even the only voter: it may have crashed since.
+    else this.#early.push(m);
   }
 
   #begin(m: Message): void {
-    const { config, log } = this.#workings;
-    if (config.readOnly === "leaseBased") {
+    const { config, log, tracker } = this.#workings;
+    if (config.readOnly === "leaseBased" || tracker.isSingleton()) {
       this.#answer(m, log.committed);
       return;
     }

@@ -147,6 +147,20 @@ describe("6: a stale read", () => {
     expect(readsOf(node)).toEqual([{ index: 2, requestContext: "early" }]);
   });
 
+  test("the only voter waits, too: what it has stored of the commit index may be old", () => {
+    const node = new TestNode({ voters: [1], log: [1, 1], commit: 0 });
+    node.raw.campaign();
+    node.storage.setHardState(node.raw.ready().hardState!);
+    node.raw.advance();
+    expect(node.raft.state).toBe("StateLeader");
+    node.raw.readIndex("early");
+    node.settle();
+    expect(readsOf(node)).toEqual([{ index: 3, requestContext: "early" }]);
+    node.raw.readIndex("later");
+    node.settle();
+    expect(readsOf(node).at(-1)).toEqual({ index: 3, requestContext: "later" });
+  });
+
   test("answers to heartbeats from before a read do not confirm it, even when it is asked again", () => {
     const node = new TestNode().lead();
     node.settle();
