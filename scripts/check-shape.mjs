@@ -46,7 +46,7 @@ const layers = [
   ["driver", ["coordinator/log/**"]],
   [
     "driver",
-    ["member", "membership", "leases", "wire", "state", "recover", "silence"].map(
+    ["member", "requests", "leading", "membership", "leases", "wire", "state", "recover", "silence"].map(
       (name) => `coordinator/backends/raft/${name}.ts`,
     ),
   ],

@@ -1,6 +1,7 @@
 /**
  * One member of a cluster: the core, its log and the lease table, driven by one clock and one network. Start reading at
- * `#pump`, which does what the core wants done.
+ * `#pump`, which does what the core wants done. What is asked here is in `requests.ts`, how it gets into the log while
+ * this member leads in `leading.ts`, who belongs to the cluster in `membership.ts`.
  *
  * M1 what others are told of the log is on the disk: an answer leaves after the write that it rests on. M2 a request is
  * answered by the log alone: whoever asked sees its entry applied to his own table, so his view is never behind his
@@ -11,8 +12,7 @@
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
-import { decodeLeaseEntry, encodeLeaseEntry, type LeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
-import { beginLeading, goOn, type LeaderClock } from "../../lease/leader-clock.ts";
+import { decodeLeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
 import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
 import { DiskLog, type DiskLogOptions } from "../../log/disk-log.ts";
 import { MemberForgot, MemberRefused } from "../../log/errors.ts";
@@ -30,7 +30,9 @@ import {
 import { RawNode } from "../../raft/raw-node.ts";
 import { emptyRoster, idsOf } from "../../raft/roster.ts";
 import type { Storage } from "../../raft/storage.ts";
+import { Leading } from "./leading.ts";
 import { type ManageOutcome, Membership, type MemberView } from "./membership.ts";
+import { Requests } from "./requests.ts";
 import { decodeState, encodeState, epochIn } from "./state.ts";
 import { decodeFrame, encodeFrame, epochOf, type Frame, type Wish } from "./wire.ts";
 
@@ -69,17 +71,8 @@ export type MemberStatus = {
 
 const electionTicks = 10;
 const heartbeatTicks = 2;
-const maxRequestsPerEntry = 500;
-/** Entries with requests on their way at once: those that come meanwhile share the next one. */
-const maxOnTheirWay = 4;
-const maxWaiting = 20_000;
 /** Entries that are made for one repair, each time it is asked for: as many as a message takes. */
 const maxEmptyAtOnce = 10_000;
-
-type Asked =
-  | { readonly kind: "request"; readonly request: Request; readonly resolve: (outcome: Outcome | undefined) => void }
-  | { readonly kind: "renewal"; readonly renewal: Renewal; readonly resolve: (renewed: boolean | undefined) => void };
-type Pending = Asked & { readonly untilMs: number; sentMs: number };
 
 export class Member {
   readonly #options: Required<MemberOptions>;
@@ -88,19 +81,16 @@ export class Member {
   #table: ReplicatedTable;
   readonly #membership: Membership;
   #applied = 0;
-  #leads = false;
+  readonly #requests: Requests;
+  /** Undefined: this member does not lead. */
+  #leading: Leading | undefined;
   #leader: MemberId = 0;
-  #leaderClock: LeaderClock;
-  /** Indexes of the entries proposed under this leadership and not applied yet. */
-  #proposed: number[] = [];
-  #batch: { renewals: Renewal[]; requests: Request[] } = { renewals: [], requests: [] };
   #isFlushing = false;
   #isPumping = false;
   #stored: Promise<unknown> = Promise.resolve();
   #isCompacting = false;
   #isInstalling = false;
   #nextRepairMs = Number.NEGATIVE_INFINITY;
-  readonly #pending = new Map<string, Pending>();
   readonly #listeners = new Set<() => void>();
   readonly #stopReceiving: () => void;
   #ticking: Cancel | undefined;
@@ -133,12 +123,13 @@ export class Member {
     this.#options = options;
     this.#log = log;
     this.#table = ReplicatedTable.empty();
-    this.#leaderClock = beginLeading(0, options.clock.monotonic());
     const { address, clock, random, tickMs, peers } = options;
+    const againMs = tickMs * electionTicks;
+    this.#requests = new Requests({ clock, againMs, onWaiting: () => this.#flushSoon() });
     this.#membership = new Membership({
-      ...{ self: peers.self, address, life: log.life, clock, random, againMs: tickMs * electionTicks },
+      ...{ self: peers.self, address, life: log.life, clock, random, againMs },
       core: () => this.#core,
-      leads: () => this.#leads,
+      leads: () => this.#leading !== undefined,
       leader: () => this.#leader,
       tell: (to, frame) => this.#tell(to, frame),
       pump: () => this.#pump(),
@@ -242,15 +233,12 @@ export class Member {
 
   /** Undefined: no answer until then (C8). */
   ask(request: Request, untilMs: number): Promise<Outcome | undefined> {
-    return new Promise((resolve) =>
-      this.#expect(keyOf(request), { kind: "request", request, resolve, untilMs, sentMs: 0 }),
-    );
+    return this.#isRunning() ? this.#requests.ask(request, untilMs) : Promise.resolve(undefined);
   }
 
   /** False: the session is over. Undefined: no answer until then. */
   renew(renewal: Renewal, untilMs: number): Promise<boolean | undefined> {
-    const key = `renewal/${renewal.session}`;
-    return new Promise((resolve) => this.#expect(key, { kind: "renewal", renewal, resolve, untilMs, sentMs: 0 }));
+    return this.#isRunning() ? this.#requests.renew(renewal, untilMs) : Promise.resolve(undefined);
   }
 
   /**
@@ -258,7 +246,7 @@ export class Member {
    * when it is done, or after the shortest election time-out.
    */
   async handOver(): Promise<void> {
-    if (!this.#leads || !this.#isRunning()) return;
+    if (this.#leading === undefined || !this.#isRunning()) return;
     const { clock, tickMs, peers } = this.#options;
     const others = [...this.#core!.status().progress].filter(
       ([id, { isLearner, recentActive }]) => id !== peers.self && !isLearner && recentActive,
@@ -360,12 +348,11 @@ export class Member {
   #applyEntry(entry: Entry): boolean {
     if (entry.type !== "EntryNormal") return this.#applyChange(entry);
     this.#applied = entry.index;
-    while (this.#proposed.length > 0 && this.#proposed[0]! <= entry.index) this.#proposed.shift();
+    this.#leading?.onApplied(entry.index);
     if (entry.data.length === 0) return true;
     const decoded = decodeLeaseEntry(entry.data);
     const { outcomes, renewed, events } = this.#table.apply(entry.index, decoded);
-    for (const [at, renewal] of decoded.renewals.entries()) this.#answerRenewal(renewal, renewed[at]!);
-    for (const [at, request] of decoded.requests.entries()) this.#answer(request, outcomes[at]!);
+    this.#requests.onApplied(decoded, renewed, outcomes);
     if (events.length > 0) this.#changed();
     return true;
   }
@@ -446,33 +433,16 @@ export class Member {
   // ---- leading ----
 
   #onSoftState(leads: boolean, leader: MemberId): void {
-    if (leads && !this.#leads) {
-      this.#leaderClock = beginLeading(this.#lastLoggedLeaseMs(), this.#options.clock.monotonic());
-      this.#proposed = [];
-    }
-    if (!leads) this.#batch = { renewals: [], requests: [] };
+    const { clock, tickMs } = this.#options;
+    if (!leads) {
+      this.#leading = undefined;
+      this.#requests.dropWaiting();
+    } else this.#leading ??= new Leading(this.#core!, this.#table, this.#applied, clock, tickMs * electionTicks);
     const isNew = leader !== this.#leader;
-    this.#leads = leads;
     this.#leader = leader;
     if (!leads) this.#onHandedOver();
     this.#membership.onLeader(leader);
-    if (isNew && leader !== 0) for (const pending of this.#pending.values()) this.#sendAsked(pending);
-  }
-
-  /** Of the last entry in the log, applied or not: time goes on from there (M3). */
-  #lastLoggedLeaseMs(): number {
-    const { log } = this.#core!.raft;
-    for (let index = log.lastIndex(); index > this.#applied; index--) {
-      const entries = log.slice(index, index + 1, Number.POSITIVE_INFINITY);
-      const entry = entries === "compacted" ? undefined : entries[0];
-      if (entry?.type === "EntryNormal" && entry.data.length > 0) return decodeLeaseEntry(entry.data).atMs;
-    }
-    return this.#table.leaseMs;
-  }
-
-  #goOnLeading(): void {
-    const { clock, tickMs } = this.#options;
-    this.#leaderClock = goOn(this.#leaderClock, clock.monotonic(), tickMs * electionTicks);
+    if (isNew && leader !== 0) this.#requests.onNewLeader();
   }
 
   #flushSoon(): void {
@@ -488,70 +458,18 @@ export class Member {
   }
 
   #flush(): void {
-    if (!this.#leads) return this.#forward();
-    this.#goOnLeading();
-    const dueMs = this.#table.nextDueMs();
-    const isDue = dueMs !== undefined && dueMs <= this.#leaderClock.leaseMs && this.#proposed.length === 0;
-    const { renewals, requests } = this.#batch;
-    if (!isDue && renewals.length + requests.length === 0) return;
-    if (this.#proposed.length >= maxOnTheirWay) return;
-    const taken: LeaseEntry = {
-      atMs: this.#leaderClock.leaseMs,
-      renewals: renewals.splice(0, maxRequestsPerEntry),
-      requests: requests.splice(0, maxRequestsPerEntry),
-    };
-    const core = this.#core!;
-    // Dropped: too much is on its way, or leadership is being moved. Whoever asked asks again.
-    if (core.propose(encodeLeaseEntry(taken)) === "stepped") this.#proposed.push(core.raft.log.lastIndex());
-    if (renewals.length + requests.length > 0) this.#flushSoon();
+    if (this.#leading === undefined) this.#forward();
+    else if (this.#leading.propose(this.#table, this.#requests)) this.#flushSoon();
   }
 
   #forward(): void {
-    const { renewals, requests } = this.#batch;
-    if (renewals.length + requests.length === 0) return;
-    if (this.#leader !== 0) this.#tell(this.#leader, { kind: "ask", renewals, requests });
-    this.#batch = { renewals: [], requests: [] };
-  }
-
-  // ---- requests ----
-
-  #expect(key: string, pending: Pending): void {
-    if (!this.#isRunning() || this.#pending.size >= maxWaiting) {
-      pending.resolve(undefined);
-      return;
-    }
-    this.#pending.get(key)?.resolve(undefined);
-    this.#pending.set(key, pending);
-    this.#sendAsked(pending);
-  }
-
-  #sendAsked(pending: Pending): void {
-    pending.sentMs = this.#options.clock.monotonic();
-    if (this.#batch.requests.length + this.#batch.renewals.length >= maxWaiting) return;
-    if (pending.kind === "request") this.#batch.requests.push(pending.request);
-    else this.#batch.renewals.push(pending.renewal);
-    this.#flushSoon();
-  }
-
-  #answer(request: Request, outcome: Outcome): void {
-    const key = keyOf(request);
-    const pending = this.#pending.get(key);
-    if (pending?.kind !== "request") return;
-    this.#pending.delete(key);
-    pending.resolve(outcome);
-  }
-
-  #answerRenewal({ session, beat }: Renewal, isRenewed: boolean): void {
-    const key = `renewal/${session}`;
-    const pending = this.#pending.get(key);
-    if (pending?.kind !== "renewal" || pending.renewal.beat > beat) return;
-    this.#pending.delete(key);
-    pending.resolve(isRenewed);
+    if (this.#requests.waiting === 0) return;
+    const batch = this.#requests.next(Number.POSITIVE_INFINITY);
+    if (this.#leader !== 0) this.#tell(this.#leader, { kind: "ask", ...batch });
   }
 
   #giveUpAll(): void {
-    for (const pending of this.#pending.values()) pending.resolve(undefined);
-    this.#pending.clear();
+    this.#requests.giveUpAll();
     this.#membership.giveUpAll();
   }
 
@@ -565,16 +483,11 @@ export class Member {
     if (!this.#isRunning()) return;
     this.#armTick();
     const now = this.#options.clock.monotonic();
-    for (const [key, pending] of this.#pending) {
-      if (pending.untilMs <= now) {
-        this.#pending.delete(key);
-        pending.resolve(undefined);
-      } else if (now - pending.sentMs >= this.#options.tickMs * electionTicks) this.#sendAsked(pending);
-    }
+    this.#requests.onTick(now);
     if (this.#core === undefined) return this.#askForRepair(now);
     this.#core.tick();
     this.#membership.announceIfNew(now);
-    if (this.#leads) {
+    if (this.#leading !== undefined) {
       this.#membership.promoteIfCaughtUp();
       this.#flushSoon();
     }
@@ -601,10 +514,8 @@ export class Member {
         if (frame.message.from !== from || frame.message.to !== this.#options.peers.self) return;
         return this.#stepThenPump(frame.message);
       case "ask":
-        if (!this.#leads || this.#batch.requests.length + this.#batch.renewals.length >= maxWaiting) return;
-        this.#batch.requests.push(...frame.requests);
-        this.#batch.renewals.push(...frame.renewals);
-        return this.#flushSoon();
+        if (this.#leading !== undefined) this.#requests.take(frame);
+        return;
       case "repair":
         return this.#helpRepair(from, frame.neededIndex);
       case "repaired":
@@ -653,7 +564,7 @@ export class Member {
 
   /** What is applied is committed, so it may be given to anybody. It must cover all that the other ever acknowledged. */
   #helpRepair(to: MemberId, neededIndex: number): void {
-    if (this.#leads) this.#reach(neededIndex);
+    if (this.#leading !== undefined) this.#reach(neededIndex);
     const term = this.#log.storage.term(this.#applied);
     if (this.#core === undefined || this.#applied < neededIndex || typeof term !== "number") return;
     const metadata = { index: this.#applied, term, confState: this.#membership.confState };
@@ -720,17 +631,5 @@ export class Member {
 
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
-  }
-}
-
-function keyOf(request: Request): string {
-  switch (request.kind) {
-    case "open":
-    case "close":
-      return `${request.kind}/${request.session}`;
-    case "order":
-      return `order/${request.sequence}/${request.session}`;
-    case "raiseEpoch":
-      return `epoch/${request.to}`;
   }
 }
