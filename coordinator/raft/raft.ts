@@ -323,6 +323,7 @@ export class Raft {
   }
 
   #reset(term: number): void {
+    assertRaft(term >= this.term, () => `${hex(this.id)} term ${this.term} would fall to ${term}`);
     if (this.term !== term) {
       this.term = term;
       this.vote = none;

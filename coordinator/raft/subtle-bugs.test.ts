@@ -130,6 +130,13 @@ test("5: a commit index beyond what the leader is known to share", () => {
   expect(node.raft.log.committed).toBe(3);
 });
 
+test("a term never falls, whatever a message says", () => {
+  const node = new TestNode({ term: 4 });
+  node.raw.campaign();
+  expect(() => node.receive("MsgApp", { from: 2, term: 0 })).toThrow(RaftInvariantError);
+  expect(node.raft.term).toBe(5);
+});
+
 describe("6: a stale read", () => {
   /** The answers to read requests so far. */
   const readsOf = (node: TestNode) => node.readies.flatMap(({ readStates }) => readStates);

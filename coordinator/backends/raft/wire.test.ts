@@ -30,7 +30,7 @@ const raftMessage: fc.Arbitrary<Message> = fc
     type: fc.constantFrom("MsgApp" as const, "MsgVoteResp" as const, "MsgSnap" as const, "MsgTimeoutNow" as const),
     to: id,
     from: id,
-    term: whole,
+    term: id,
     logTerm: whole,
     index: whole,
     commit: whole,
@@ -40,7 +40,9 @@ const raftMessage: fc.Arbitrary<Message> = fc
     entries: fc.array(entry, { maxLength: 4 }),
     snapshot: fc.option(fc.record({ metadata, data }), { nil: undefined }),
   })
-  .map((fields) => message(fields));
+  .map((fields) =>
+    message(fields.type === "MsgSnap" && fields.snapshot === undefined ? { ...fields, type: "MsgApp" } : fields),
+  );
 const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({ kind: fc.constant("raft" as const), message: raftMessage }),
   fc.record({ kind: fc.constant("repair" as const), neededIndex: whole }),
@@ -95,11 +97,14 @@ test(`a frame that was cut, spoiled or made up is read, or refused as unreadable
 });
 
 describe("what no member may say to another", () => {
-  const plain = message({ type: "MsgApp", to: 1, from: 2 });
+  const plain = message({ type: "MsgApp", to: 1, from: 2, term: 1 });
   const wrong: readonly [string, Message][] = [
     ["an order of a node to its own disk", { ...plain, type: "MsgStorageAppend" }],
     ["a call to stand for election", { ...plain, type: "MsgHup" }],
     ["a term below nothing", { ...plain, term: -1 }],
+    ["an append of no term", { ...plain, term: 0 }],
+    ["a proposal of a term", { ...plain, type: "MsgProp" }],
+    ["a snapshot that is not there", { ...plain, type: "MsgSnap" }],
     ["half an index", { ...plain, index: 0.5 }],
     [
       "a membership of no numbers",

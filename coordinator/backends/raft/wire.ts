@@ -60,6 +60,8 @@ const messageTypes: ReadonlySet<string> = new Set<MessageType>([
   "MsgPreVote",
   "MsgPreVoteResp",
 ]);
+/** Passed on to the leader as if they had been asked there. */
+const withoutTerm: ReadonlySet<string> = new Set<MessageType>(["MsgProp", "MsgReadIndex"]);
 const entryTypes = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"] as const;
 
 /** `epoch`: the sender's. 0: it knows nothing of its cluster yet. */
@@ -161,11 +163,15 @@ function decodeMessage(head: Readonly<Record<string, unknown>>, data: Uint8Array
   });
   const snapshot =
     head.snapshot === undefined ? undefined : { metadata: metadataOf(head.snapshot), data: data.slice(at) };
+  const term = number(head.term ?? 0);
+  // The core would take such a message for one of its own term, and the term is what must never fall.
+  if ((term === 0) !== withoutTerm.has(type)) throw new UnreadableFrame(`${type} of term ${term}`);
+  if (type === "MsgSnap" && snapshot === undefined) throw new UnreadableFrame("MsgSnap without a snapshot");
   return message({
     type: type as MessageType,
     to: number(head.to),
     from: number(head.from),
-    term: number(head.term ?? 0),
+    term,
     logTerm: number(head.logTerm ?? 0),
     index: number(head.index ?? 0),
     commit: number(head.commit ?? 0),
