@@ -28,19 +28,21 @@ export class Outbox {
   }
 
   send(fields: Partial<Message> & Pick<Message, "type">): void {
-    const sent = message({
-      ...fields,
-      from: fields.from === undefined || fields.from === none ? this.#id : fields.from,
-    });
-    const hasTerm = sent.term !== 0;
-    assertRaft(hasTerm === carriesOwnTerm.has(sent.type), () => `term ${sent.term} when sending ${sent.type}`);
-    const stamped = hasTerm || withoutTerm.has(sent.type) ? sent : { ...sent, term: this.#term() };
-    if (sentAfterAppend.has(stamped.type)) {
-      this.messagesAfterAppend.push(stamped);
+    const { type } = fields;
+    const given = message(fields);
+    const hasTerm = given.term !== 0;
+    assertRaft(hasTerm === carriesOwnTerm.has(type), () => `term ${given.term} when sending ${type}`);
+    const sent = {
+      ...given,
+      from: given.from === none ? this.#id : given.from,
+      term: hasTerm || withoutTerm.has(type) ? given.term : this.#term(),
+    };
+    if (sentAfterAppend.has(type)) {
+      this.messagesAfterAppend.push(sent);
       return;
     }
-    assertRaft(stamped.to !== this.#id, () => `message should not be self-addressed when sending ${stamped.type}`);
-    this.messages.push(stamped);
+    assertRaft(sent.to !== this.#id, () => `message should not be self-addressed when sending ${type}`);
+    this.messages.push(sent);
   }
 
   /** All of it was taken over by the driver. */

@@ -153,7 +153,7 @@ export class Raft {
       default:
         break;
     }
-    if (onlyFromLeaders.has(m.type) && this.#role.state !== "StateLeader") this.#heardFromLeader(m);
+    if (this.#role.state !== "StateLeader" && onlyFromLeaders.has(m.type)) this.#heardFromLeader(m);
     const turn = this.#role.step(m);
     switch (turn) {
       case "stepped":
