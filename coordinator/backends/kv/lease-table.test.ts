@@ -87,6 +87,49 @@ describe("leases over a store in memory, on a clock of our own", () => {
   });
 });
 
+describe("a watch that fell silent", () => {
+  test("is noticed by what we write ourselves, and is as good as read until it shows that", async () => {
+    const clock = new ManualClock();
+    const { store } = await memory().open();
+    let isSilent = false;
+    let lists = 0;
+    const deaf: ActorStore = {
+      ...cuttable(store).store,
+      list: (options) => {
+        lists++;
+        return store.list(options);
+      },
+      watch: (prefix, onChange) => store.watch(prefix, (change) => !isSilent && onChange(change)),
+    };
+    const ports = { clock, random, logger: silent };
+    const a = await LeaseTable.open({ ...ports, store });
+    const b = await LeaseTable.open({ ...ports, store: deaf });
+    const giver = await a.openSession({ node: "a", ttlMs: 3_000 });
+    const taker = await b.openSession({ node: "b", ttlMs: 3_000 });
+    await giver.acquire("p07");
+    // Some renewals pass, each of which the watch shows: nothing is read.
+    const listsBefore = lists;
+    await clock.advance(5_000);
+    expect(lists).toBe(listsBefore);
+    expect(b.view().leases.get("p07")?.session).toBe(giver.id);
+
+    isSilent = true;
+    await giver.transfer("p07", taker.id);
+    // A third of the time to live until the next renewal, and what it is waited for.
+    await clock.advance(1_000 + 500 + 50);
+    expect(b.view().leases.get("p07")?.session).toBe(taker.id);
+
+    isSilent = false;
+    await clock.advance(2_000);
+    const listsAfter = lists;
+    await clock.advance(5_000);
+    expect(lists).toBe(listsAfter);
+    const closed = Promise.all([a.close(), b.close()]);
+    await clock.advance(20_000);
+    await closed;
+  });
+});
+
 function judge(
   name: string,
   start: () => Promise<{ ports: number[]; urls: string[]; stop(): Promise<void> }>,

@@ -51,6 +51,8 @@ type Written = Extract<CasResult, { kind: "written" }>;
 
 /** How often everything is read again, so that nothing rests on the watch alone. */
 const rereadMs = 15_000;
+/** A watch that has not shown what we have written ourselves for so long may be silent for much longer. */
+const unshownMs = 500;
 const firstPauseMs = 25;
 const longestPauseMs = 250;
 
@@ -67,6 +69,10 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   readonly #unwatch: () => void;
   #sweep: Cancel | undefined;
   #reread: Cancel | undefined;
+  /** The latest revision that the watch has shown, and the latest of our own. */
+  #shown: Revision = 0;
+  #ours: Revision = 0;
+  #unshown: Cancel | undefined;
   #closed = false;
 
   /** Rejects when the store cannot be read. The store stays the caller's to close. */
@@ -84,7 +90,10 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   private constructor(ports: LeaseTablePorts) {
     this.#ports = ports;
     this.identity = ports.store.info.identity;
-    this.#unwatch = ports.store.watch("", (change) => this.#see(change));
+    this.#unwatch = ports.store.watch("", (change) => {
+      this.#shown = Math.max(this.#shown, revisionOf(change));
+      this.#see(change);
+    });
     this.#armReread();
   }
 
@@ -122,6 +131,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
     this.#unwatch();
     this.#sweep?.();
     this.#reread?.();
+    this.#unshown?.();
     this.#listeners.clear();
   }
 
@@ -169,6 +179,8 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   #wrote(key: string, value: string, revision: Revision, header: NonNullable<StoredEntry["header"]>): void {
     if (value === "") this.#see({ kind: "purge", key, revision });
     else this.#see({ kind: "put", entry: { key, value, revision, header } });
+    this.#ours = Math.max(this.#ours, revision);
+    this.#doubtWatch();
   }
 
   // ---- what is seen ----
@@ -208,10 +220,33 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
     );
   }
 
+  /**
+   * A server that dies takes watches with it, and those who are connected to others are not told. What was handed over
+   * meanwhile would be seen late: while the watch does not show what we write, which we do as long as we hold anything,
+   * everything is read.
+   */
+  #doubtWatch(): void {
+    const upTo = this.#ours;
+    if (this.#closed || this.#unshown !== undefined || this.#shown >= upTo) return;
+    this.#unshown = this.#ports.clock.after(
+      unshownMs,
+      () => {
+        const isSilent = this.#shown < upTo;
+        void (isSilent ? this.#readAll() : Promise.resolve())
+          .catch((error: unknown) => this.#ports.logger.debug("the leases could not be read; trying again", { error }))
+          .finally(() => {
+            this.#unshown = undefined;
+            this.#doubtWatch();
+          });
+      },
+      { background: true },
+    );
+  }
+
   #see(change: StoreChange): void {
     if (this.#closed) return;
     const key = change.kind === "put" ? change.entry.key : change.key;
-    const revision = change.kind === "put" ? change.entry.revision : change.revision;
+    const revision = revisionOf(change);
     if ((this.#latest.get(key) ?? 0) >= revision) return;
     if (change.kind === "purge") {
       this.#gone(key);
@@ -392,6 +427,10 @@ class KvSession implements Session {
         return { kind: "over", reason: unanswered };
     }
   }
+}
+
+function revisionOf(change: StoreChange): Revision {
+  return change.kind === "put" ? change.entry.revision : change.revision;
 }
 
 function holding(session: string): string {
