@@ -29,9 +29,13 @@ type Listener = {
   last: Revision;
 };
 
-const heartbeatMs = 5_000;
+const heartbeatMs = 2_000;
+/** Whoever hears nothing for so long is forgotten by the server, or the server is gone. */
+const silenceMs = 2.5 * heartbeatMs;
 const firstRetryMs = 50;
-const longestRetryMs = 5_000;
+const longestRetryMs = 1_000;
+/** While the servers elect who places consumers, they drop what they are asked. The same consumer asked for twice is one. */
+const createAgainMs = 500;
 
 export class Follower {
   readonly #options: FollowerOptions;
@@ -115,13 +119,12 @@ export class Follower {
     this.#filters = filters;
     this.#delivered = 0;
     this.#consumer = name;
-    this.#heardMs = clock.monotonic();
     this.#subscription = connection.subscribe(inbox, {
       callback: (error, message) => {
         if (error === null && generation === this.#generation) this.#arrived(message);
       },
     });
-    await api.ask(`CONSUMER.CREATE.${stream}.${name}`, {
+    const wanted = {
       stream_name: stream,
       config: {
         name,
@@ -137,9 +140,11 @@ export class Follower {
         mem_storage: true,
         num_replicas: 1,
       },
-    });
+    };
+    await api.ask(`CONSUMER.CREATE.${stream}.${name}`, wanted, { againMs: createAgainMs });
     if (generation !== this.#generation) return;
     this.#retryMs = firstRetryMs;
+    this.#heardMs = clock.monotonic();
     this.#watch(generation);
   }
 
@@ -179,11 +184,12 @@ export class Follower {
   /** A consumer that the server forgot is silent for ever. */
   #watch(generation: number): void {
     this.#watchdog?.();
+    const leftMs = this.#heardMs + silenceMs - this.#options.clock.monotonic();
     this.#watchdog = this.#options.clock.after(
-      heartbeatMs,
+      Math.max(0, leftMs),
       () => {
         if (generation !== this.#generation) return;
-        if (this.#options.clock.monotonic() - this.#heardMs > 2.5 * heartbeatMs) this.#renew();
+        if (this.#options.clock.monotonic() - this.#heardMs >= silenceMs) this.#renew();
         else this.#watch(generation);
       },
       { background: true },
