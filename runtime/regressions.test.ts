@@ -72,6 +72,39 @@ test("retention waits for the last action of an actor that ended", async () => {
   expect(await actor.document()).toBeUndefined();
 });
 
+for (const [where, idleMs] of [
+  ["in memory", 300_000],
+  ["out of memory", 1_000],
+] as const)
+  test(`an actor that has ended answers repetitions after a restart without a write, and ${where} its retention goes on`, async () => {
+    const clock = new ManualClock();
+    const store = memory();
+    const type = defineActor(ending, {
+      retain: { done: "10m" },
+      limits: { clientWindowMs: 100, keyWindowMs: 60_000 },
+    });
+    const start = () =>
+      createRuntime({ actors: { ending: type }, store, clock, logger: silent, settings: { idleMs, drainMs: 0 } });
+    const first = await start();
+    await first.actor("ending", "1").create(undefined, { key: "made" });
+    const receipt = await first.actor("ending", "1").send({ type: "END" }, { key: "ended" });
+    await clock.advance(1_000);
+    const before = await first.actor("ending", "1").document();
+    await first.stop();
+
+    const second = await start();
+    const actor = second.actor("ending", "1");
+    expect(await actor.send({ type: "END" }, { key: "ended" })).toEqual({ ...receipt, duplicate: true });
+    await expect(actor.create(undefined, { key: "another" })).rejects.toMatchObject({ code: "AlreadyExists" });
+    await clock.advance(10_000);
+    expect(second.info()).toMatchObject({ hotActors: idleMs > 10_000 ? 1 : 0, pendingActors: 1 });
+    expect(await actor.document()).toEqual(before);
+    await clock.advance(600_000);
+    expect(await actor.document()).toBeUndefined();
+    expect(second.info()).toMatchObject({ pendingActors: 0 });
+    await second.stop();
+  });
+
 test("a request that shares a batch with the actor's removal is not acknowledged with it", () => {
   const type = defineActor(ending, { retain: { done: 1_000 }, limits: { clientWindowMs: 100 } });
   const name = { type: "ending", id: "1" };

@@ -275,7 +275,18 @@ export class Cell {
     const actor = this.#actor;
     if (actor?.head === undefined || this.#token === undefined) return false;
     if (compareTokens(actor.head.token, this.#token) === 0) return false;
-    return this.#recover || dueMs(actor) !== undefined || (this.#leaving && this.#slot.exists);
+    if (this.#recover) return true;
+    return !this.#onlyExpires(actor) && (dueMs(actor) !== undefined || (this.#leaving && this.#slot.exists));
+  }
+
+  /**
+   * It has ended, and nothing is to be done for it until its retention is over: it needs no owner. A receipt is true
+   * whoever holds the actor now; every other answer is proven to be the latest (`StoredDocument.unchanged`) or is a commit,
+   * which installs the token. Its entry in the index is that of whoever committed the end, and not touched before the claim.
+   */
+  #onlyExpires({ head, outbox, pendingEvents }: Actor): boolean {
+    if (head === undefined || head.status === "active" || outbox.size > 0 || pendingEvents.length > 0) return false;
+    return head.expiresMs !== undefined && head.expiresMs > this.#env.clock.now();
   }
 
   async #process(batch: Waiting[], token: Token): Promise<boolean> {
@@ -466,7 +477,7 @@ export class Cell {
       // What waits in the own lane may be the result of something that would be begun again here.
       if (!this.#mailbox.hasOwn) effects?.startDue(actor);
       this.#arm();
-    } else if (dueMs(actor) !== undefined) {
+    } else if (dueMs(actor) !== undefined && !this.#onlyExpires(actor)) {
       this.#recover = true;
     }
     return "loaded";
@@ -575,7 +586,10 @@ export class Cell {
     const now = this.#env.clock.now();
     const timer = actor.head.status === "active" ? actor.tree?.nextDueMs : undefined;
     if (timer !== undefined && timer <= now) this.tell({ kind: "timers" });
-    if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) this.tell({ kind: "expire" });
+    if (actor.head.expiresMs !== undefined && actor.head.expiresMs <= now) {
+      if (this.#token !== undefined && this.#claimed(actor, this.#token)) this.tell({ kind: "expire" });
+      else this.recover();
+    }
     this.#effects?.startDue(actor);
     const old = this.#alarm.toAsk(actor);
     if (old.length > 0) this.#env.ask(this, old);
