@@ -105,6 +105,92 @@ for (const [where, idleMs] of [
     await second.stop();
   });
 
+test("nobody waits for the entry of an actor that has ended to be removed, while its removal is not answered", async () => {
+  const clock = new ManualClock();
+  const inner = memory();
+  let removals = 0;
+  let answer = () => {};
+  let entry: () => Promise<unknown> = async () => undefined;
+  const store: StoreProvider = {
+    async open() {
+      const opened = await inner.open();
+      const purge = opened.store.purge.bind(opened.store);
+      opened.store.purge = async (key, ...rest) => {
+        if (key.startsWith("_pending.")) {
+          removals++;
+          await new Promise<void>((resolve) => {
+            answer = resolve;
+          });
+        }
+        return purge(key, ...rest);
+      };
+      entry = () => opened.store.read("_pending.ending.1");
+      return opened;
+    },
+  };
+  const runtime = await createRuntime({
+    actors: { ending: defineActor(ending, { limits: { keyWindowMs: 1_000, clientWindowMs: 100 } }) },
+    store,
+    clock,
+    logger: silent,
+  });
+  const actor = runtime.actor("ending", "1");
+  await actor.create();
+  const receipt = await actor.send({ type: "END" }, { key: "ended" });
+  await clock.advance(0);
+  expect(removals).toBe(1);
+  // A receipt, a commit, a deletion with its tombstone, which itself is to expire and waits for its entry.
+  expect(await actor.send({ type: "END" }, { key: "ended" })).toEqual({ ...receipt, duplicate: true });
+  expect(await actor.send({ type: "END" }, { key: "again" })).toMatchObject({ changed: false, duplicate: false });
+  let isDeleted = false;
+  const deletion = actor.delete().then(() => {
+    isDeleted = true;
+  });
+  await clock.advance(100);
+  expect(isDeleted).toBe(false);
+  answer();
+  await deletion;
+  expect(await entry()).toBeDefined();
+  await runtime.stop({ drainMs: 0 });
+});
+
+test("a stop waits for the entry of an actor that has ended to be removed, so that the next start claims nothing", async () => {
+  const clock = new ManualClock();
+  const inner = memory();
+  let answer = () => {};
+  const store: StoreProvider = {
+    async open() {
+      const opened = await inner.open();
+      const purge = opened.store.purge.bind(opened.store);
+      opened.store.purge = async (...parameters) => {
+        await new Promise<void>((resolve) => {
+          answer = resolve;
+        });
+        return purge(...parameters);
+      };
+      return opened;
+    },
+  };
+  const runtime = await createRuntime({ actors: { ending }, store, clock, logger: silent });
+  const actor = runtime.actor("ending", "1");
+  await actor.create();
+  await actor.send({ type: "END" }, { key: "ended" });
+  await clock.advance(0);
+  // Not even after it has let somebody else by.
+  await actor.send({ type: "END" }, { key: "ended" });
+  let isStopped = false;
+  const stopping = runtime.stop({ drainMs: 5_000 }).then(() => {
+    isStopped = true;
+  });
+  await clock.advance(4_000);
+  expect(isStopped).toBe(false);
+  answer();
+  await clock.advance(50);
+  await stopping;
+  const { store: after } = await inner.open();
+  expect(await after.read("_pending.ending.1")).toBeUndefined();
+});
+
 test("a request that shares a batch with the actor's removal is not acknowledged with it", () => {
   const type = defineActor(ending, { retain: { done: 1_000 }, limits: { clientWindowMs: 100 } });
   const name = { type: "ending", id: "1" };

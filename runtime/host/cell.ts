@@ -72,6 +72,10 @@ export class Cell {
   #closed = false;
   #recover = false;
   #recovered: (() => void)[] = [];
+  /** The entry in the index is being put right. */
+  #relaxing: Promise<void> | undefined;
+  /** The loop waits for nothing else, and goes on at this. */
+  #wanted: (() => void) | undefined;
   /** Effects want the actor set aside; the loop sees to it. */
   #toPark: { readonly reason: ParkReason; readonly error: unknown } | undefined;
   /** A writer with this token has been met: with a lower one this node may not run the actor (R3). */
@@ -161,9 +165,14 @@ export class Cell {
     else this.#kick();
   }
 
-  /** What is queued or runs. */
+  /** Nothing is queued or runs. */
   get idle(): boolean {
-    return !this.#looping && this.#mailbox.isEmpty && !this.effectsBusy && !this.#recover;
+    return !this.isBusy && !this.#looping && this.#relaxing === undefined;
+  }
+
+  /** Something is queued or runs that the next owner should find done; a better entry in the index is not worth his waiting. */
+  get isBusy(): boolean {
+    return (this.#looping && this.#wanted === undefined) || !this.#mailbox.isEmpty || this.effectsBusy || this.#recover;
   }
 
   /** Whether it looks after its own timers and effects. */
@@ -215,6 +224,7 @@ export class Cell {
   // ---- the loop ----
 
   #kick(evenWithoutInput = false): void {
+    this.#wanted?.();
     if (this.#looping) return;
     const some = this.#mailbox.isDue || this.#recover || this.#toPark !== undefined;
     if (!some && !evenWithoutInput) return;
@@ -301,6 +311,8 @@ export class Cell {
     this.#mailbox.putBack(live.slice(result.taken));
     spans?.took(result.taken);
     if (result.actor !== actor) this.#effects?.loaded(result.actor, false);
+    // What relies on an entry is not written beside the removal of one (I2); everything else goes past it.
+    if (result.purge || (result.text !== undefined && dueMs(result.actor) !== undefined)) await this.#relaxing;
     const ended = result.purge
       ? await this.#purge(token)
       : result.text === undefined
@@ -390,9 +402,27 @@ export class Cell {
     if (ended.kind === "written") {
       this.#env.count("expired");
       this.#unload();
-      await this.#slot.relax(this.#document.ports(token), undefined, token, this.#env.commitId());
+      await this.#relax(undefined, token);
     }
     return ended;
+  }
+
+  /**
+   * Puts the entry in the index right, best effort: at most one request, or, where it is postponed, until that is written or
+   * another owner's affair. Waits for it only while nobody wants anything of the actor; it then goes on by itself.
+   */
+  async #relax(due: number | undefined, token: Token): Promise<void> {
+    this.#relaxing ??= this.#slot.relax(this.#document.ports(token), due, token, this.#env.commitId()).finally(() => {
+      this.#relaxing = undefined;
+    });
+    const relaxing = this.#relaxing;
+    await new Promise<void>((resolve, reject) => {
+      this.#wanted = resolve;
+      relaxing.then(resolve, reject);
+      if (this.#mailbox.hasWork) resolve();
+    }).finally(() => {
+      this.#wanted = undefined;
+    });
   }
 
   async #notWritten(result: Exclude<CommitResult, { kind: "written" }>, taken: Waiting[]): Promise<boolean> {
@@ -534,14 +564,15 @@ export class Cell {
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
       return this.#mailbox.hasWork || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {
-      await this.#slot.relax(this.#document.ports(token), due, token, this.#env.commitId());
+      await this.#relax(due, token);
     }
     if (!isLeaving) {
       // It may have rung meanwhile, to no avail.
       this.#arm();
       return this.#mailbox.hasWork;
     }
-    if (!this.#mailbox.isEmpty || this.#recover || this.#toPark !== undefined || this.#actor !== actor) {
+    const isWanted = !this.#mailbox.isEmpty || this.#recover || this.#toPark !== undefined || this.#actor !== actor;
+    if (isWanted || this.#relaxing !== undefined) {
       this.#arm();
       return true;
     }

@@ -326,7 +326,7 @@ export class Host {
   /** Nothing is stopped: what runs comes to its end, and the next owner finds it recorded. */
   #leave(partition: number, done: () => void): void {
     for (const cell of this.#cells.values()) {
-      if (cell.partition !== partition || cell.idle) continue;
+      if (cell.partition !== partition || !cell.isBusy) continue;
       this.#ports.clock.after(leavingMs, () => this.#leave(partition, done));
       return;
     }

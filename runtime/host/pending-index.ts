@@ -4,8 +4,8 @@
  *
  * I1 before a document with pending work is committed, an entry not later than its work was confirmed under the
  *    writer's own token. I2 an entry is removed or postponed only after the actor was claimed, by CAS on the entry's
- *    revision, never beside a commit of that actor. I3 after a removal with unknown outcome it is written again.
- * I4 an entry of a higher token is never touched: its writer relies on it.
+ *    revision, never beside a commit of that actor that relies on one. I3 after a removal with unknown outcome it is written
+ *    again. I4 an entry of a higher token is never touched: its writer relies on it.
  */
 import { hashText } from "../hash.ts";
 import { pendingKey } from "../keys.ts";
