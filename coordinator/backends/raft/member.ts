@@ -538,6 +538,10 @@ export class Member {
   }
 
   #stepThenPump(m: Message): void {
+    const raft = this.#core?.raft;
+    // A leader says what is committed up to where we have acknowledged its log: whoever has less has lost what it promised.
+    if (m.type === "MsgHeartbeat" && raft !== undefined && m.term >= raft.term && m.commit > raft.log.lastIndex())
+      return this.#fail(new MemberForgot(this.#options.peers.self));
     try {
       this.#core?.step(m);
     } catch (error) {

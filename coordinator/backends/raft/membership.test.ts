@@ -44,7 +44,8 @@ class Cluster {
     const disk = this.disks.get(id) ?? new MemoryDisk();
     this.disks.set(id, disk);
     const random = { next: dice(id), id: () => `r${++ids}` };
-    const error = (what: string) => void this.errors.push(what);
+    const error = (what: string, details?: Readonly<Record<string, unknown>>) =>
+      void this.errors.push(`${what}: ${String(details?.error)}`);
     const logger = { debug() {}, info() {}, warn() {}, error };
     const peers = this.network.peersOf(id);
     const { clock } = this;
@@ -223,6 +224,7 @@ describe("the members of a cluster", () => {
     await cluster.pass(3_000);
     expect(back.status().role).toBe("failed");
     expect(cluster.errors).toHaveLength(1);
+    expect(cluster.errors[0]).toMatch(/lived in another folder/);
     await cluster.granted("k");
   });
 
