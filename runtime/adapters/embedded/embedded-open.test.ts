@@ -127,10 +127,10 @@ describe("what is not a store of ours is left as it is", () => {
     await withLmdb(directory, async (root) => assert.deepEqual([...root.getKeys()], ["theirs"]));
   });
 
-  test("hidden files and what a removed store left do not count", async () => {
+  test("hidden files do not count", async () => {
     const directory = freshDirectory();
     mkdirSync(directory);
-    for (const name of [".gitkeep", "holdfast.sock", "host-1.lock"]) writeFileSync(join(directory, name), "");
+    writeFileSync(join(directory, ".gitkeep"), "");
     await (await EmbeddedStore.open(directory)).close();
   });
 
@@ -166,19 +166,36 @@ describe("a damaged file is named as such", () => {
     "not LMDB": (path: string) => writeFileSync(path, "x".repeat(100_000)),
     "cut in the first page": (path: string) => truncateSync(path, 100),
     "cut in the middle": (path: string, usedPages: number) => truncateSync(path, (usedPages >> 1) * 4_096),
+    empty: (path: string) => truncateSync(path, 0),
+    missing: (path: string) => rmSync(path),
+    "empty, and nothing beside it": (path: string) => {
+      truncateSync(path, 0);
+      rmSync(`${path}-lock`);
+    },
     "cut below what it says": (path: string, usedPages: number) => truncateSync(path, (usedPages - 17) * 4_096),
   };
   for (const [name, damage] of Object.entries(damages))
     test(name, async () => {
       const { directory, path, usedPages } = await filledStore();
       damage(path, usedPages);
+      const left = readdirSync(directory);
       for (const readOnly of [false, true])
         await assert.rejects(EmbeddedStore.open(directory, { readOnly }), (error) => {
           assert.ok(error instanceof StoreDamaged, String(error));
-          assert.match(error.message, /restore the last backup/);
+          assert.match(error.message, /restore the last backup, or empty the whole directory/);
           return true;
         });
+      assert.deepEqual(readdirSync(directory), left);
     });
+
+  test("missing when a failed commit has it opened anew", async () => {
+    const { directory, path } = await filledStore();
+    const file = await LmdbFile.open(directory, false);
+    rmSync(path);
+    await assert.rejects(file.recover(1, 1), StoreDamaged);
+    await assert.rejects(EmbeddedStore.open(directory), StoreDamaged);
+    await file.close();
+  });
 
   test("lost last pages are reported where they are read, and do not end the process", async () => {
     const { directory, path, usedPages } = await filledStore();
@@ -188,6 +205,56 @@ describe("a damaged file is named as such", () => {
       await damaged.list({ prefix: "" }).finally(() => damaged.close());
     };
     await assert.rejects(readAll(), StoreDamaged);
+  });
+});
+
+describe("a first start that was killed is no damage", () => {
+  const note = (directory: string) => writeFileSync(join(directory, "holdfast.new"), "");
+  const data = (directory: string) => writeFileSync(join(directory, "holdfast.mdb"), "");
+  const lock = (directory: string) => writeFileSync(join(directory, "holdfast.mdb-lock"), "");
+  const moments: Record<string, (directory: string) => unknown> = {
+    "before anything": () => {},
+    "with the note": (directory) => note(directory),
+    "with an empty file": (directory) => [note(directory), data(directory)],
+    "with the lock": (directory) => [note(directory), data(directory), lock(directory)],
+    "with the lock alone": (directory) => [note(directory), lock(directory)],
+    "with LMDB's first pages": (directory) => [note(directory), withLmdb(directory, async () => {})].at(-1),
+    "before the first commit": async (directory) => (await LmdbFile.open(directory, false)).close(),
+    "before the note went": async (directory) => {
+      await (await EmbeddedStore.open(directory)).close();
+      note(directory);
+    },
+  };
+  for (const [name, leave] of Object.entries(moments))
+    test(name, async () => {
+      const directory = freshDirectory();
+      mkdirSync(directory);
+      await leave(directory);
+      if (name !== "before the note went")
+        await assert.rejects(EmbeddedStore.open(directory, { readOnly: true }), StoreNotFound);
+      const store = await EmbeddedStore.open(directory);
+      assert.ok(!readdirSync(directory).includes("holdfast.new"), "the note must go before anything is acknowledged");
+      const write = { key: "order.a", value: "1", header: { commit: "c", hash: "h" }, expect: 0 };
+      assert.equal((await store.write({ ...write, token: [store.epoch, 0] })).kind, "written");
+      await store.close();
+    });
+
+  test("the note is there before LMDB makes its first file", async () => {
+    const directory = freshDirectory();
+    const found: string[][] = [];
+    const lmdb = await vi.importActual<typeof import("lmdb")>("lmdb");
+    vi.doMock("lmdb", () => ({
+      open: (...args: Parameters<typeof openLmdb>) => {
+        found.push(readdirSync(directory));
+        return lmdb.open(...args);
+      },
+    }));
+    try {
+      await (await EmbeddedStore.open(directory)).close();
+    } finally {
+      vi.doUnmock("lmdb");
+    }
+    assert.deepEqual(found, [["holdfast.new"]]);
   });
 });
 

@@ -5,6 +5,7 @@
  *
  * E3 Nothing is acknowledged, told to watchers or readable before it is on the disk.
  * E4 What a failed commit left behind is known before anyone is answered, or the answer is `unknown`.
+ * E5 A store that has lost its file is never taken for a new one.
  */
 import { constants } from "node:os";
 import { type KeysOf, refuseUnknown } from "../../options.ts";

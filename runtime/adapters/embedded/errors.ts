@@ -42,7 +42,10 @@ export class StoreDamaged extends Error {
   readonly directory: string;
 
   constructor(directory: string, found: string, options?: ErrorOptions) {
-    super(`the store in ${directory} is damaged (${found}): keep a copy of it, then restore the last backup`, options);
+    super(
+      `the store in ${directory} is damaged (${found}): keep a copy of it, then restore the last backup, or empty the whole directory to begin anew`,
+      options,
+    );
     this.directory = directory;
   }
 }

@@ -29,6 +29,7 @@ import {
   loadLmdb,
   makeDirectory,
   openDatabases,
+  removeNote,
   type StoreRecord,
   syncToDisk,
 } from "./lmdb-open.ts";
@@ -63,7 +64,7 @@ export class LmdbFile {
     this.directory = directory;
     this.isReadOnly = isReadOnly;
     this.#lmdb = lmdb;
-    this.#databases = openDatabases(lmdb, directory, isReadOnly);
+    this.#databases = openDatabases(lmdb, directory, isReadOnly ? "reader" : "host");
     if (isReadOnly) return;
     const { pageSize } = this.#databases.root.getStats() as FileStats;
     this.#room = new FileRoom(join(directory, FILE_NAME), {
@@ -101,7 +102,7 @@ export class LmdbFile {
    */
   takeOver(replaced: HostRecord | undefined, host: HostRecord, settings: Settings): number | undefined {
     const { root, meta } = this.#databases;
-    return root.transactionSync(() => {
+    const taken = root.transactionSync(() => {
       if (this.host()?.id !== replaced?.id) return undefined;
       const head = meta.getEntry("head");
       const epoch = (head?.version ?? 0) + 1;
@@ -112,6 +113,8 @@ export class LmdbFile {
       meta.putSync("head", head?.value ?? 0, epoch);
       return epoch;
     });
+    if (taken !== undefined) removeNote(this.directory);
+    return taken;
   }
 
   /** Takes the host's name out again, unless another host replaced it. */
@@ -164,7 +167,7 @@ export class LmdbFile {
 
   async #recover(epoch: number, lastRevision: Revision): Promise<boolean> {
     await this.#closeDatabases();
-    this.#databases = openDatabases(this.#lmdb, this.directory, this.isReadOnly);
+    this.#databases = openDatabases(this.#lmdb, this.directory, "again");
     this.#isClosed = false;
     const { root, meta } = this.#databases;
     if (this.lastRevision() < lastRevision) return false;

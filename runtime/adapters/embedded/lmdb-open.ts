@@ -1,5 +1,15 @@
 /** Opens a directory's LMDB file, or refuses with an error that says what is there instead, before anything is changed. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { ForeignDirectory, LmdbMissing, StoreDamaged, StoreNotFound, StoreTooNew } from "./errors.ts";
@@ -8,6 +18,8 @@ import { damageOf } from "./lmdb-header.ts";
 /** Raised when an older release could no longer read what this one writes. */
 export const FORMAT = 1;
 export const FILE_NAME = "holdfast.mdb";
+/** Stands in the directory while its first host makes the store; see `assertWhole`. */
+const NOTE_NAME = "holdfast.new";
 
 /** Whether there is a store in the directory, whatever its state. */
 export function holdsStore(directory: string): boolean {
@@ -36,7 +48,12 @@ export async function loadLmdb(): Promise<Lmdb> {
   }
 }
 
-export function openDatabases(lmdb: Lmdb, directory: string, readOnly: boolean): Databases {
+/** "again": a store that was open. */
+export type Opening = "host" | "reader" | "again";
+
+export function openDatabases(lmdb: Lmdb, directory: string, opening: Opening): Databases {
+  const readOnly = opening === "reader";
+  assertWhole(directory, opening);
   const path = join(directory, FILE_NAME);
   const damage = damageOf(path);
   if (damage !== undefined) throw new StoreDamaged(directory, `${FILE_NAME}: ${damage}`);
@@ -70,10 +87,38 @@ export function assertOurs(directory: string, isReadOnly: boolean): void {
   if (found && !found.isDirectory()) throw new ForeignDirectory(directory, "it is a file");
   const names = found ? readdirSync(directory) : [];
   if (names.includes(FILE_NAME)) return;
-  const stranger = names.find((name) => !name.startsWith(".") && name !== "lost+found" && !isOwnLeftover(name));
+  const stranger = names.find((name) => !name.startsWith(".") && name !== "lost+found" && !isOwn(name));
   if (stranger !== undefined) throw new ForeignDirectory(directory, `it holds ${stranger}`);
-  if (isReadOnly) throw new StoreNotFound(directory);
+  if (!found && isReadOnly) throw new StoreNotFound(directory);
   makeDirectory(directory);
+}
+
+/**
+ * LMDB fills a missing or empty file as if it were new. Beside other files of a store it is one that has lost its data
+ * (E5), or the work of a first start that was killed; the note tells which: it is on the disk before any other file is
+ * made, and is taken away, by `removeNote`, after the first commit and before anything is acknowledged.
+ */
+function assertWhole(directory: string, opening: Opening): void {
+  // In this order: another first start may be under way, and it makes the note first and fills the file before the note goes.
+  const remnant = existsSync(directory) ? readdirSync(directory).find(isOwn) : undefined;
+  const isNoted = existsSync(join(directory, NOTE_NAME));
+  const file = statSync(join(directory, FILE_NAME), { throwIfNoEntry: false });
+  if (file && file.size > 0) return;
+  if (opening === "again" || (remnant !== undefined && !isNoted))
+    throw new StoreDamaged(directory, file ? `${FILE_NAME} is empty` : `${FILE_NAME} is missing`);
+  if (opening === "reader") throw new StoreNotFound(directory);
+  const note = join(directory, NOTE_NAME);
+  writeFileSync(note, "The store is being made. Nothing is in it yet.\n");
+  syncToDisk(note);
+  syncToDisk(directory);
+}
+
+/** Call when the first commit is on the disk, before anything else is written. */
+export function removeNote(directory: string): void {
+  const note = join(directory, NOTE_NAME);
+  if (!existsSync(note)) return;
+  rmSync(note, { force: true });
+  syncToDisk(directory);
 }
 
 /** Documents are nobody else's business: only the user who hosts them may look into a directory that we make. */
@@ -82,9 +127,10 @@ export function makeDirectory(directory: string): void {
   if (firstMade !== undefined) syncToDisk(dirname(firstMade));
 }
 
-/** What may stand in a directory whose store was taken away. */
-function isOwnLeftover(name: string): boolean {
-  return name === `${FILE_NAME}-lock` || name === "holdfast.sock" || /^host-.*\.lock$/.test(name);
+/** What LMDB and we make in a store's directory. */
+function isOwn(name: string): boolean {
+  const own = [FILE_NAME, `${FILE_NAME}-lock`, NOTE_NAME, "holdfast.sock"];
+  return own.includes(name) || /^host-.*\.lock$/.test(name);
 }
 
 /** LMDB's negative codes or the system's positive ones; undefined if the error has none. */
