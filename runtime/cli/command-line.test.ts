@@ -487,6 +487,7 @@ describe("parked actors", () => {
       expect(cut.out).toMatch(/^order\.cut {2}revision \d+ of the store\nwritten by hand: .*\n\{"id":"cut"/);
       expect(cut.err).toContain("cannot be read: it is not JSON");
       expect(await failure(directory, "get", "order", "cut")).toMatchObject({ code: "Damaged" });
+      expect(cut.out).toContain("or it has rotted on the disk");
       expect((await holdfast(directory, "get", "order", "edited")).out).toContain("\nwritten by hand: ");
       expect(await json(directory, "get", "order", "edited")).toMatchObject({
         actors: { s0: { snap: { context: { total: 1000 } } } },

@@ -33,7 +33,7 @@ export const get: Command = {
 };
 
 function remarks({ by, parked }: StoredText & { readonly parked?: ParkedRow }): string {
-  const hand = by === "hand" ? "written by hand: no runtime wrote this revision\n" : "";
+  const hand = by === "hand" ? "written by hand: no runtime wrote this revision, or it has rotted on the disk\n" : "";
   if (parked === undefined) return hand;
   const during = parked.input === undefined ? "" : ` (during ${parked.input})`;
   return `${hand}parked since ${parked.at}: ${parked.reason}: ${readable(parked.message + during)}\n`;

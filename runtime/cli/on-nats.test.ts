@@ -292,7 +292,9 @@ describeWithNats("the command line on NATS", () => {
           expect(await wire.get(bucket, key)).toBe(byHand);
           const [record] = JSON.parse(await done("parked", "--json"));
           expect(record).toMatchObject({ type: "order", id: "o-1", reason: "foreign" });
-          expect(record.message).toBe(`revision ${record.storeRevision} was not written by a runtime`);
+          expect(record.message).toBe(
+            `revision ${record.storeRevision} was not written by a runtime: a person wrote it, or it has rotted on the disk`,
+          );
         }
         const stateOf = async () => JSON.parse(await done("get", key, "--json"));
 

@@ -10,8 +10,9 @@ export const parked: Command = {
 threw         the machine threw on an event of the actor's own: deploy a machine that does not
 action        a custom action failed after all its attempts
 missing       a pending action is not in the machine any more: deploy a machine that has it
-foreign       a person wrote or deleted the document: resume --accept takes it, --discard puts the last good one back
-damaged       the document cannot be read: resume --discard puts the last good one back
+foreign       a person wrote or deleted the document, or it has rotted on the disk (look with \`holdfast get\`): resume --accept
+              takes it, --discard puts the last good one back; if none is kept, restore a backup
+damaged       the document cannot be read: resume --discard puts the last good one back; if none is kept, restore a backup
 incompatible  the stored state is not in the machine any more: deploy one with \`migrate\`, or the older one`,
 
   async run({ args, session }) {

@@ -24,7 +24,7 @@ import type { Gate } from "./gate.ts";
 import { answerCallers, isCallers, Mailbox, type Waiting } from "./mailbox.ts";
 import type { Messenger } from "./messenger.ts";
 import { failed, type Outcome } from "./outcome.ts";
-import { describeInput, type Parking, type ParkReason, parkMessage, whyUnreadable } from "./parking.ts";
+import { describeInput, notByRuntime, type Parking, type ParkReason, parkMessage, whyUnreadable } from "./parking.ts";
 import type { PendingEntry, PendingSlot } from "./pending-index.ts";
 import { StoredDocument, type StoredDocumentEnv } from "./stored-document.ts";
 import { TurnSpans } from "./turn-spans.ts";
@@ -438,7 +438,7 @@ export class Cell {
       case "foreign":
         this.#mailbox.putBack(taken);
         this.#document.revision = result.entry.revision;
-        await this.#park("foreign", new Error(`revision ${result.entry.revision} was not written by a runtime`));
+        await this.#park("foreign", notByRuntime(result.entry.revision));
         return true;
       case "abandoned":
         this.#env.count("unknown");
@@ -481,7 +481,7 @@ export class Cell {
     this.#token = token;
     this.#document.revision = entry?.revision ?? 0;
     if (entry !== undefined && !isOurs(entry)) {
-      await this.#park("foreign", new Error(`revision ${entry.revision} was not written by a runtime`));
+      await this.#park("foreign", notByRuntime(entry.revision));
       return "not";
     }
     let actor: Actor;

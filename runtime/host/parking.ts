@@ -22,7 +22,7 @@ export type ParkReason =
   | "action"
   /** A pending action cannot be found in the machine any more. */
   | "missing"
-  /** A person wrote the document. */
+  /** The document has not the hash of what a runtime wrote: a person did, or it has rotted on the disk. */
   | "foreign"
   | "damaged"
   | "incompatible";
@@ -181,6 +181,12 @@ export function readParked(text: string): ParkedRecord | undefined {
 /** Why an actor whose document cannot be loaded is set aside. */
 export function whyUnreadable(thrown: unknown): ParkReason {
   return thrown instanceof DamagedDocumentError || thrown instanceof DamagedValueError ? "damaged" : "incompatible";
+}
+
+export function notByRuntime(revision: Revision): Error {
+  return new Error(
+    `revision ${revision} was not written by a runtime: a person wrote it, or it has rotted on the disk`,
+  );
 }
 
 /** Of what a parking record says, in characters. */

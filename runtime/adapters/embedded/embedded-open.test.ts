@@ -258,6 +258,53 @@ describe("a first start that was killed is no damage", () => {
   });
 });
 
+describe("bit rot is named as damage where it is met", () => {
+  test("in the pages that lead to the records", async () => {
+    const { directory, path } = await filledStore();
+    const bytes = readFileSync(path);
+    for (const page of pagesOf(bytes, BRANCH)) {
+      const nodes = page.readUInt16LE(20) / 2;
+      // The low half of the number of the page that a node leads to.
+      for (let node = 0; node < nodes; node++)
+        page.writeUInt16LE(0x7fff, PAGE_HEADER + page.readUInt16LE(PAGE_HEADER + 2 * node));
+    }
+    writeFileSync(path, bytes);
+    const uses = [
+      (store: EmbeddedStore) => store.read("order.7"),
+      (store: EmbeddedStore) => store.list({ prefix: "" }),
+      (store: EmbeddedStore) => store.history("order.7"),
+    ];
+    for (const readOnly of [false, true]) {
+      const store = await EmbeddedStore.open(directory, { readOnly });
+      for (const use of uses)
+        await assert.rejects(use(store), (error) => {
+          assert.ok(error instanceof StoreDamaged, String(error));
+          assert.match(error.message, /MDB_.*restore the last backup/);
+          return true;
+        });
+      await store.close();
+    }
+  });
+
+  test("the records as a whole are gone", async () => {
+    const { directory } = await filledStore();
+    await withLmdb(directory, async (root) => root.openDB("records", {}).drop());
+    await assert.rejects(EmbeddedStore.open(directory), StoreDamaged);
+  });
+});
+
+const PAGE_BYTES = 4_096;
+const PAGE_HEADER = 24;
+const BRANCH = 1;
+
+/** The pages of a kind, by the flags in their header. */
+function pagesOf(bytes: Buffer, flags: number): Buffer[] {
+  const pages = Array.from({ length: bytes.length / PAGE_BYTES }, (_, page) =>
+    bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES),
+  );
+  return pages.slice(2).filter((page) => page.readUInt16LE(18) === flags);
+}
+
 async function filledStore() {
   const directory = freshDirectory();
   const store = await EmbeddedStore.open(directory);

@@ -18,7 +18,6 @@ import {
   recordKeyOf,
   revisionOfRecord,
 } from "./entry-codec.ts";
-import { StoreDamaged } from "./errors.ts";
 import { FileRoom } from "./file-room.ts";
 import {
   assertOurs,
@@ -28,6 +27,7 @@ import {
   type Lmdb,
   loadLmdb,
   makeDirectory,
+  namedIfDamage,
   openDatabases,
   removeNote,
   type StoreRecord,
@@ -80,20 +80,20 @@ export class LmdbFile {
   }
 
   host(): HostRecord | undefined {
-    return this.#databases.meta.get("host") as HostRecord | undefined;
+    return this.#meta("host") as HostRecord | undefined;
   }
 
   identity(): string | undefined {
-    return (this.#databases.meta.get("store") as StoreRecord | undefined)?.identity;
+    return (this.#meta("store") as StoreRecord | undefined)?.identity;
   }
 
   lastRevision(): Revision {
-    return (this.#databases.meta.get("head") as Revision | undefined) ?? 0;
+    return (this.#meta("head") as Revision | undefined) ?? 0;
   }
 
   /** How many slots a key may have: the deepest history that any host asked for. */
   slots(): number {
-    return (this.#databases.meta.get("slots") as number | undefined) ?? 0;
+    return (this.#meta("slots") as number | undefined) ?? 0;
   }
 
   /**
@@ -102,17 +102,19 @@ export class LmdbFile {
    */
   takeOver(replaced: HostRecord | undefined, host: HostRecord, settings: Settings): number | undefined {
     const { root, meta } = this.#databases;
-    const taken = root.transactionSync(() => {
-      if (this.host()?.id !== replaced?.id) return undefined;
-      const head = meta.getEntry("head");
-      const epoch = (head?.version ?? 0) + 1;
-      const store: StoreRecord = { application: "holdfast", format: FORMAT, identity: settings.newIdentity };
-      if (meta.get("store") === undefined) meta.putSync("store", store);
-      meta.putSync("host", host);
-      meta.putSync("slots", Math.max(this.slots(), settings.historyDepth));
-      meta.putSync("head", head?.value ?? 0, epoch);
-      return epoch;
-    });
+    const taken = this.#sound(() =>
+      root.transactionSync(() => {
+        if (this.host()?.id !== replaced?.id) return undefined;
+        const head = meta.getEntry("head");
+        const epoch = (head?.version ?? 0) + 1;
+        const store: StoreRecord = { application: "holdfast", format: FORMAT, identity: settings.newIdentity };
+        if (meta.get("store") === undefined) meta.putSync("store", store);
+        meta.putSync("host", host);
+        meta.putSync("slots", Math.max(this.slots(), settings.historyDepth));
+        meta.putSync("head", head?.value ?? 0, epoch);
+        return epoch;
+      }),
+    );
     if (taken !== undefined) removeNote(this.directory);
     return taken;
   }
@@ -177,19 +179,23 @@ export class LmdbFile {
 
   /** What is kept of a key: revisions by slot, 0 for an empty one. */
   revisions(recordKey: RecordKey): Revision[] {
-    const found: Revision[] = [];
     const slots = this.slots();
-    for (let slot = 0; slot < slots; slot++) {
-      const record = this.#databases.records.getBinaryFast(inSlot(recordKey, slot));
-      if (!record && slot === 0) break; // the first to be written and the last to be emptied
-      found.push(record ? this.#sound(revisionOfRecord, record) : 0);
-    }
-    return found;
+    return this.#sound(() => {
+      const found: Revision[] = [];
+      for (let slot = 0; slot < slots; slot++) {
+        const record = this.#databases.records.getBinaryFast(inSlot(recordKey, slot));
+        if (!record && slot === 0) break; // the first to be written and the last to be emptied
+        found.push(record ? revisionOfRecord(record) : 0);
+      }
+      return found;
+    });
   }
 
   entry(key: string, recordKey: RecordKey, slot: number): StoredEntry | undefined {
-    const record = this.#databases.records.getBinaryFast(inSlot(recordKey, slot));
-    return record && this.#sound((bytes) => decodeRecord(key, bytes), record);
+    return this.#sound(() => {
+      const record = this.#databases.records.getBinaryFast(inSlot(recordKey, slot));
+      return record && decodeRecord(key, record);
+    });
   }
 
   /** In order, at most `limit`. */
@@ -197,14 +203,19 @@ export class LmdbFile {
     const start = after !== undefined && after >= prefix ? afterKey(after) : recordKeyOf(prefix);
     const end = afterPrefix(prefix);
     if (Buffer.compare(start, end) >= 0) return [];
-    return [...this.#databases.records.getKeys({ start, end, limit })].map(keyOfRecord);
+    return this.#sound(() => [...this.#databases.records.getKeys({ start, end, limit })]).map(keyOfRecord);
   }
 
-  #sound<T>(decode: (record: Buffer) => T, record: Buffer): T {
+  #meta(name: string): unknown {
+    return this.#sound(() => this.#databases.meta.get(name));
+  }
+
+  /** What fails because the file is damaged fails as StoreDamaged. */
+  #sound<T>(access: () => T): T {
     try {
-      return decode(record);
-    } catch (cause) {
-      throw new StoreDamaged(this.directory, "a record is not one of ours", { cause });
+      return access();
+    } catch (error) {
+      throw namedIfDamage(this.directory, error);
     }
   }
 

@@ -26,8 +26,13 @@ export function holdsStore(directory: string): boolean {
   return existsSync(join(directory, FILE_NAME));
 }
 
-/** Codes of LMDB that say the file is not what it should be: INVALID, VERSION_MISMATCH, PAGE_NOTFOUND, CORRUPTED. */
-const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30793, -30794, -30797, -30796]);
+/**
+ * Codes of LMDB that say the file is not what it should be: PAGE_NOTFOUND, CORRUPTED, VERSION_MISMATCH, INVALID,
+ * CURSOR_FULL (a tree without end), INCOMPATIBLE, BAD_TXN (went on after one of the others), BAD_VALSIZE, PROBLEM.
+ */
+const DAMAGE_CODES: ReadonlySet<unknown> = new Set([
+  -30797, -30796, -30794, -30793, -30787, -30784, -30782, -30781, -30779,
+]);
 
 export type StoreRecord = { readonly application: "holdfast"; readonly format: number; readonly identity: string };
 
@@ -69,16 +74,24 @@ export function openDatabases(lmdb: Lmdb, directory: string, opening: Opening): 
     const store = meta.get("store") as Partial<StoreRecord> | undefined;
     if (store !== undefined && (store.application !== "holdfast" || typeof store.format !== "number"))
       throw new ForeignDirectory(directory, `${FILE_NAME} is not a store`);
+    // It was made before the store's own record was.
+    if (store !== undefined && !names.includes("records")) throw new StoreDamaged(directory, "its records are gone");
     if (store?.format !== undefined && store.format > FORMAT) throw new StoreTooNew(directory, store.format, FORMAT);
     if (readOnly && store === undefined) throw new StoreNotFound(directory);
     const records = root.openDB<Buffer, Buffer>("records", { encoding: "binary", keyEncoding: "binary" });
     return { root, meta, records };
   } catch (error) {
     void root?.close();
-    const code = codeOf(error);
-    if (DAMAGE_CODES.has(code)) throw new StoreDamaged(directory, (error as Error).message, { cause: error });
-    throw error;
+    throw namedIfDamage(directory, error);
   }
+}
+
+/** StoreDamaged for an error that a damaged file causes: LMDB's, or that of a value that is not ours. Any other as it is. */
+export function namedIfDamage(directory: string, error: unknown): unknown {
+  if (DAMAGE_CODES.has(codeOf(error))) return new StoreDamaged(directory, (error as Error).message, { cause: error });
+  if (error instanceof SyntaxError || error instanceof TypeError)
+    return new StoreDamaged(directory, "a record is not one of ours", { cause: error });
+  return error;
 }
 
 /** Refuses what is not ours before LMDB makes files there. */
