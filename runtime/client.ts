@@ -29,7 +29,7 @@ import {
 import { pause } from "./host/commit.ts";
 import type { Host } from "./host/host.ts";
 import type { Outcome } from "./host/outcome.ts";
-import { readParked } from "./host/parking.ts";
+import { readParked, whyParked } from "./host/parking.ts";
 import { channelOf, type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
 import { actorKey, parkedKey } from "./keys.ts";
 import type { Json } from "./machine/codec.ts";
@@ -289,7 +289,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       const lookParked = (entry: StoredEntry | undefined) => {
         if (entry === undefined) return;
         const parked = readParked(entry.value);
-        const why = parked === undefined ? "the parking record cannot be read" : `${parked.reason}: ${parked.message}`;
+        const why = parked === undefined ? "the parking record cannot be read" : whyParked(parked);
         end(() => reject(new ParkedError(`${this.key} is parked: ${why}`)));
       };
       const failed = (error: unknown) => end(() => reject(error as Error));

@@ -464,6 +464,64 @@ describe("parked actors", () => {
     expect(await json(directory, "get", "order", "a b")).toMatchObject({ state: "settled" });
   });
 
+  test("are resumed in bulk; what fails is told, and what was wrong is told as what it was", async () => {
+    const directory = freshDirectory();
+    const first = await host(directory, { order: defineActor(order, { version: 1 }), counter });
+    const ids = Array.from({ length: 5 }, (_, n) => `o ${n}`);
+    for (const id of [...ids, "edited"]) {
+      await first.actor("order", id).create({ total: 1 });
+      await first.actor("order", id).send({ type: "PAY" });
+    }
+    await stop(first);
+    await overwrite(directory, "order.edited", (text) => `${text} `);
+
+    const second = await host(directory, { order: defineActor(renamed, { version: 2 }), counter });
+    for (const id of [...ids, "edited"])
+      expect(await refusal(directory, "send", "order", id, '{"type":"PAY"}')).toMatchObject({
+        code: "Parked",
+        message: expect.stringMatching(
+          id === "edited"
+            ? /order\.edited is parked: foreign: .*`holdfast resume order\.edited --discard`/
+            : new RegExp(`incompatible: .*so when it was parked: once it is mended, \`holdfast resume order '${id}'\``),
+        ),
+      });
+    await stop(second);
+    const parked = async () => ((await json(directory, "parked")) as unknown[]).length;
+
+    // Only a host resumes.
+    expect(await refusal(directory, "resume", "order", "--all")).toMatchObject({ code: "NoHost", exit: 1 });
+    const migrate = ({ context }: { context: Record<string, unknown> }) => ({ value: "settled", context });
+    await host(directory, { order: defineActor(renamed, { version: 2, migrate }), counter });
+    for (const argv of [
+      ["order", "o 1", "--all"],
+      ["--all"],
+      ["order", "--all", "--reason", "incompatble"],
+      ["order", "--all", "--discard"],
+      ["order", "o 1", "--reason", "foreign"],
+    ])
+      expect(await refusal(directory, "resume", ...argv)).toMatchObject({ code: "Usage", exit: 2 });
+
+    const limited = await holdfast(directory, "resume", "order", "--all", "--reason", "incompatible", "--limit", "2");
+    expect(limited).toMatchObject({ code: 0, out: expect.stringContaining("resumed 2 of order (incompatible)") });
+    expect(limited.err).toContain("3 more are parked");
+    expect(await json(directory, "resume", "order", "--all", "--reason", "incompatible")).toEqual({
+      type: "order",
+      mode: "retry",
+      reason: "incompatible",
+      resumed: 3,
+      failed: [],
+      left: 0,
+    });
+    expect(await parked()).toBe(1);
+    for (const id of ids)
+      expect(await holdfast(directory, "send", "order", id, '{"type":"PAY"}')).toMatchObject({ code: 0 });
+    expect((await holdfast(directory, "resume", "counter", "--all")).out).toBe("nothing is parked of counter\n");
+    expect(await json(directory, "resume", "order", "--all", "--reason", "foreign", "--discard")).toMatchObject({
+      resumed: 1,
+    });
+    expect(await parked()).toBe(0);
+  });
+
   test("documents that were truncated or edited by hand are shown as what they are", async () => {
     const directory = freshDirectory();
     const first = await host(directory);

@@ -124,7 +124,10 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> 
       closing.push(() => opened.close());
       return opened;
     };
-    return await command.run({ args, options, ...place, session, nats, clock, watch });
+    const progress = (line: string) => {
+      if (values.json !== true) terminal.err(`${line}\n`);
+    };
+    return await command.run({ args, options, ...place, session, nats, clock, progress, watch });
   } catch (error) {
     throw error instanceof UsageError ? inCommand(command, error.message) : error;
   } finally {

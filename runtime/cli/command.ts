@@ -37,6 +37,8 @@ export const options = {
   watch: { type: "boolean" },
   replaces: { type: "string" },
   raft: { type: "string" },
+  all: { type: "boolean" },
+  reason: { type: "string" },
 } as const;
 
 export type OptionName = keyof typeof options;
@@ -76,6 +78,8 @@ export type OptionValues = {
   readonly watch?: boolean;
   readonly replaces?: string;
   readonly raft?: string;
+  readonly all?: boolean;
+  readonly reason?: string;
 };
 
 export type Call = {
@@ -93,6 +97,8 @@ export type Call = {
   /** A connection to NATS, for commands that are about nothing else. Closed by the caller of `run`. */
   readonly nats: () => Promise<NatsLink>;
   readonly clock: Clock;
+  /** A line about what is going on, for people: nothing with `--json`. */
+  readonly progress: (line: string) => void;
   /** Shows it, and again every second, until the terminal wants no more. */
   readonly watch: (show: () => Promise<Shown>) => Promise<void>;
 };

@@ -24,7 +24,15 @@ import type { Gate } from "./gate.ts";
 import { answerCallers, isCallers, Mailbox, type Waiting } from "./mailbox.ts";
 import type { Messenger } from "./messenger.ts";
 import { failed, type Outcome } from "./outcome.ts";
-import { describeInput, notByRuntime, type Parking, type ParkReason, parkMessage, whyUnreadable } from "./parking.ts";
+import {
+  describeInput,
+  notByRuntime,
+  type Parking,
+  type ParkReason,
+  parkMessage,
+  whyParked,
+  whyUnreadable,
+} from "./parking.ts";
 import type { PendingEntry, PendingSlot } from "./pending-index.ts";
 import { StoredDocument, type StoredDocumentEnv } from "./stored-document.ts";
 import { TurnSpans } from "./turn-spans.ts";
@@ -728,7 +736,7 @@ export class Cell {
 
   async #park(reason: ParkReason, error: unknown, input?: Input): Promise<void> {
     const message = parkMessage(error);
-    this.#parkedWhy = `${reason}: ${message}`;
+    this.#parkedWhy = whyParked({ actor: this.key, reason, message });
     this.#env.logger.error(`parked (${reason}): ${message}`, {
       actor: this.key,
       revision: this.#document.revision,

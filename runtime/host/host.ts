@@ -21,7 +21,7 @@ import { Gate } from "./gate.ts";
 import { Interventions, type ResumeMode } from "./interventions.ts";
 import { Messenger } from "./messenger.ts";
 import type { Outcome } from "./outcome.ts";
-import { Parking } from "./parking.ts";
+import { Parking, whyParked } from "./parking.ts";
 import { PendingSlot } from "./pending-index.ts";
 import { PendingWork } from "./pending-work.ts";
 import { defaultSettings, type HostSettings } from "./settings.ts";
@@ -283,7 +283,7 @@ export class Host {
     if (name === undefined || definition === undefined) return undefined;
     const cell = new Cell(this.#cellEnv, key, name, definition, new PendingSlot(key, this.#pendingWork.get(key)));
     const parked = this.#parking.get(key);
-    if (parked !== undefined) cell.parkingChanged(`${parked.reason}: ${parked.message}`);
+    if (parked !== undefined) cell.parkingChanged(whyParked(parked));
     // Before it is one of them: where all others are busy, one that has nothing to do yet would leave at once.
     if (this.#cells.size >= this.#settings.hotActors) this.#makeRoom();
     this.#cells.set(key, cell);

@@ -4,7 +4,7 @@
  */
 import { DamagedDocumentError } from "../document.ts";
 import { hashText } from "../hash.ts";
-import { parkedKey, parkedPrefix } from "../keys.ts";
+import { parkedKey, parkedPrefix, parseActorKey } from "../keys.ts";
 import { DamagedValueError } from "../machine/codec.ts";
 import type { Event } from "../machine/internals.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -153,7 +153,7 @@ export class Parking {
       token: [0, 0] as const,
     };
     this.#known.set(actor, { record, revision: entry.revision });
-    this.#env.onChange(actor, `${record.reason}: ${record.message}`);
+    this.#env.onChange(actor, whyParked(record));
   }
 
   #isLater(key: string, revision: Revision): boolean {
@@ -181,6 +181,17 @@ export function readParked(text: string): ParkedRecord | undefined {
 /** Why an actor whose document cannot be loaded is set aside. */
 export function whyUnreadable(thrown: unknown): ParkReason {
   return thrown instanceof DamagedDocumentError || thrown instanceof DamagedValueError ? "damaged" : "incompatible";
+}
+
+/** As callers are told: what was wrong when it was parked, which may be mended by now, and the way on. */
+export function whyParked({ actor, reason, message }: Pick<ParkedRecord, "actor" | "reason" | "message">): string {
+  const { type, id } = parseActorKey(actor) ?? { type: "", id: actor };
+  const name = /^[\w.-]+$/.test(id) ? `${type}.${id}` : `${type} '${id}'`;
+  const way =
+    reason === "foreign" || reason === "damaged"
+      ? `look with \`holdfast get ${name}\`, then \`holdfast resume ${name} --discard\` puts the last good revision back, and --accept takes what stands there`
+      : `this was so when it was parked: once it is mended, \`holdfast resume ${name}\` or \`resume()\` of its handle lets it go on`;
+  return `${reason}: ${message}; ${way}`;
 }
 
 export function notByRuntime(revision: Revision): Error {
