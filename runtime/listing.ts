@@ -11,7 +11,7 @@ import type { ActorStore, StoredEntry } from "./ports/store.ts";
 export type ActorFilter = {
   /** Every type, when it is not given. */
   readonly type?: string;
-  /** Only actors in this state, or inside it: "paying", "open.editing". */
+  /** Only actors in this state, or inside it: "paying", "open.editing"; in all of several: "packing.sealed,payment.paid". */
   readonly state?: string;
   readonly tag?: string;
   /** Deleted actors only when "deleted" asks for them. */
@@ -153,5 +153,6 @@ function matches(summary: ActorSummary, { state, tag, status }: ActorFilter): bo
   if (status === undefined ? summary.status === "deleted" : summary.status !== status) return false;
   if (tag !== undefined && !summary.tags.includes(tag)) return false;
   if (state === undefined) return true;
-  return summary.state.split(",").some((leaf) => leaf === state || leaf.startsWith(`${state}.`));
+  const leaves = summary.state.split(",");
+  return state.split(",").every((wanted) => leaves.some((leaf) => leaf === wanted || leaf.startsWith(`${wanted}.`)));
 }

@@ -1,3 +1,4 @@
+import { ControlError } from "../control/errors.ts";
 import type { ActorRow } from "../control/verbs.ts";
 import { type Command, limitIn, nothingMore, statusIn } from "./command.ts";
 import { clipped, readable, table } from "./readable.ts";
@@ -8,7 +9,7 @@ export const ls: Command = {
   usage: "ls [type] [--state s] [--tag t] [--status s] [--limit n]",
   summary: "list actors",
   options: ["state", "tag", "status", "limit"],
-  details: `--state    only actors in this state, or inside it: paying, open.editing
+  details: `--state    only actors in this state, or inside it: paying, open.editing; in all of several: packing.sealed,payment.paid
 --tag      only actors whose state has this tag
 --status   active, done, error, stopped or deleted; deleted ones are listed only when asked for
 --limit    at most this many, 1,000 if not given`,
@@ -26,14 +27,20 @@ export const ls: Command = {
     };
     const { ask } = await session();
     const rows: ActorRow[] = [];
+    let unknown: string | null | undefined;
     // One more than wanted tells whether there are more.
     for (let after: string | undefined; rows.length <= limit; ) {
       const asked = Math.min(limit + 1 - rows.length, askedAtOnce);
-      const { actors, next } = await ask("ls", { ...filter, limit: asked, ...(after !== undefined && { after }) });
+      const answer = await ask("ls", { ...filter, limit: asked, ...(after !== undefined && { after }) });
+      const { actors, next } = answer;
+      unknown = answer.unknown;
       rows.push(...actors);
       if (next === undefined) break;
       after = next;
     }
+    // What an earlier release left is listed all the same.
+    if (rows.length === 0 && typeof unknown === "string") throw new ControlError("InvalidRequest", unknown);
+    const isNamed = type !== undefined || options.state !== undefined || options.tag !== undefined;
     const shown = rows.slice(0, limit);
     const text =
       shown.length === 0 ? `no ${type === undefined ? "" : `${type} `}actors\n` : table(headings, shown.map(cells));
@@ -43,7 +50,9 @@ export const ls: Command = {
       notes:
         rows.length > limit
           ? [`there are more than ${limit}: see others with --limit, --state, --tag or --status`]
-          : [],
+          : rows.length === 0 && isNamed && unknown === undefined
+            ? ["none was found; whether there is such a type, state or tag, only a host knows that runs on a directory"]
+            : [],
     };
   },
 };

@@ -7,12 +7,13 @@ import { readDocument } from "../document.ts";
 import type { ParkedRecord } from "../host/parking.ts";
 import { DamagedValueError, type Json } from "../machine/codec.ts";
 import { mermaidOf } from "../machine/graph.ts";
+import { unknownName } from "../machine/names.ts";
 import { rootSid, Tree } from "../machine/tree.ts";
 import type { ActorStore } from "../ports/store.ts";
 import type { RuntimeInfo } from "../runtime.ts";
 import { ControlError } from "./errors.ts";
 import { readingVerbs } from "./reading-verbs.ts";
-import type { Verbs } from "./verbs.ts";
+import type { ListQuestion, Verbs } from "./verbs.ts";
 
 /** What the verbs need of a runtime. */
 export type ControlledRuntime = {
@@ -33,6 +34,10 @@ export function hostVerbs({ directory, store, definitions, runtime }: HostVerbsO
   const keyed = (key: string | undefined) => (key === undefined ? {} : { key });
   return {
     ...reading,
+
+    async ls(question) {
+      return { ...(await reading.ls(question)), unknown: unknownIn(definitions, question) ?? null };
+    },
 
     async info() {
       const { store: storeInfo, types, ...host } = runtime.info();
@@ -65,6 +70,20 @@ export function hostVerbs({ directory, store, definitions, runtime }: HostVerbsO
       return drawn(definition.logic, type, text);
     },
   };
+}
+
+/** What no actor of this host can be or have. */
+function unknownIn(
+  definitions: HostVerbsOptions["definitions"],
+  { type, state, tag }: ListQuestion,
+): string | undefined {
+  if (type !== undefined && !Object.hasOwn(definitions, type))
+    return `there is no actor type ${JSON.stringify(type)}; this host has ${Object.keys(definitions).join(", ")}`;
+  const asked = { ...(state !== undefined && { state }), ...(tag !== undefined && { tag }) };
+  const types = type === undefined ? Object.keys(definitions) : [type];
+  const unknown = types.map((name) => unknownName(definitions[name]?.logic, asked));
+  if (unknown.length === 0 || unknown.includes(undefined)) return undefined;
+  return types.map((name, index) => `${name} has ${unknown[index]}`).join("; ");
 }
 
 /** A value as it came, dates and the like revived. Throws ControlError. */

@@ -39,8 +39,15 @@ export type ActorRow = ActorName & {
   readonly problem?: string;
 };
 
-/** `next`: there may be more; ask again `after` it. An answer may have no rows and still a `next`. */
-export type ListAnswer = { readonly actors: readonly ActorRow[]; readonly next?: string };
+/**
+ * `next`: there may be more; ask again `after` it. An answer may have no rows and still a `next`. `unknown`: what no machine
+ * of the host has of what was asked for; null: it has all of it; left out: nobody here knows the machines.
+ */
+export type ListAnswer = {
+  readonly actors: readonly ActorRow[];
+  readonly next?: string;
+  readonly unknown?: string | null;
+};
 
 /** One revision of a document, its text as it stands in the store, readable or not. */
 export type StoredText = {
