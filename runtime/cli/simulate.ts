@@ -1,10 +1,9 @@
 /** `holdfast simulate`: many seeds of a suite, of a file's, or one run from a scenario file; what was found, told and drawn. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { Explored, SimulateOptions, Suite, Tale } from "../../simulations/index.ts";
 import { type Duration, durationMs } from "../duration.ts";
 import { type Command, nothingMore, type OptionValues, ShownFailure, UsageError } from "./command.ts";
+import { loadModule } from "./exported.ts";
 
 export const simulate: Command = {
   usage: "simulate [suite|file] [--seeds 1..1000] [--for 60s] [--show] [--save file]",
@@ -119,7 +118,7 @@ async function suitesNamed(api: Api, name: string | undefined): Promise<readonly
     throw new UsageError(
       `there is no suite and no file ${name}; suites: ${[...api.suites, ...api.tales].map(({ name: known }) => known).join(", ")}`,
     );
-  const exported = (await import(pathToFileURL(resolve(file)).href)) as Readonly<Record<string, unknown>>;
+  const exported = await loadModule(file);
   const value = exported[wanted] as Suite | SimulateOptions | undefined;
   if (value === undefined) throw new UsageError(`${file} does not export ${wanted}`);
   return ["plan" in value ? value : api.suiteOf({ name: file, ...value })];
