@@ -3,9 +3,9 @@
  * runtime are values; these are what a promise of the public API rejects with. `code` is the same on every transport.
  */
 
-export abstract class HoldfastError extends Error {
-  abstract readonly code: string;
-}
+import { HoldfastError } from "./ports/holdfast-error.ts";
+
+export { HoldfastError };
 
 /** There is no such actor (never created, deleted, or purged). Create it, or use `createAndSend`. */
 export class NotFoundError extends HoldfastError {
@@ -159,6 +159,11 @@ const classes = {
 } as const;
 
 export type ErrorCode = keyof typeof classes | "NotStorable";
+
+/** Whether it is one of those that travel by their code; those of setting up are the caller's own, and have others. */
+export function isReplyError(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && (Object.hasOwn(classes, error.code) || error.code === "NotStorable");
+}
 
 /** The error of a code, as it arrives over any transport. */
 export function errorOf(code: ErrorCode, message: string, cause?: unknown): HoldfastError {

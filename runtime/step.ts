@@ -10,7 +10,7 @@
  * S2 nothing of an input that was refused is in it.
  * S3 orders name only work that the returned text holds, or that is volatile by nature.
  */
-import { HoldfastError } from "./errors.ts";
+import { isReplyError } from "./errors.ts";
 import { compareTokens } from "./ports/store.ts";
 import { type Actor, load, nameOf } from "./step/actor.ts";
 import type { Input, StepContext } from "./step/input.ts";
@@ -108,7 +108,7 @@ function refusal(input: Input, thrown: unknown, actor: Actor): Reply {
   const fromCaller =
     input.kind === "event" || input.kind === "create" || input.kind === "delete" || input.kind === "barrier";
   if (!fromCaller) return { kind: "park", error };
-  if (error instanceof HoldfastError) return { kind: "refused", error };
+  if (isReplyError(error)) return { kind: "refused", error };
   if (thrown instanceof MachineThrew) {
     const message = error instanceof Error ? error.message : String(error);
     return refuse("Rejected", `${nameOf(actor)} refused the ${input.kind}: ${message}`, error);

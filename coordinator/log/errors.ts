@@ -1,7 +1,8 @@
 /** What can be wrong with a log on the disk: one class per meaning, each with one thing to do. */
+import { HoldfastError } from "../../runtime/ports/holdfast-error.ts";
 
 /** Both copies of the hard state are unreadable: how this member voted is not known, so it must never vote again. */
-export class HardStateLost extends Error {
+export class HardStateLost extends HoldfastError {
   override readonly name = "HardStateLost";
   readonly code = "HardStateLost";
 
@@ -13,7 +14,7 @@ export class HardStateLost extends Error {
 }
 
 /** The folder holds the log of another member or cluster. */
-export class LogOfAnother extends Error {
+export class LogOfAnother extends HoldfastError {
   override readonly name = "LogOfAnother";
   readonly code = "LogOfAnother";
 
@@ -25,7 +26,7 @@ export class LogOfAnother extends Error {
 }
 
 /** A later release wrote it. */
-export class LogTooNew extends Error {
+export class LogTooNew extends HoldfastError {
   override readonly name = "LogTooNew";
   readonly code = "LogTooNew";
 
@@ -35,7 +36,7 @@ export class LogTooNew extends Error {
 }
 
 /** It does not say which epoch it is of, so its member could fall back into one that is over. */
-export class LogTooOld extends Error {
+export class LogTooOld extends HoldfastError {
   override readonly name = "LogTooOld";
   readonly code = "LogTooOld";
 
@@ -47,7 +48,7 @@ export class LogTooOld extends Error {
 }
 
 /** A write or flush has failed, so nothing is known of what is on the disk: only a new start can tell. */
-export class LogFailed extends Error {
+export class LogFailed extends HoldfastError {
   override readonly name = "LogFailed";
   readonly code = "LogFailed";
 
@@ -57,7 +58,7 @@ export class LogFailed extends Error {
 }
 
 /** The log lacks entries that this member has acknowledged: nothing may be appended before it is repaired. */
-export class LogIsDamaged extends Error {
+export class LogIsDamaged extends HoldfastError {
   override readonly name = "LogIsDamaged";
   readonly code = "LogIsDamaged";
 
@@ -69,7 +70,7 @@ export class LogIsDamaged extends Error {
 }
 
 /** The cluster knows this member by another folder: what it promised there is not known here, so it must not take part. */
-export class MemberForgot extends Error {
+export class MemberForgot extends HoldfastError {
   override readonly name = "MemberForgot";
   readonly code = "MemberForgot";
 
@@ -81,7 +82,7 @@ export class MemberForgot extends Error {
 }
 
 /** Its cluster goes on without this member, for good. */
-export class MemberRefused extends Error {
+export class MemberRefused extends HoldfastError {
   override readonly name = "MemberRefused";
   readonly code = "MemberRefused";
 

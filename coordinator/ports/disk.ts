@@ -3,6 +3,7 @@
  * names that were made, renamed or removed since the folder's last sync; what was synced stays. Real files and the simulated
  * disk pass `disk.contract.ts`.
  */
+import { HoldfastError } from "../../runtime/ports/holdfast-error.ts";
 export interface Disk {
   /** Names, sorted. */
   list(): Promise<readonly string[]>;
@@ -28,6 +29,7 @@ export interface DiskFile {
 }
 
 /** No room is left. What was synced before is unharmed; make room and write again. */
-export class DiskFullError extends Error {
+export class DiskFullError extends HoldfastError {
   override readonly name = "DiskFullError";
+  readonly code = "DiskFullError";
 }

@@ -13,41 +13,10 @@ export class ControlError extends Error {
   }
 }
 
-/** Names of the store's errors, which the adapters keep to themselves. */
-const storeErrors = new Set([
-  "DiskFull",
-  "DiskFullError",
-  "ForeignDirectory",
-  "HardStateLost",
-  "LmdbMissing",
-  "LogInUse",
-  "LogNoFolder",
-  "LogOfAnother",
-  "LogReadOnly",
-  "LogTooNew",
-  "LogTooOld",
-  "StoreDamaged",
-  "StoreInUse",
-  "StoreNotFound",
-  "StoreTooNew",
-  "BucketDiffers",
-  "BucketInvalidOption",
-  "BucketNotFound",
-  "JetStreamOff",
-  "NatsInvalidOption",
-  "NatsMissing",
-  "NatsUnreachable",
-  "NoRoom",
-  "PermissionMissing",
-  "ServerFailed",
-  "ServerTooOld",
-]);
-
 /** What a failure is called in an answer; undefined for one that nobody foresaw. */
 export function codeOf(error: unknown): string | undefined {
   if (error instanceof ControlError || error instanceof HoldfastError) return error.code;
   if (error instanceof DamagedDocumentError) return "Damaged";
   if (error instanceof NewerDocumentError) return "Newer";
-  if (error instanceof Error && storeErrors.has(error.name)) return error.name;
   return undefined;
 }

@@ -1,7 +1,8 @@
 /** What can be wrong with where a member runs: one class per meaning, each with one thing to do. */
+import { HoldfastError } from "../../../runtime/ports/holdfast-error.ts";
 
 /** Another process, or this one, runs on the folder. */
-export class LogInUse extends Error {
+export class LogInUse extends HoldfastError {
   override readonly name = "LogInUse";
   readonly code = "LogInUse";
   readonly directory: string;
@@ -14,7 +15,7 @@ export class LogInUse extends Error {
 }
 
 /** Nothing can be written there. */
-export class LogReadOnly extends Error {
+export class LogReadOnly extends HoldfastError {
   override readonly name = "LogReadOnly";
   readonly code = "LogReadOnly";
   readonly directory: string;
@@ -26,7 +27,7 @@ export class LogReadOnly extends Error {
 }
 
 /** There is something at the path that is no folder, or no folder can be made there. */
-export class LogNoFolder extends Error {
+export class LogNoFolder extends HoldfastError {
   override readonly name = "LogNoFolder";
   readonly code = "LogNoFolder";
   readonly directory: string;

@@ -3,9 +3,11 @@
  * direction. Whoever may send an append owns the cluster: off loopback both sides show a certificate that names the member and
  * the cluster, and on every connection the first frame says who speaks, to whom, of which cluster and epoch. Start at `start`.
  */
+
 import { createServer, connect as dialPlain, isIP, type Server, type Socket } from "node:net";
 import { checkServerIdentity, createServer as createTlsServer, connect as dialTls, type TLSSocket } from "node:tls";
 import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
+import { HoldfastError } from "../../../runtime/ports/holdfast-error.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { MemberId, Peers, Refusal } from "../../ports/peers.ts";
 import { FrameReader, frameOf } from "./frames.ts";
@@ -55,13 +57,13 @@ export type PeerCounts = {
 };
 
 /** What is wrong with the options, and what to do. */
-export class PeersInvalidOption extends Error {
+export class PeersInvalidOption extends HoldfastError {
   override readonly name = "PeersInvalidOption";
   readonly code = "PeersInvalidOption";
 }
 
 /** Nothing can be listened to at this member's own address. */
-export class PeersCannotListen extends Error {
+export class PeersCannotListen extends HoldfastError {
   override readonly name = "PeersCannotListen";
   readonly code = "PeersCannotListen";
 

@@ -1,8 +1,10 @@
 /** Why an embedded store could not be opened: one class per meaning, each naming what to do. */
+import { HoldfastError } from "../../ports/holdfast-error.ts";
 
 /** Another process, or this one, hosts the directory already. */
-export class StoreInUse extends Error {
+export class StoreInUse extends HoldfastError {
   override readonly name = "StoreInUse";
+  readonly code = "StoreInUse";
   readonly directory: string;
   /** The process that hosts it, as it sees itself. */
   readonly pid: number;
@@ -15,8 +17,9 @@ export class StoreInUse extends Error {
 }
 
 /** There is nothing to read in the directory; only a host makes a new store. */
-export class StoreNotFound extends Error {
+export class StoreNotFound extends HoldfastError {
   override readonly name = "StoreNotFound";
+  readonly code = "StoreNotFound";
   readonly directory: string;
 
   constructor(directory: string, options?: ErrorOptions) {
@@ -26,8 +29,9 @@ export class StoreNotFound extends Error {
 }
 
 /** The path is not a directory of ours, so nothing there was touched. */
-export class ForeignDirectory extends Error {
+export class ForeignDirectory extends HoldfastError {
   override readonly name = "ForeignDirectory";
+  readonly code = "ForeignDirectory";
   readonly directory: string;
 
   constructor(directory: string, found: string, options?: ErrorOptions) {
@@ -37,8 +41,9 @@ export class ForeignDirectory extends Error {
 }
 
 /** The store's file cannot be read as what it says it is. */
-export class StoreDamaged extends Error {
+export class StoreDamaged extends HoldfastError {
   override readonly name = "StoreDamaged";
+  readonly code = "StoreDamaged";
   readonly directory: string;
 
   constructor(directory: string, found: string, options?: ErrorOptions) {
@@ -51,8 +56,9 @@ export class StoreDamaged extends Error {
 }
 
 /** A later release made or converted the store. */
-export class StoreTooNew extends Error {
+export class StoreTooNew extends HoldfastError {
   override readonly name = "StoreTooNew";
+  readonly code = "StoreTooNew";
   readonly directory: string;
   readonly format: number;
 
@@ -67,8 +73,9 @@ export class StoreTooNew extends Error {
 }
 
 /** Not even the few pages that an opening writes have room. */
-export class DiskFull extends Error {
+export class DiskFull extends HoldfastError {
   override readonly name = "DiskFull";
+  readonly code = "DiskFull";
   readonly directory: string;
 
   constructor(directory: string, options?: ErrorOptions) {
@@ -78,8 +85,9 @@ export class DiskFull extends Error {
 }
 
 /** The optional peer is not installed. */
-export class LmdbMissing extends Error {
+export class LmdbMissing extends HoldfastError {
   override readonly name = "LmdbMissing";
+  readonly code = "LmdbMissing";
 
   constructor(options?: ErrorOptions) {
     super("the embedded store needs the package lmdb: run `npm install lmdb`", options);

@@ -1,25 +1,26 @@
 /** Why a bucket could not be opened: one class per meaning, each naming what to do. */
+import { HoldfastError } from "../../ports/holdfast-error.ts";
 
 /** The server, or this account on it, has JetStream switched off. */
-export class JetStreamOff extends Error {
+export class JetStreamOff extends HoldfastError {
   override readonly name = "JetStreamOff";
   readonly code = "JetStreamOff";
 }
 
 /** Older than what was tested. */
-export class ServerTooOld extends Error {
+export class ServerTooOld extends HoldfastError {
   override readonly name = "ServerTooOld";
   readonly code = "ServerTooOld";
 }
 
 /** There is no bucket of that name, and it is not to be made. */
-export class BucketNotFound extends Error {
+export class BucketNotFound extends HoldfastError {
   override readonly name = "BucketNotFound";
   readonly code = "BucketNotFound";
 }
 
 /** The bucket is not as asked for; `differences` has a line for each, with what to do. Nothing was changed. */
-export class BucketDiffers extends Error {
+export class BucketDiffers extends HoldfastError {
   override readonly name = "BucketDiffers";
   readonly code = "BucketDiffers";
   readonly differences: readonly string[];
@@ -31,7 +32,7 @@ export class BucketDiffers extends Error {
 }
 
 /** The server does not let this user do what is needed; `subject` is what it forbade. */
-export class PermissionMissing extends Error {
+export class PermissionMissing extends HoldfastError {
   override readonly name = "PermissionMissing";
   readonly code = "PermissionMissing";
   readonly subject: string;
@@ -46,19 +47,19 @@ export class PermissionMissing extends Error {
 }
 
 /** The account has no room for the bucket, or too few servers for its replicas. */
-export class NoRoom extends Error {
+export class NoRoom extends HoldfastError {
   override readonly name = "NoRoom";
   readonly code = "NoRoom";
 }
 
 /** An option that makes no bucket. */
-export class BucketInvalidOption extends Error {
+export class BucketInvalidOption extends HoldfastError {
   override readonly name = "BucketInvalidOption";
   readonly code = "BucketInvalidOption";
 }
 
 /** The server did not answer, or answered with an error that has no class of its own. */
-export class ServerFailed extends Error {
+export class ServerFailed extends HoldfastError {
   override readonly name = "ServerFailed";
   readonly code = "ServerFailed";
   /** The server's own number of the error, 0 when it did not answer. */
