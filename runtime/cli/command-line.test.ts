@@ -768,6 +768,24 @@ describe("where NATS_URL names a server", () => {
     });
   });
 
+  test("commands about NATS alone take no directory for a server", async () => {
+    const directory = freshDirectory();
+    await stop(await host(directory));
+    for (const argv of [["doctor"], ["nodes"], ["leases"], ["leases", "adopt"]]) {
+      const named = await refusal(directory, ...argv);
+      expect(named).toMatchObject({ code: "Usage", exit: 2 });
+      expect(named.message).toMatch(
+        /about a bucket on NATS, and HOLDFAST_DATA names .*: name the server with --nats or/,
+      );
+    }
+    expect(await refusal(directory, "nodes", "--data", directory)).toMatchObject({
+      message: expect.stringContaining("--data names the directory"),
+    });
+    // A server that is named is asked.
+    const nobody = "nats://127.0.0.1:1";
+    expect(await refusal(directory, "nodes", "--nats", nobody)).toMatchObject({ code: "NatsUnreachable" });
+  });
+
   test("a folder ./data that holds something else is no store", async () => {
     const folder = freshDirectory();
     mkdirSync(join(folder, "data"), { recursive: true });

@@ -103,6 +103,7 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<Shown> 
     for (const close of closing.splice(0).reverse()) await close();
   };
   const nats = async () => {
+    assertNoDirectory(name, values, env);
     const link = await linkTo(natsTarget(options), env, clock);
     closing.push(() => link.close());
     return link;
@@ -166,6 +167,21 @@ function placeOf(
   return { isOnNats, directory };
 }
 
+/** A command that speaks to NATS looks into no directory: what names one was meant for something else. */
+function assertNoDirectory(
+  command: string,
+  values: { readonly data?: string; readonly [option: string]: unknown },
+  env: Terminal["env"],
+): void {
+  if (natsOptions.some((option) => values[option] !== undefined)) return;
+  const directory = values.data ?? (env.NATS_URL ? undefined : env.HOLDFAST_DATA);
+  if (!directory) return;
+  const given = values.data === undefined ? "HOLDFAST_DATA" : "--data";
+  throw new UsageError(
+    `${command} is about a bucket on NATS, and ${given} names the directory ${directory}: name the server with --nats${values.data === undefined ? " or NATS_URL" : ""}`,
+  );
+}
+
 function parsed(argv: readonly string[]) {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
@@ -211,7 +227,7 @@ function overview(): string {
   return `usage: holdfast <command>
 
 ${lines.join("")}
-  --data <dir>   the store's directory: ./data if not given, or what HOLDFAST_DATA says
+  --data <dir>   the store's directory: ./data if not given, or what HOLDFAST_DATA says; nodes and doctor are about NATS only
   --nats <url>   the store is a bucket on NATS, several URLs of a cluster separated by commas; without it NATS_URL,
                  where no directory is given; refused where ./data holds a store too
                  Credentials: NATS_USER and NATS_PASSWORD, NATS_TOKEN, NATS_NKEY, NATS_CREDS
