@@ -32,6 +32,7 @@ import type { Outcome } from "./host/outcome.ts";
 import { readParked, whyParked } from "./host/parking.ts";
 import { channelOf, type RequestAnswer, type RequestBody, readRequestAnswer } from "./host/wire.ts";
 import { actorKey, parkedKey } from "./keys.ts";
+import type { ListOptions } from "./listing.ts";
 import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
 import { Tree } from "./machine/tree.ts";
@@ -94,6 +95,11 @@ type TagOf<TSnapshot> =
         : never
       : TTag
     : never;
+
+/** Tags that a list can ask for: those that the types declare; where they declare none, any text. */
+export type TypedListOptions<TLogic extends AnyActorLogic> = Omit<ListOptions, "tag"> & {
+  readonly tag?: [TagOf<SnapshotFrom<TLogic>>] extends [never] ? string : TagOf<SnapshotFrom<TLogic>>;
+};
 type InputArgs<TLogic extends AnyActorLogic> =
   undefined extends InputFrom<TLogic>
     ? [input?: InputFrom<TLogic>, options?: SendOptions]

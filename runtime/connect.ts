@@ -4,7 +4,7 @@ import { consoleLogger } from "./adapters/console-logger.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
 import { portProblems, timeProblem } from "./argument.ts";
-import { ActorHandle, type ClientEnv } from "./client.ts";
+import { ActorHandle, type ClientEnv, type TypedListOptions } from "./client.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type ActorDefinition, definitionNamed, definitionsOf } from "./definition.ts";
 import { InvalidRequestError } from "./errors.ts";
@@ -49,7 +49,10 @@ const connectOptions: KeysOf<ConnectOptions<ActorTypes>> = {
 export type Client<TActors extends ActorTypes = ActorTypes> = {
   actor<TType extends keyof TActors & string>(type: TType, id: string): ActorHandle<LogicOf<TActors[TType]>>;
   /** Actors of a type, by scanning its documents; deleted ones only when `status: "deleted"` asks for them. */
-  list(type: keyof TActors & string, options?: ListOptions): Promise<ActorSummary[]>;
+  list<TType extends keyof TActors & string>(
+    type: TType,
+    options?: TypedListOptions<LogicOf<TActors[TType]>>,
+  ): Promise<ActorSummary[]>;
   parked(): Promise<ParkedRecord[]>;
   /** Ends what waits, and the connection. */
   close(): Promise<void>;
@@ -121,8 +124,7 @@ class ConnectedClient {
   }
 
   list(type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
-    definitionNamed(this.#definitions, type);
-    return listActors(this.#opened.store, type, options);
+    return listActors(this.#opened.store, type, options, definitionNamed(this.#definitions, type).logic);
   }
 
   async parked(): Promise<ParkedRecord[]> {

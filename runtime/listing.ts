@@ -2,9 +2,12 @@
  * Actors found by scanning documents, in the order of their keys. A scan reads a bounded number of documents and says
  * where to go on, so that no question, however rare its answers, holds up a host. Never fails for a damaged document.
  */
+
+import type { AnyActorLogic } from "xstate";
 import { type DocumentStatus, readDocument } from "./document.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { actorKey, isOwnKey, parseActorKey } from "./keys.ts";
+import { unknownName } from "./machine/names.ts";
 import { type KeysOf, unknownOptions } from "./options.ts";
 import type { ActorStore, StoredEntry } from "./ports/store.ts";
 
@@ -90,9 +93,17 @@ export async function scanActors(store: ActorStore, filter: ActorFilter, bounds:
   return { actors, next: after };
 }
 
-/** Costs one read per actor of the type, up to the limit of matches. */
-export async function listActors(store: ActorStore, type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
+/** Costs one read per actor of the type, up to the limit of matches. `logic`: of the type, where it is known. */
+export async function listActors(
+  store: ActorStore,
+  type: string,
+  options: ListOptions = {},
+  logic?: AnyActorLogic,
+): Promise<ActorSummary[]> {
   checkList(options);
+  const { tag } = options;
+  const unknown = logic === undefined || tag === undefined ? undefined : unknownName(logic, { tag });
+  if (unknown !== undefined) throw new InvalidRequestError(`list: ${type} has ${unknown}`);
   const { after: afterId, limit = 1_000, ...filter } = options;
   const found: ActorSummary[] = [];
   let after = afterId === undefined ? undefined : actorKey(type, afterId);

@@ -8,7 +8,7 @@ import { LocalBus } from "./adapters/memory/local-bus.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
 import { SystemRandom } from "./adapters/system-random.ts";
 import { described, portProblems, timeProblem } from "./argument.ts";
-import { ActorHandle, type ClientEnv } from "./client.ts";
+import { ActorHandle, type ClientEnv, type TypedListOptions } from "./client.ts";
 import { startControl } from "./control/index.ts";
 import type { ControlServer } from "./control/server.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -84,7 +84,10 @@ export type Health = { readonly ok: true } | { readonly ok: false; readonly prob
 export type Runtime<TActors extends ActorTypes = ActorTypes> = {
   actor<TType extends keyof TActors & string>(type: TType, id: string): ActorHandle<LogicOf<TActors[TType]>>;
   /** Actors of a type, by scanning its documents; deleted ones only when `status: "deleted"` asks for them. */
-  list(type: keyof TActors & string, options?: ListOptions): Promise<ActorSummary[]>;
+  list<TType extends keyof TActors & string>(
+    type: TType,
+    options?: TypedListOptions<LogicOf<TActors[TType]>>,
+  ): Promise<ActorSummary[]>;
   parked(): ParkedRecord[];
   info(): RuntimeInfo;
   /**
@@ -227,8 +230,7 @@ class HostedRuntime {
   }
 
   list(type: string, options: ListOptions = {}): Promise<ActorSummary[]> {
-    definitionNamed(this.#definitions, type);
-    return listActors(this.#opened.store, type, options);
+    return listActors(this.#opened.store, type, options, definitionNamed(this.#definitions, type).logic);
   }
 
   parked(): ParkedRecord[] {

@@ -96,6 +96,16 @@ test("what the types refuse is refused too when it comes untyped", async () => {
   await order.create({ total: 90 });
   await expect(order.send({ type: "PAID" } as never)).rejects.toMatchObject({ code: "UnknownEvent" });
   expect(() => runtime.actor("invoice" as never, "i-1")).toThrow(/no actor type/);
+  for (const [type, tag] of [
+    ["order", "payd"],
+    ["lamp", "drak"],
+    ["counter", "any"],
+  ] as const)
+    await expect(runtime.list(type, { tag: tag as never })).rejects.toMatchObject({
+      code: "InvalidRequest",
+      message: expect.stringContaining(`list: ${type} has no tag "${tag}"`),
+    });
+  expect((await runtime.list("lamp", { tag: "dark" })).length).toBeLessThanOrEqual(1);
 });
 
 test("the mistakes below do not compile", () => expect(mistakes).toBeTypeOf("function"));
@@ -109,6 +119,11 @@ async function mistakes(): Promise<void> {
   // @ts-expect-error: no such actor type
   await runtime.list("invoice");
   await runtime.list("order", { tag: "paid" });
+  // @ts-expect-error: no such tag
+  await runtime.list("order", { tag: "payd" });
+  // Tags that no type declares are asked of the machine.
+  await runtime.list("lamp", { tag: "dark" });
+  await runtime.list("loose", { tag: "dark" });
 
   // @ts-expect-error: the input is missing
   await order.create();
