@@ -287,13 +287,13 @@ describeWithNats("the command line on NATS", () => {
           const { err } = await send();
           expect(JSON.parse(err).error).toMatchObject({
             code: "Parked",
-            message: expect.stringMatching(/foreign: revision \d+ was not written by a runtime/),
+            message: expect.stringMatching(/foreign: revision \d+ of the store was not written by a runtime/),
           });
           expect(await wire.get(bucket, key)).toBe(byHand);
           const [record] = JSON.parse(await done("parked", "--json"));
           expect(record).toMatchObject({ type: "order", id: "o-1", reason: "foreign" });
           expect(record.message).toBe(
-            `revision ${record.storeRevision} was not written by a runtime: a person wrote it, or it has rotted on the disk`,
+            `revision ${record.storeRevision} of the store was not written by a runtime: a person wrote it, or it has rotted on the disk`,
           );
         }
         const stateOf = async () => JSON.parse(await done("get", key, "--json"));

@@ -739,7 +739,7 @@ export class Cell {
     this.#parkedWhy = whyParked({ actor: this.key, reason, message });
     this.#env.logger.error(`parked (${reason}): ${message}`, {
       actor: this.key,
-      revision: this.#document.revision,
+      storeRevision: this.#document.revision,
       error,
     });
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];

@@ -196,7 +196,7 @@ export function whyParked({ actor, reason, message }: Pick<ParkedRecord, "actor"
 
 export function notByRuntime(revision: Revision): Error {
   return new Error(
-    `revision ${revision} was not written by a runtime: a person wrote it, or it has rotted on the disk`,
+    `revision ${revision} of the store was not written by a runtime: a person wrote it, or it has rotted on the disk`,
   );
 }
 

@@ -139,7 +139,7 @@ export class StoredDocument {
     for (let index = 0; index < evictedEarly; index++) this.#env.count("evictedKeys");
     this.#env.logger.warn(
       `${evictedEarly} idempotency keys were forgotten before their time: raise limits.keys or limits.clients`,
-      { actor: this.#owner.key, revision: this.revision },
+      { actor: this.#owner.key, storeRevision: this.revision },
     );
   }
 
@@ -149,7 +149,7 @@ export class StoredDocument {
     if (text.length < warnBytes) return;
     this.#env.logger.warn(`a document of ${text.length} characters; refused above ${documentBytes} bytes`, {
       actor: key,
-      revision: this.revision,
+      storeRevision: this.revision,
     });
   }
 }
