@@ -8,7 +8,8 @@ export const history: Command = {
   summary: "show an actor's kept revisions, and what caused them",
   options: ["limit"],
   details: `The oldest first; --limit keeps the latest. --json adds each revision's whole document. A store keeps the last
-10 revisions of an actor unless it was opened with another historyDepth.`,
+10 revisions of an actor unless it was opened with another number: embedded(dir, { historyDepth }), jetstream({ history }).
+A takeover of an actor with work pending counts as one (holdfast.claim).`,
 
   async run({ args, options, session }) {
     const { type, id, rest } = actorIn(args);
