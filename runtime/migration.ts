@@ -6,6 +6,7 @@ import type { ActorDefinition, MigratedState } from "./definition.ts";
 import { type Document, NewerDocumentError } from "./document.ts";
 import type { Json } from "./machine/codec.ts";
 import type { Event } from "./machine/internals.ts";
+import { type Reconciliation, reconcile } from "./machine/reconcile.ts";
 import { type ActorRecord, rootSid, type StoredTree, Tree, type TreeOptions } from "./machine/tree.ts";
 import { incompatibilities } from "./machine/tree-check.ts";
 
@@ -14,7 +15,16 @@ export class IncompatibleDocumentError extends Error {
   override readonly name = "IncompatibleDocumentError";
 }
 
-export type RestoredTree = { readonly tree: Tree; readonly event: Event | undefined };
+/** What the first step does before anything else, to an actor whose machine has changed. */
+export type Adaptation = Reconciliation & {
+  /** What `migrate` asked for. */
+  readonly event: Event | undefined;
+  /** Whether there is something to do, which must not wait for an event. */
+  readonly isPending: boolean;
+};
+
+/** `adaptation` is undefined where the machine is the one that wrote the document. */
+export type RestoredTree = { readonly tree: Tree; readonly adaptation: Adaptation | undefined };
 
 /** `handle`: a tree whose references somebody holds; it is rebuilt in place instead of made anew. */
 export function restoreTree(
@@ -32,12 +42,14 @@ export function restoreTree(
   if (version === definition.version && hash === definition.hash) {
     if (handle !== undefined) {
       handle.rebuild(document);
-      return { tree: handle, event: undefined };
+      return { tree: handle, adaptation: undefined };
     }
-    return { tree: Tree.restore(definition.logic, options, document), event: undefined };
+    return { tree: Tree.restore(definition.logic, options, document), adaptation: undefined };
   }
   const migrated = migrate(document, definition, options);
-  const stored = migrated === undefined ? document : withRoot(document, migrated, options);
+  const brought = migrated === undefined ? document : withRoot(document, migrated, options);
+  const reconciled = document.status === "active" ? reconcile(definition.logic, document, brought) : undefined;
+  const stored = reconciled?.stored ?? brought;
   const problems = incompatibilities(definition.logic, stored);
   if (problems.length > 0) {
     const advice =
@@ -50,7 +62,11 @@ export function restoreTree(
       `version ${version} of the machine left a state that version ${definition.version} does not know: ${problems.join("; ")}; ${advice}, or run the older machine`,
     );
   }
-  return { tree: Tree.restore(definition.logic, options, stored), event: migrated?.event as Event | undefined };
+  const tree = Tree.restore(definition.logic, options, stored);
+  if (reconciled === undefined) return { tree, adaptation: undefined };
+  const event = migrated?.event as Event | undefined;
+  const isPending = event !== undefined || reconciled.notes.length + reconciled.losses.length > 0;
+  return { tree, adaptation: { ...reconciled, event, isPending } };
 }
 
 function migrate(document: Document, definition: ActorDefinition, options: TreeOptions): MigratedState | undefined {

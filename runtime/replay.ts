@@ -169,6 +169,8 @@ function inputOf(cause: Cause, index: number, document: Document, actor: Actor, 
       return { kind: "claim" };
     case "holdfast.barrier":
     case "holdfast.settled":
+    // Done when the document is loaded.
+    case "holdfast.adapted":
       return undefined;
     default:
       return eventInput(cause, key, index, actor, target, decode);

@@ -30,7 +30,7 @@ export function step(actor: Actor, inputs: readonly Input[], context: StepContex
   const replies: Reply[] = [];
   let firstBad = 0;
   try {
-    migrate(run);
+    adapt(run);
     for (const input of inputs) {
       firstBad = replies.length;
       replies.push(apply(run, input));
@@ -49,11 +49,32 @@ export function step(actor: Actor, inputs: readonly Input[], context: StepContex
   }
 }
 
-function migrate(run: Run): void {
-  for (const event of run.actor.pendingEvents.splice(0)) {
-    run.noteEvent(event, "by", "migration");
-    run.inTree((tree) => tree.send(event, run.nowMs));
+function adapt(run: Run): void {
+  const { adaptation } = run.actor;
+  run.actor.adaptation = undefined;
+  if (!adaptation?.isPending) return;
+  const { notes, losses, event } = adaptation;
+  const changes = [...losses, ...notes];
+  if (changes.length > 0) {
+    const told = bounded(changes);
+    run.note({ type: "holdfast.adapted", changes: told });
+    run.adapt(adaptation);
+    run.order({
+      kind: "notice",
+      level: losses.length > 0 ? "warn" : "info",
+      text: `the machine has changed: ${told.join("; ")}`,
+    });
   }
+  if (event === undefined) return;
+  run.noteEvent(event, "by", "migration");
+  run.inTree((tree) => tree.send(event, run.nowMs));
+}
+
+const mostChangesTold = 12;
+
+function bounded(changes: readonly string[]): string[] {
+  const more = changes.length - mostChangesTold;
+  return more <= 0 ? [...changes] : [...changes.slice(0, mostChangesTold), `and ${more} more`];
 }
 
 function apply(run: Run, input: Input): Reply {

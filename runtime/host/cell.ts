@@ -51,6 +51,8 @@ export type CellEnv = Omit<StoredDocumentEnv, "count"> & {
   readonly fenced: (detail: string) => void;
   /** The actor left memory; `dueMs` is when it must be looked at again. */
   readonly left: (cell: Cell, dueMs: number | undefined) => void;
+  /** What of a changed machine may never begin, in words; told once for each type and version. */
+  readonly doubt: (type: string, definition: ActorDefinition, doubts: readonly string[]) => void;
   /** Asks the owners of these senders what is settled. */
   readonly ask: (cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]) => void;
   readonly count: (
@@ -292,7 +294,7 @@ export class Cell {
   #needsClaim(): boolean {
     const actor = this.#actor;
     if (actor?.head === undefined || this.#token === undefined) return false;
-    if (compareTokens(actor.head.token, this.#token) === 0) return false;
+    if (this.#claimed(actor, this.#token)) return false;
     if (this.#recover) return true;
     return !this.#onlyExpires(actor) && (dueMs(actor) !== undefined || (this.#leaving && this.#slot.exists));
   }
@@ -380,8 +382,10 @@ export class Cell {
     return this.#effects;
   }
 
+  /** Its document has our token, and nothing that a changed machine asks for is still to be committed. */
   #claimed(actor: Actor, token: Token): boolean {
-    return actor.head !== undefined && actor.base !== undefined && compareTokens(actor.head.token, token) === 0;
+    if (actor.head === undefined || actor.base === undefined || actor.adaptation?.isPending) return false;
+    return compareTokens(actor.head.token, token) === 0;
   }
 
   #step(actor: Actor, live: readonly Waiting[], token: Token, id: string, spans: TurnSpans | undefined): Step {
@@ -511,6 +515,7 @@ export class Cell {
     this.#actor = actor;
     const effects = this.#effectsOf(actor, 0);
     effects?.loaded(actor, true);
+    if (actor.adaptation !== undefined) this.#env.doubt(this.name.type, this.definition, actor.adaptation.doubts);
     if (this.#claimed(actor, token)) {
       // What waits in the own lane may be the result of something that would be begun again here.
       if (!this.#mailbox.hasOwn) effects?.startDue(actor);

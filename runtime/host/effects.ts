@@ -122,6 +122,9 @@ export class Effects {
             },
           );
           break;
+        case "notice":
+          this.#env.logger[order.level](order.text, { actor: this.#env.key });
+          break;
         case "notify":
           order.run();
           break;

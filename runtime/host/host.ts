@@ -80,6 +80,8 @@ export class Host {
     evictedKeys: 0,
   };
   readonly #stops: (() => void)[] = [];
+  /** Of which an actor that may miss something was told. */
+  readonly #doubted = new WeakSet<ActorDefinition>();
   #sweep: Cancel | undefined;
   /** The highest revision that was confirmed, by shard. */
   readonly #highest: Revision[] = [];
@@ -163,11 +165,22 @@ export class Host {
       highestConfirmed: (key) => this.#highest[this.#shardOf(key)] ?? 0,
       fenced: (detail) => this.#fail(errorOf("Stopped", `another host has opened this store: ${detail}`)),
       left: (cell, due) => this.#left(cell, due),
+      doubt: (type, definition, doubts) => this.#doubt(type, definition, doubts),
       ask: (cell, senders) => this.#busService.ask(cell, senders),
       count: (what) => {
         this.#counts[what]++;
       },
     };
+  }
+
+  #doubt(type: string, definition: ActorDefinition, doubts: readonly string[]): void {
+    if (doubts.length === 0 || this.#doubted.has(definition)) return;
+    this.#doubted.add(definition);
+    this.#ports.logger.warn(
+      `the machine of ${type} has changed, and actors are in states of which ${doubts.slice(0, 5).join(", ")}: it is over, or ` +
+        `new in version ${definition.version}; what is new begins when the state is entered again, as an event that \`migrate\` ` +
+        "returns can do (told once for this version)",
+    );
   }
 
   // ---- life ----

@@ -9,6 +9,17 @@ type Node = { readonly transitions: ReadonlyMap<string, unknown> };
  */
 export function handledEvents(logic: unknown): (eventType: string) => boolean {
   if (!isMachine(logic)) return () => true;
+  let handles = handled.get(logic);
+  if (handles === undefined) {
+    handles = handlesOf(logic);
+    handled.set(logic, handles);
+  }
+  return handles;
+}
+
+const handled = new WeakMap<object, (eventType: string) => boolean>();
+
+function handlesOf(logic: object): (eventType: string) => boolean {
   const exact = new Set<string>();
   const prefixes: string[] = [];
   let everything = false;

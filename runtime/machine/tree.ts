@@ -26,6 +26,7 @@ import {
   running,
   stopped,
 } from "./internals.ts";
+import type { InvokeToBegin, Reconciliation, TimerChange } from "./reconcile.ts";
 import { originalOf, stubFor } from "./stubs.ts";
 import { type Collected, DurableSystem, isRunning, type Sid, type SystemOptions, type Timer } from "./system.ts";
 
@@ -40,6 +41,8 @@ export type ActorRecord = {
   /** The parent follows its snapshots. */
   readonly sync?: true;
   readonly run?: "idle" | "stopped";
+  /** The id of the state that invoked it, where its own id does not say so. */
+  readonly invokedBy?: string;
   readonly snap: Json;
 };
 
@@ -234,6 +237,73 @@ export class Tree {
     this.#step(nowMs, () => this.system._relay(source, target as Ref, timer.event));
   }
 
+  /** What a changed machine means for timers and invocations: see reconcile.ts. */
+  adapt({ timers, invokes }: Pick<Reconciliation, "timers" | "invokes">, nowMs: number): void {
+    this.#step(nowMs, () => {
+      for (const change of timers) this.#adaptTimer(change, nowMs);
+      const begun = invokes.map((invoke) => this.#invoke(invoke));
+      for (const child of begun) if (child._processingStatus !== stopped) child.start();
+    });
+  }
+
+  #adaptTimer(change: TimerChange, nowMs: number): void {
+    const { timers, scheduler } = this.system;
+    if (change.kind === "arm") {
+      const ref = this.system.refs.get(change.sid) as Ref;
+      const { event: type, delay } = change;
+      scheduler.schedule(ref, ref, { type }, this.#delayMs(ref, delay), type);
+      return;
+    }
+    const timer = timers.get(change.n);
+    if (timer === undefined) return;
+    if (change.kind === "cancel") {
+      timers.delete(change.n);
+      return;
+    }
+    const { event: type } = change;
+    const ref = this.system.refs.get(timer.source) as Ref;
+    const dueMs = change.kind === "rename" ? change.dueMs : change.armedMs + this.#delayMs(ref, change.delay);
+    timers.set(change.n, { ...timer, id: type, event: { type }, dueMs: Number.isNaN(dueMs) ? nowMs : dueMs });
+  }
+
+  /** As XState resolves the delay of `after`; where it is no number, XState does not wait. */
+  #delayMs(ref: Ref, delay: number | string): number {
+    if (typeof delay === "number") return delay;
+    const { machine, context } = ref._snapshot as MachineState;
+    const given = machine.implementations.delays[delay] as unknown;
+    const args = { context, event: adapted, self: ref, system: this.system };
+    const resolved: unknown = typeof given === "function" ? given(args, undefined) : given;
+    return typeof resolved === "number" ? resolved : 0;
+  }
+
+  /** As XState begins an invocation of a state that it enters. */
+  #invoke({ sid, state, index }: InvokeToBegin): Ref {
+    const ref = this.system.refs.get(sid) as Ref;
+    const snapshot = ref._snapshot as MachineState;
+    const { id, src, systemId, onSnapshot, input } = snapshot.machine.getStateNodeById(state).invoke[
+      index
+    ] as unknown as {
+      id: string;
+      src: string;
+      systemId?: string;
+      onSnapshot?: unknown;
+      input?: unknown;
+    };
+    const logic = findLogic(ref.logic, src);
+    if (logic === undefined) throw new Error(`"${state}" invokes "${src}", for which the machine has no logic`);
+    const { context } = snapshot;
+    const child = construct(logic, {
+      id,
+      src,
+      parent: ref,
+      syncSnapshot: onSnapshot !== undefined,
+      systemId,
+      input: typeof input === "function" ? input({ context, event: adapted, self: ref }) : input,
+    });
+    ref._snapshot = { ...snapshot, children: { ...snapshot.children, [id]: child } };
+    return child;
+  }
+
   /** What was collected since the last call. */
   take(): Collected[] {
     const collected = this.system.collected;
@@ -346,6 +416,8 @@ export class Tree {
     }
     if (systemId !== undefined) text += `"systemId":${JSON.stringify(systemId)},`;
     if (ref._syncSnapshot) text += `"sync":true,`;
+    const invoker = invokerOf(ref);
+    if (invoker !== undefined) text += `"invokedBy":${JSON.stringify(invoker)},`;
     if (ref._processingStatus === notStarted) text += `"run":"idle",`;
     else if (ref._processingStatus === stopped) text += `"run":"stopped",`;
     return `${text}"snap":${snap}}`;
@@ -625,6 +697,19 @@ function construct(logic: Logic, options: Record<string, unknown>): Ref {
 /** XState takes the system of an actor from its parent; the root has none, so this stands in while it is constructed. */
 function standIn(system: DurableSystem): { readonly system: DurableSystem } {
   return { system };
+}
+
+/** What guards of time and input see as the event when a migration, and no event, brought the machine into a state. */
+const adapted: Event = { type: "holdfast.adapted" };
+
+/** XState says in an invoked child's id by whom it was invoked, unless the machine gives it one. */
+function invokerOf(ref: Ref): string | undefined {
+  const parent = ref._parent?._snapshot;
+  if (parent === undefined || !isMachineState(parent) || /^\d+\./.test(ref.id)) return undefined;
+  const { _nodes: nodes } = parent as unknown as {
+    _nodes: readonly { id: string; invoke: readonly { id: string }[] }[];
+  };
+  return nodes.find(({ invoke }) => invoke.some(({ id }) => id === ref.id))?.id;
 }
 
 const placeholder: Logic = {

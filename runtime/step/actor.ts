@@ -6,10 +6,9 @@ import type { ActorDefinition } from "../definition.ts";
 import { type DeadLetter, type Document, type DocumentStatus, readDocument } from "../document.ts";
 import { Inbox } from "../inbox.ts";
 import type { Json } from "../machine/codec.ts";
-import type { Event } from "../machine/internals.ts";
 import type { SystemOptions } from "../machine/system.ts";
 import { Tree, type TreeOptions } from "../machine/tree.ts";
-import { restoreTree } from "../migration.ts";
+import { type Adaptation, restoreTree } from "../migration.ts";
 import { type OutboxItem, readItem, readSend } from "../outbox.ts";
 import type { Token } from "../ports/store.ts";
 import { isTraceparent } from "../ports/telemetry.ts";
@@ -47,8 +46,8 @@ export type Actor = {
   outbox: Map<number, OutboxItem>;
   window: Window;
   inbox: Inbox;
-  /** Applied before anything else, in the next step: what a migration asked for. */
-  pendingEvents: Event[];
+  /** Done before anything else, in the next step: what a changed machine asks for. */
+  adaptation: Adaptation | undefined;
 };
 
 /** Reads a committed document, or makes an actor that does not exist yet. Throws what `readDocument` and `restoreTree` throw. */
@@ -69,7 +68,7 @@ export function load(
     outbox: new Map(),
     window: new Window(),
     inbox: new Inbox(),
-    pendingEvents: [],
+    adaptation: undefined,
   };
   if (base === undefined) return actor;
   const document = readDocument(base);
@@ -91,10 +90,13 @@ export function load(
     readTombstoneOutbox(actor, document);
     return actor;
   }
-  const { tree, event } = restoreTree(document, definition, { ...options, rootId: name.id }, options.handle);
+  const { tree, adaptation } = restoreTree(document, definition, { ...options, rootId: name.id }, options.handle);
   actor.tree = tree;
-  if (event !== undefined) actor.pendingEvents.push(event);
-  for (const record of document.outbox) actor.outbox.set(record.n, readItem(record, tree));
+  actor.adaptation = adaptation;
+  for (const record of document.outbox) {
+    const isOfDropped = "by" in record && record.by !== undefined && adaptation?.dropped.has(record.by);
+    if (!isOfDropped) actor.outbox.set(record.n, readItem(record, tree));
+  }
   return actor;
 }
 
@@ -115,7 +117,7 @@ export function dueMs(actor: Actor): number | undefined {
     if (ms !== undefined && (due === undefined || ms < due)) due = ms;
   };
   for (const item of actor.outbox.values()) consider(item.dueMs ?? 0);
-  if (actor.pendingEvents.length > 0) consider(0);
+  if (actor.adaptation?.isPending) consider(0);
   // An actor that ended fires no timers, though children that outlived it may have left some.
   if (tree !== undefined && head.status === "active") {
     consider(tree.nextDueMs);

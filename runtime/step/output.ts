@@ -33,6 +33,8 @@ export type Order =
   | { readonly kind: "deliver"; readonly sid: Sid; readonly event: Event }
   | { readonly kind: "stop"; readonly sid: Sid }
   | { readonly kind: "log"; readonly sid: Sid; readonly values: readonly unknown[] }
+  /** A line of our own in the log, about what was committed. */
+  | { readonly kind: "notice"; readonly level: "info" | "warn"; readonly text: string }
   | { readonly kind: "notify"; readonly run: () => void };
 
 export type Step = {

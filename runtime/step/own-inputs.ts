@@ -1,7 +1,9 @@
 /** Inputs of the actor's own: timers that are due, results of its work, events of its live children, retries. */
 import { type Json, NotStorableError } from "../machine/codec.ts";
+import { handledEvents } from "../machine/events.ts";
 import { type Event, promiseRejected, promiseResolved } from "../machine/internals.ts";
 import { hasStopped } from "../machine/system.ts";
+import { rootSid } from "../machine/tree.ts";
 import type { Input } from "./input.ts";
 import type { Reply } from "./output.ts";
 import type { Run } from "./run.ts";
@@ -23,6 +25,12 @@ export function fire(run: Run, n: number): void {
   const timer = run.actor.tree?.system.timers.get(n);
   if (timer === undefined) return;
   run.noteEvent(timer.event, "timer", `t${n}`);
+  const { target, event } = timer;
+  const logic = typeof target === "string" ? run.actor.tree?.logicOf(target) : undefined;
+  if (logic !== undefined && !handledEvents(logic)(event.type)) {
+    const text = `timer t${n} fired ${event.type}, which no state of ${target === rootSid ? "the machine" : `the child ${target}`} handles`;
+    run.order({ kind: "notice", level: "warn", text });
+  }
   run.inTree((tree) => tree.fire(n, run.nowMs));
 }
 

@@ -7,6 +7,7 @@ import type { Json } from "../machine/codec.ts";
 import type { Event } from "../machine/internals.ts";
 import type { Collected, Sid } from "../machine/system.ts";
 import { Tree } from "../machine/tree.ts";
+import type { Adaptation } from "../migration.ts";
 import { actionItem, type OutboxItem } from "../outbox.ts";
 import { describeKey, type Key } from "../window.ts";
 import type { Actor, Head } from "./actor.ts";
@@ -79,6 +80,17 @@ export class Run {
     head.status = after.status;
     if (after.status !== "active") this.#end(tree, head);
     return after !== before || collected.length > 0;
+  }
+
+  /** Its delays and inputs are the machine's own code, and so are what they throw. */
+  adapt(adaptation: Adaptation): void {
+    this.inTree((tree) => {
+      try {
+        tree.adapt(adaptation, this.nowMs);
+      } catch (thrown) {
+        throw new MachineThrew(thrown);
+      }
+    });
   }
 
   collect(collected: readonly Collected[]): void {

@@ -289,6 +289,8 @@ class DropIn {
         case "log":
           this.#logger(...order.values);
           break;
+        case "notice":
+          break;
         case "notify":
           order.run();
           break;
