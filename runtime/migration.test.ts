@@ -1,9 +1,14 @@
 /** What a changed machine does to the timers and children of actors that live: docs/decisions/0012. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type AnyStateMachine, createMachine, fromPromise, setup, spawnChild } from "xstate";
+import { embedded } from "./adapters/embedded/index.ts";
 import { type ActorOptions, defineActor, type MigratedState, type StoredState } from "./definition.ts";
 import type { Document } from "./document.ts";
+import { createRuntime, effectOf } from "./index.ts";
 import { type Actor, dueMs, type Input, load, type Order, step } from "./step.ts";
 
 const create: Input = { kind: "create", input: undefined, key: { kind: "caller", key: "make" } };
@@ -87,6 +92,19 @@ const cases: Case[] = [
     old: machine({ a: { after: { 4000: "b", 9000: "b" } }, b: {} }, { initial: "a" }),
     now: machine({ a: { after: { 5000: "b", 9000: "b", 60000: "b" } }, b: {} }, { initial: "a" }),
     timers: ["5000.o.a 5000", "9000.o.a 9000"],
+  },
+  {
+    it: "a timer becomes the nearest of the delays that have none",
+    old: machine({ a: { after: { 4000: "b" } }, b: {} }, { initial: "a" }),
+    now: machine({ a: { after: { 1000: "b", 5000: "b" } }, b: {} }, { initial: "a" }),
+    timers: ["5000.o.a 5000"],
+  },
+  {
+    it: "a delay goes to the nearest of the timers that have none",
+    old: machine({ a: { after: { 2000: "b", 4000: "b" } }, b: {} }, { initial: "a" }),
+    now: machine({ a: { after: { 5000: "b" } }, b: {} }, { initial: "a" }),
+    timers: ["5000.o.a 5000"],
+    told: [/warn: .*t1 \(after 2000.o.a\) is cancelled/],
   },
   {
     it: "a delay that is taken away is cancelled",
@@ -296,6 +314,14 @@ describe("afterwards", () => {
       expect(timersOf(take(begin(now, base), at, { kind: "claim" }).document)).toEqual(["5000.o.unpaid 5000"]);
   });
 
+  test("two releases that take turns do not move the time", () => {
+    const now = define(machine({ unpaid: { after: { 5000: "expired" } }, ...expired }, { initial: "unpaid" }));
+    let { text } = take(begin(old), 0, create);
+    for (const [index, definition] of [now, old, now, old].entries())
+      ({ text } = take(begin(definition, text), (index + 1) * 500, { kind: "claim" }));
+    expect(timersOf(JSON.parse(text) as Document)).toEqual(["4000.o.unpaid 4000"]);
+  });
+
   test("the result of work that went on reaches the new state", () => {
     const before = define(charging({ src: "charge" }));
     const after = machine({ paying: { invoke: { src: "charge", onDone: "paid" } }, paid: {} }, { initial: "paying" });
@@ -397,5 +423,75 @@ describe("property: whatever the two machines are", () => {
       ),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("a next release, on the directory that the last one left", () => {
+  const keys: string[] = [];
+  const charge = (result: Promise<string>) =>
+    fromPromise((args: { system: object }) => {
+      keys.push(effectOf(args).key);
+      return result;
+    });
+  const first = setup({
+    types: { events: {} as { type: "PAY" } },
+    actors: { charge: charge(new Promise(() => {})) },
+  }).createMachine({
+    id: "order",
+    initial: "open",
+    states: {
+      open: { on: { PAY: "charging" }, after: { 3600000: "expired" } },
+      charging: { invoke: { src: "charge", onDone: "paid" } },
+      paid: { type: "final" },
+      expired: { type: "final" },
+    },
+  });
+  const second = setup({
+    types: { events: {} as { type: "PAY" } },
+    actors: { charge: charge(Promise.resolve("receipt")) },
+  }).createMachine({
+    id: "order",
+    initial: "open",
+    states: {
+      open: { on: { PAY: "paying" }, after: { 1: "expired" }, invoke: { src: "charge" } },
+      paying: { invoke: { src: "charge", onDone: "paid" } },
+      paid: { type: "final" },
+      expired: { type: "final" },
+    },
+  });
+  const migrate = ({ value, context }: StoredState) => ({ value: value === "charging" ? "paying" : value, context });
+
+  test("finishes what runs under its key, fires what a shorter delay makes due, and tells of it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "holdfast-migration-"));
+    const lines: string[] = [];
+    const say = (line: string, { actor }: { actor?: string } = {}) => lines.push(`${actor ?? "-"}: ${line}`);
+    const logger = { debug: () => {}, info: say, warn: say, error: say };
+    try {
+      const before = await createRuntime({ actors: { order: first }, store: embedded(directory), logger });
+      for (const id of ["waits", "waits-too", "pays"]) await before.actor("order", id).create();
+      await before.actor("order", "pays").send({ type: "PAY" });
+      await vi.waitUntil(() => keys.length === 1);
+      await before.stop({ drainMs: 0 });
+
+      const order = defineActor(second, { version: 2, migrate });
+      const after = await createRuntime({ actors: { order }, store: embedded(directory), logger });
+      expect((await after.actor("order", "pays").waitFor("done")).value).toBe("paid");
+      expect(keys).toEqual([keys[0], keys[0]]);
+      for (const id of ["waits", "waits-too"]) {
+        // At rest until its old timer is due, unless somebody asks.
+        await after.actor("order", id).state({ linearizable: true });
+        expect((await after.actor("order", id).waitFor("done")).value).toBe("expired");
+      }
+      expect(await after.parked()).toEqual([]);
+      await after.stop({ drainMs: 0 });
+      expect(lines.filter((line) => line.includes("order.pays"))).toEqual([
+        expect.stringMatching(
+          /the machine has changed: the child 0.order.charging \(charge\) goes on as 0.order.paying/,
+        ),
+      ]);
+      expect(lines.filter((line) => line.startsWith("-: the machine of order has changed"))).toHaveLength(1);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 });
