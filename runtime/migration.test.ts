@@ -9,6 +9,7 @@ import { embedded } from "./adapters/embedded/index.ts";
 import { type ActorOptions, defineActor, type MigratedState, type StoredState } from "./definition.ts";
 import type { Document } from "./document.ts";
 import { createRuntime, effectOf } from "./index.ts";
+import { replayHistory } from "./replay.ts";
 import { type Actor, dueMs, type Input, load, type Order, step } from "./step.ts";
 
 const create: Input = { kind: "create", input: undefined, key: { kind: "caller", key: "make" } };
@@ -289,6 +290,9 @@ describe("the first step under a changed machine", () => {
       // A crash before the commit: the same again. After it: nothing is left to do.
       expect(take(begin(definition, base), 1_000, { kind: "claim" }).text).toBe(text);
       expect(begin(definition, text).adaptation).toBeUndefined();
+      // Its history proves it.
+      const kept = [base, text].map((one) => ({ text: one, by: "runtime" as const }));
+      expect(replayHistory(definition, kept)[1]?.verdict).toEqual({ kind: "same" });
       expect(begin(definition, text).tree?.encode().timers).toBe(JSON.stringify(document.timers));
     });
   }

@@ -662,6 +662,34 @@ for (const [name, given] of [
       );
     });
 
+    test("names timers by delay and state, and invoked children by place and state", () => {
+      const timed = machineOf({
+        id: "m",
+        initial: "a",
+        states: { a: { after: { 1000: "a", wait: "a" }, invoke: [{ src: "one" }, { src: "two", onSnapshot: {} }] } },
+      }) as unknown as Machine;
+      const node = timed.idMap.get("m.a") as unknown as {
+        path: string[];
+        after: { delay: unknown; eventType: string }[];
+        invoke: { id: string; onSnapshot?: unknown }[];
+      };
+      assert.deepEqual(node.path, ["a"]);
+      assert.deepEqual(
+        node.after.map(({ delay, eventType }) => [delay, eventType]),
+        [
+          [1000, "xstate.after.1000.m.a"],
+          ["wait", "xstate.after.wait.m.a"],
+        ],
+      );
+      assert.deepEqual(
+        node.invoke.map(({ id, onSnapshot }) => [id, onSnapshot !== undefined]),
+        [
+          ["0.m.a", false],
+          ["1.m.a", true],
+        ],
+      );
+    });
+
     test("tells which transitions an event would take", () => {
       assert.equal(machine.getTransitionData(restore({ value: "a" }), { type: "GO" }).length, 1);
       assert.equal(machine.getTransitionData(restore({ value: "a" }), { type: "NO" }).length, 0);
