@@ -130,6 +130,90 @@ describe("a watch that fell silent", () => {
   });
 });
 
+/** A store whose next answer to a question may be held back, as it was when it was asked. */
+function withLateAnswers(store: ActorStore) {
+  const held: Partial<Record<"list" | "read", { release: () => void }>> = {};
+  const wanted = new Set<"list" | "read">();
+  const late = async <T>(what: "list" | "read", answer: Promise<T>): Promise<T> => {
+    if (!wanted.delete(what)) return answer;
+    const asked = await answer;
+    await new Promise<void>((release) => {
+      held[what] = { release };
+    });
+    return asked;
+  };
+  return {
+    store: {
+      ...cuttable(store).store,
+      list: (options) => late("list", store.list(options)),
+      read: (key) => late("read", store.read(key)),
+    } satisfies ActorStore as ActorStore,
+    holdNext: (what: "list" | "read") => wanted.add(what),
+    release: (what: "list" | "read") => held[what]?.release(),
+    isHeld: (what: "list" | "read") => held[what] !== undefined,
+  };
+}
+
+describe("an answer that comes late", () => {
+  test("of a list, brings back nothing that another has found gone", async () => {
+    const clock = new ManualClock();
+    const { store } = await memory().open();
+    const slow = withLateAnswers(store);
+    let isSilent = false;
+    const deaf: ActorStore = {
+      ...slow.store,
+      watch: (prefix, onChange) => store.watch(prefix, (change) => !isSilent && onChange(change)),
+    };
+    const ports = { clock, random, logger: silent };
+    const a = await LeaseTable.open({ ...ports, store });
+    const b = await LeaseTable.open({ ...ports, store: deaf });
+    const giver = await a.openSession({ node: "a", ttlMs: 3_000 });
+    await b.openSession({ node: "b", ttlMs: 3_000 });
+    await giver.acquire("p07");
+    await clock.advance(14_000);
+    const shown: boolean[] = [];
+    b.onChange(() => shown.push(b.view().leases.has("p07")));
+    slow.holdNext("list");
+    isSilent = true;
+    while (!slow.isHeld("list")) await clock.advance(100);
+    await giver.release("p07");
+    await clock.advance(3_000);
+    slow.release("list");
+    await clock.advance(2_000);
+    expect(shown.at(-1)).toBe(false);
+    expect(shown.lastIndexOf(true)).toBeLessThan(shown.indexOf(false));
+    const closed = Promise.all([a.close(), b.close()]);
+    await clock.advance(20_000);
+    await closed;
+  });
+
+  test("of a read, takes away nothing that was seen since", async () => {
+    const clock = new ManualClock();
+    const { store } = await memory().open();
+    const slow = withLateAnswers(store);
+    const ports = { clock, random, logger: silent };
+    const a = await LeaseTable.open({ ...ports, store });
+    const b = await LeaseTable.open({ ...ports, store: slow.store });
+    const holder = await a.openSession({ node: "a", ttlMs: 3_000 });
+    await holder.acquire("p07");
+    await clock.advance(1_000);
+    await holder.release("p07");
+    await clock.advance(1_000);
+    // The mark of its removal is read when everything is.
+    slow.holdNext("read");
+    while (!slow.isHeld("read")) await clock.advance(100);
+    await holder.acquire("p07");
+    await clock.advance(100);
+    expect(b.view().leases.get("p07")?.session).toBe(holder.id);
+    slow.release("read");
+    await clock.advance(100);
+    expect(b.view().leases.get("p07")?.session).toBe(holder.id);
+    const closed = Promise.all([a.close(), b.close()]);
+    await clock.advance(20_000);
+    await closed;
+  });
+});
+
 function judge(
   name: string,
   start: () => Promise<{ ports: number[]; urls: string[]; stop(): Promise<void> }>,

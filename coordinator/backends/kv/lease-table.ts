@@ -69,6 +69,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   readonly #unwatch: () => void;
   #sweep: Cancel | undefined;
   #reread: Cancel | undefined;
+  #reading: Promise<void> | undefined;
   /** The latest revision that the watch has shown, and the latest of our own. */
   #shown: Revision = 0;
   #ours: Revision = 0;
@@ -185,10 +186,18 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
 
   // ---- what is seen ----
 
-  async #readAll(): Promise<void> {
+  /** One reading at a time: an earlier one, answered late, would bring back what the other has found gone. */
+  #readAll(): Promise<void> {
+    this.#reading ??= this.#readOnce().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #readOnce(): Promise<void> {
     const { store } = this.#ports;
     const found = new Set<string>();
-    const before = new Set(this.#latest.keys());
+    const before = new Map(this.#latest);
     for (let after: string | undefined; ; ) {
       const page = await store.list({ prefix: "", limit: 1_000, ...(after !== undefined && { after }) });
       for (const entry of page) {
@@ -198,11 +207,12 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
       if (page.length < 1_000) break;
       after = page.at(-1)?.key;
     }
-    for (const key of before) {
+    for (const [key, revision] of before) {
       if (found.has(key)) continue;
       const entry = await store.read(key);
-      if (entry === undefined) this.#gone(key);
-      else this.#see({ kind: "put", entry });
+      if (entry !== undefined) this.#see({ kind: "put", entry });
+      // What was seen since may be later than the answer.
+      else if (this.#latest.get(key) === revision) this.#gone(key);
     }
   }
 
