@@ -7,6 +7,7 @@ import { tokenOf } from "./host/commit.ts";
 import { readBody } from "./host/wire.ts";
 import { address, type Cause, createRuntime, defineActor, type Logger, memory } from "./index.ts";
 import { defaultLimits } from "./limits.ts";
+import type { LeaseChange } from "./ports/leases.ts";
 import type { ActorStore } from "./ports/store.ts";
 import type { StoreProvider } from "./ports/store-provider.ts";
 import { load, type Step, step } from "./step.ts";
@@ -151,6 +152,69 @@ test("nobody waits for the entry of an actor that has ended to be removed, while
   answer();
   await deletion;
   expect(await entry()).toBeDefined();
+  await runtime.stop({ drainMs: 0 });
+});
+
+test("what has waited for an entry to be put right is not written under a token that was lost meanwhile", async () => {
+  const clock = new ManualClock();
+  const inner = memory();
+  let answer = () => {};
+  let grantAnew = () => {};
+  const underTokens: (readonly number[])[] = [];
+  const store: StoreProvider = {
+    async open() {
+      const opened = await inner.open();
+      const { leases } = opened;
+      const [epoch] = leases.token(0) ?? [0];
+      let index = 0;
+      const listeners = new Set<(change: LeaseChange) => void>();
+      const purge = opened.store.purge.bind(opened.store);
+      const write = opened.store.write.bind(opened.store);
+      opened.store.purge = async (...parameters) => {
+        await new Promise<void>((resolve) => {
+          answer = resolve;
+        });
+        return purge(...parameters);
+      };
+      opened.store.write = (entry) => {
+        underTokens.push(entry.token);
+        return write(entry);
+      };
+      grantAnew = () => {
+        index++;
+        underTokens.length = 0;
+        for (const kind of ["lost", "granted"] as const)
+          for (let partition = 0; partition < leases.partitions; partition++)
+            for (const listener of listeners) listener({ kind, partition, token: [epoch, index] });
+      };
+      return {
+        ...opened,
+        leases: {
+          partitions: leases.partitions,
+          token: (partition) => leases.token(partition) && [epoch, index],
+          onChange: (listener) => {
+            listeners.add(listener);
+            return () => listeners.delete(listener);
+          },
+          release: () => leases.release(),
+        },
+      };
+    },
+  };
+  const runtime = await createRuntime({ actors: { ending }, store, clock, logger: silent });
+  const actor = runtime.actor("ending", "1");
+  await actor.create();
+  await actor.send({ type: "END" });
+  await clock.advance(0);
+  // The tombstone is to expire, so it relies on an entry.
+  const deletion = actor.delete();
+  await clock.advance(0);
+  grantAnew();
+  answer();
+  await deletion;
+  expect(underTokens.length).toBeGreaterThan(0);
+  expect(underTokens.filter(([, index]) => index !== 1)).toEqual([]);
+  expect(await actor.document()).toMatchObject({ status: "deleted", token: [expect.any(Number), 1] });
   await runtime.stop({ drainMs: 0 });
 });
 

@@ -323,11 +323,14 @@ export class Cell {
     if (result.actor !== actor) this.#effects?.loaded(result.actor, false);
     // What relies on an entry is not written beside the removal of one (I2); everything else goes past it.
     if (result.purge || (result.text !== undefined && dueMs(result.actor) !== undefined)) await this.#relaxing;
-    const ended = result.purge
-      ? await this.#purge(token)
-      : result.text === undefined
-        ? await this.#document.unchanged(result, taken, token)
-        : await this.#document.commit(result.actor, result.text, token, id, spans);
+    // If the lease went meanwhile, nobody knows whether that entry was written: nothing may follow it under this token (R6).
+    const ended: CommitResult = !this.#document.ports(token).mayAct()
+      ? { kind: "superseded" }
+      : result.purge
+        ? await this.#purge(token)
+        : result.text === undefined
+          ? await this.#document.unchanged(result, taken, token)
+          : await this.#document.commit(result.actor, result.text, token, id, spans);
     if (ended.kind === "refused" && ended.reason === "tooLarge")
       this.#document.mostBytes = new TextEncoder().encode(result.text).length - 1;
     spans?.end(result.replies, ended);
