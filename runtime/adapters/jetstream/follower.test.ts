@@ -1,6 +1,7 @@
 /** When a watch is made anew, on a clock of our own: nothing but silence tells of a server that died with its consumer. */
 import type { Msg } from "@nats-io/transport-node";
 import { expect, test } from "vitest";
+import type { Cancel } from "../../ports/clock.ts";
 import { ManualClock } from "../../testing/manual-clock.ts";
 import { Requests } from "../nats/requests.ts";
 import { Api } from "./api.ts";
@@ -9,8 +10,7 @@ import { Follower } from "./follower.ts";
 type Callback = (error: Error | null, message: Msg) => void;
 
 /** A connection on which what is published is seen, and answered by hand. */
-function rig() {
-  const clock = new ManualClock();
+function rig(clock = new ManualClock()) {
   const inboxes = new Map<string, Callback>();
   const asked: { readonly call: string; readonly reply: string | undefined }[] = [];
   const connection = {
@@ -82,5 +82,25 @@ test("a consumer is asked for again, the same one, while nobody answers", async 
   await answer();
   await clock.advance(4_000);
   expect(creations()).toHaveLength(3);
+  follower.stop();
+});
+
+test("a clock with fractions is not asked again and again for the last of a silence, which it cannot tell", async () => {
+  // The end of 5 s that begin here is rounded down: they are not seen to have passed then, and yet nothing is left of them.
+  const startMs = 126_560.039;
+  expect(startMs + 5_000 - startMs).toBeLessThan(5_000);
+  class Patient extends ManualClock {
+    #wakings = 0;
+    override after(delayMs: number, wake: () => void): Cancel {
+      if (++this.#wakings > 1_000) throw new Error("the clock is asked for ever");
+      return super.after(delayMs, wake);
+    }
+  }
+  const { clock, follower, creations, answer } = rig(new Patient(startMs));
+  follower.watch("", () => {});
+  await answer();
+  expect(clock.monotonic()).toBe(startMs);
+  await clock.advance(5_001);
+  expect(creations()).toHaveLength(2);
   follower.stop();
 });

@@ -186,7 +186,8 @@ export class Follower {
     this.#watchdog?.();
     const leftMs = this.#heardMs + silenceMs - this.#options.clock.monotonic();
     this.#watchdog = this.#options.clock.after(
-      Math.max(0, leftMs),
+      // Not less: the clock's fractions may hide what is left.
+      Math.max(1, leftMs),
       () => {
         if (generation !== this.#generation) return;
         if (this.#options.clock.monotonic() - this.#heardMs >= silenceMs) this.#renew();
