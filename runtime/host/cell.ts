@@ -304,8 +304,8 @@ export class Cell {
    * whoever holds the actor now; every other answer is proven to be the latest (`StoredDocument.unchanged`) or is a commit,
    * which installs the token. Its entry in the index is that of whoever committed the end, and not touched before the claim.
    */
-  #onlyExpires({ head, outbox, pendingEvents }: Actor): boolean {
-    if (head === undefined || head.status === "active" || outbox.size > 0 || pendingEvents.length > 0) return false;
+  #onlyExpires({ head, outbox, adaptation }: Actor): boolean {
+    if (head === undefined || head.status === "active" || outbox.size > 0 || adaptation?.isPending) return false;
     return head.expiresMs !== undefined && head.expiresMs > this.#env.clock.now();
   }
 
