@@ -8,7 +8,7 @@ import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
 import { type KeysOf, unknownOptions } from "../runtime/options.ts";
 import type { Logger } from "../runtime/ports/logger.ts";
-import { LeaseTable } from "./backends/kv/lease-table.ts";
+import { LeaseTable, sessionPrefix } from "./backends/kv/lease-table.ts";
 import { attachBackend } from "./lease/epoch.ts";
 import { LeaseInvalidOption } from "./lease/errors.ts";
 import { UserLeases } from "./lease/user-leases.ts";
@@ -72,6 +72,7 @@ export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Pro
         bucket: `${bucket}-leases`,
         replicas,
         history: 1,
+        fleeting: sessionPrefix,
         requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
       },
       ports,

@@ -3,7 +3,7 @@
  * are lost, late and doubled, servers restart and change their leader, a server that syncs always loses its power.
  * The workload and its rules are the judge's. Start reading at `natsGround`.
  */
-import { LeaseTable } from "../../coordinator/backends/kv/lease-table.ts";
+import { LeaseTable, sessionPrefix } from "../../coordinator/backends/kv/lease-table.ts";
 import { attachBackend } from "../../coordinator/lease/epoch.ts";
 import { PartitionLeases } from "../../coordinator/placement/partition-leases.ts";
 import { changeOf, headerNames } from "../../runtime/adapters/jetstream/entry.ts";
@@ -64,7 +64,13 @@ export function natsGround(world: World, { version, servers, synced }: Deploymen
     peekAll: () => [...values].map(([key, { value = "" }]) => ({ key, value })),
     async host(node) {
       const { ports, requests, store } = await open(node, true);
-      const leaseOptions = { bucket: "actors-leases", history: 1, requestTimeoutMs: 750, replicas: servers };
+      const leaseOptions = {
+        bucket: "actors-leases",
+        history: 1,
+        fleeting: sessionPrefix,
+        requestTimeoutMs: 750,
+        replicas: servers,
+      };
       const leaseStore = await JetStreamStore.open(requests, leaseOptions, ports);
       const service = await LeaseTable.open({ ...ports, store: leaseStore });
       const leases = await PartitionLeases.start({

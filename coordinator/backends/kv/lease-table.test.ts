@@ -1,16 +1,20 @@
 import { createInbox } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Api } from "../../../runtime/adapters/jetstream/api.ts";
+import { jetstream } from "../../../runtime/adapters/jetstream/index.ts";
 import { JetStreamStore } from "../../../runtime/adapters/jetstream/jetstream-store.ts";
 import { memory } from "../../../runtime/adapters/memory/index.ts";
 import { connectNats, type OpenConnection } from "../../../runtime/adapters/nats/connection.ts";
 import { Requests } from "../../../runtime/adapters/nats/requests.ts";
 import { SystemClock } from "../../../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../../../runtime/adapters/system-random.ts";
+import { createRuntime } from "../../../runtime/index.ts";
 import type { ActorStore } from "../../../runtime/ports/store.ts";
 import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
 import { describeWithNats, natsVersions } from "../../../runtime/testing/nats.fixture.ts";
 import { type NatsProxy, startNatsProxy } from "../../../runtime/testing/nats-proxy.ts";
 import { type NatsServer, startNatsCluster, startNatsServer } from "../../../runtime/testing/nats-server.ts";
+import { jetstreamLeases } from "../../jetstream-leases.ts";
 import { adoptBackend, attachBackend } from "../../lease/epoch.ts";
 import { type LeasesUnderTest, leaseContract } from "../../ports/lease-service.contract.ts";
 import { LeaseTable } from "./lease-table.ts";
@@ -320,4 +324,48 @@ describe("the epoch", () => {
     await made.store.write({ key: "_epoch", value: "7", expect: 0, token: [1, 0], header: { commit: "x", hash: "y" } });
     await expect(attachBackend(made, "one")).rejects.toThrow(/_epoch cannot be read/);
   });
+});
+
+describeWithNats("what ended sessions leave in the bucket", () => {
+  let server: NatsServer;
+  beforeAll(async () => {
+    server = await startNatsServer();
+  });
+  afterAll(() => server.stop());
+
+  const processes: readonly (readonly [string, string, () => Promise<() => Promise<unknown>>])[] = [
+    [
+      "a runtime",
+      "a",
+      async () => {
+        const store = jetstream({ servers: server.url, bucket: "a" });
+        const runtime = await createRuntime({ actors: {}, store, logger: silent });
+        return () => runtime.stop();
+      },
+    ],
+    [
+      "a user of leases",
+      "b",
+      async () => {
+        const { leases, close } = await jetstreamLeases({ servers: server.url, bucket: "b", logger: silent });
+        await leases.acquire("job");
+        return close;
+      },
+    ],
+  ];
+  test.each(processes)(
+    "of %s, is gone after a minute: everybody reads all keys, again and again",
+    async (_, bucket, start) => {
+      const stop = await start();
+      await stop();
+      const { connection, close } = await connectNats({ servers: server.url });
+      const api = new Api(new Requests(connection, new SystemClock(), createInbox()), 5_000);
+      const stream = `KV_${bucket}-leases`;
+      const info = await api.streamInfo(stream, { subjects_filter: `$KV.${bucket}-leases.session.>`, offset: 0 });
+      const [marker = ""] = Object.keys(info?.state.subjects ?? {});
+      const { hdrs = "" } = (await api.lastOf(stream, marker)) ?? {};
+      expect(Buffer.from(hdrs, "base64").toString()).toMatch(/KV-Operation: PURGE[\s\S]*Nats-TTL: 60/);
+      await close();
+    },
+  );
 });

@@ -25,7 +25,8 @@ import type {
   SessionOptions,
 } from "../../ports/lease-service.ts";
 
-const sessionPrefix = "session.";
+/** Of keys that are each of one life of a process: nothing is to be left of them. */
+export const sessionPrefix = "session.";
 const leasePrefix = "lease.";
 /** Tokens come from here; the entries that they come from are not fenced by any. */
 const token = [Number.MAX_SAFE_INTEGER, 0] as const;

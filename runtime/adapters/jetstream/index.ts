@@ -3,7 +3,7 @@
  * core NATS, partitions leased to the processes that are alive. Needs the packages @nats-io/transport-node, jetstream, kv.
  */
 import { hostname } from "node:os";
-import { LeaseTable } from "../../../coordinator/backends/kv/lease-table.ts";
+import { LeaseTable, sessionPrefix } from "../../../coordinator/backends/kv/lease-table.ts";
 import { attachBackend, epochKey } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
 import { leaseRequestTimeoutMs, ttlProblem, weightProblem } from "../../../coordinator/lease/validity.ts";
@@ -163,6 +163,7 @@ function leaseBucket(options: JetStreamOptions, bucket: string, ttlMs: number): 
   return {
     bucket: `${bucket}-leases`,
     history: 1,
+    fleeting: sessionPrefix,
     requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
     ...(options.replicas !== undefined && { replicas: options.replicas }),
     ...(options.domain !== undefined && { domain: options.domain }),

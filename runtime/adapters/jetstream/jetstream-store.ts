@@ -38,6 +38,8 @@ export type JetStreamStoreOptions = BucketOptions & {
   readonly create?: boolean;
   /** Subjects for replies, where permissions allow no `_INBOX`. */
   readonly inboxPrefix?: string;
+  /** Keys that begin so are removed all the time: what a removal leaves goes after a minute. Default: `_pending.`. */
+  readonly fleeting?: string;
 };
 
 export type JetStreamStorePorts = { readonly clock: Clock; readonly logger: Logger; readonly random: Random };
@@ -86,6 +88,7 @@ export class JetStreamStore implements ActorStore {
     const api = new Api(requests, settings.requestTimeoutMs, settings.domain);
     const facts = serverFacts(api);
     const isReader = options.create === false;
+    const { fleeting = "_pending." } = options;
     const { asked, prepared } = await api.naming(async () => {
       const asked = isReader ? await asFound(api, settings) : settings;
       const prepared: Prepared[] = [];
@@ -118,7 +121,7 @@ export class JetStreamStore implements ActorStore {
                 batches,
                 id: () => ports.random.id(),
               },
-              isFleeting: (key) => !isReader && key.startsWith("_pending."),
+              isFleeting: (key) => !isReader && key.startsWith(fleeting),
               markerMs,
               clock: ports.clock,
               onLost: (reason, detail) => listeners({ reason, detail }),
