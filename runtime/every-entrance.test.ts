@@ -104,6 +104,7 @@ const exported: Readonly<Record<string, Readonly<Record<string, Entrances | stri
     mermaidOf: none("a machine"),
     effectOf: none("what XState gives an effect"),
     errorOf: none("a code and a message"),
+    isReplyError: none("a code and a message"),
   },
   "./embedded": {
     embedded: { historyDepth: (wrong) => embedded(join(folder, "a"), wrong) },
