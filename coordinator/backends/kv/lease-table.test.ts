@@ -132,6 +132,33 @@ describe("a watch that fell silent", () => {
     await clock.advance(20_000);
     await closed;
   });
+
+  test("that servers are too busy for is read after for no more than a fifth of the time", async () => {
+    const clock = new ManualClock();
+    const { store } = await memory().open();
+    let isBusy = false;
+    let lists = 0;
+    const busy: ActorStore = {
+      ...cuttable(store).store,
+      list: async (options) => {
+        lists++;
+        if (isBusy) await new Promise<void>((resolve) => void clock.after(1_000, resolve));
+        return store.list(options);
+      },
+      watch: (prefix, onChange) => store.watch(prefix, (change) => !isBusy && onChange(change)),
+    };
+    const table = await LeaseTable.open({ clock, random, logger: silent, store: busy });
+    await table.openSession({ node: "a", ttlMs: 3_000 });
+    isBusy = true;
+    const before = lists;
+    await clock.advance(60_000);
+    // A second for the list, four of rest; and those of every fifteen seconds.
+    expect(lists - before).toBeGreaterThan(5);
+    expect(lists - before).toBeLessThanOrEqual(60 / 5 + 60 / 15 + 1);
+    const closed = table.close();
+    await clock.advance(20_000);
+    await closed;
+  });
 });
 
 /** A store whose next answer to a question may be held back, as it was when it was asked. */
@@ -183,7 +210,8 @@ describe("an answer that comes late", () => {
     await giver.release("p07");
     await clock.advance(3_000);
     slow.release("list");
-    await clock.advance(2_000);
+    // It took three seconds, and is made again after four.
+    await clock.advance(5_000);
     expect(shown.at(-1)).toBe(false);
     expect(shown.lastIndexOf(true)).toBeLessThan(shown.indexOf(false));
     const closed = Promise.all([a.close(), b.close()]);

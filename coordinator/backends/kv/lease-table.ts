@@ -54,6 +54,7 @@ type Written = Extract<CasResult, { kind: "written" }>;
 const rereadMs = 15_000;
 /** A watch that has not shown what we have written ourselves for so long may be silent for much longer. */
 const unshownMs = 500;
+const longestUnshownMs = 4_000;
 const firstPauseMs = 25;
 const longestPauseMs = 250;
 
@@ -234,20 +235,23 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   /**
    * A server that dies takes watches with it, and those who are connected to others are not told. What was handed over
    * meanwhile would be seen late: while the watch does not show what we write, which we do as long as we hold anything,
-   * everything is read.
+   * everything is read. A watch may also lag because the servers are busy: a reading rests four times
+   * as long as it took, within bounds.
    */
-  #doubtWatch(): void {
+  #doubtWatch(afterMs = unshownMs): void {
+    const { clock, logger } = this.#ports;
     const upTo = this.#ours;
     if (this.#closed || this.#unshown !== undefined || this.#shown >= upTo) return;
-    this.#unshown = this.#ports.clock.after(
-      unshownMs,
+    this.#unshown = clock.after(
+      afterMs,
       () => {
+        const fromMs = clock.monotonic();
         const isSilent = this.#shown < upTo;
         void (isSilent ? this.#readAll() : Promise.resolve())
-          .catch((error: unknown) => this.#ports.logger.debug("the leases could not be read; trying again", { error }))
+          .catch((error: unknown) => logger.debug("the leases could not be read; trying again", { error }))
           .finally(() => {
             this.#unshown = undefined;
-            this.#doubtWatch();
+            this.#doubtWatch(Math.min(longestUnshownMs, Math.max(unshownMs, 4 * (clock.monotonic() - fromMs))));
           });
       },
       { background: true },
