@@ -7,11 +7,11 @@ export type LoopFigures = {
   readonly p99Ms: number;
 };
 
-/** Each caller repeats `act` until the time is over. */
+/** Each caller repeats `act` until the time is over, or it resolves with "over". */
 export async function closedLoop(
   callers: number,
   forMs: number,
-  act: (caller: number) => Promise<void>,
+  act: (caller: number) => Promise<unknown>,
 ): Promise<LoopFigures> {
   const latencies: number[] = [];
   const started = performance.now();
@@ -19,7 +19,7 @@ export async function closedLoop(
   await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {
       for (let before = performance.now(); before < until; ) {
-        await act(caller);
+        if ((await act(caller)) === "over") return;
         const after = performance.now();
         latencies.push(after - before);
         before = after;
