@@ -203,9 +203,9 @@ function judgeEffects({ performed }: Run, story: Story): readonly Violation[] {
     else if (!stood.some((presence) => presence.attempt >= attempt))
       violations.push({ rule: "retry-before-committed", detail });
   }
-  const reached = performed.filter(
-    (run): run is Performed & { outcome: PerformedEffect["outcome"] } => run.outcome !== undefined,
-  );
+  const reached = performed
+    .filter((run): run is Performed & { outcome: PerformedEffect["outcome"] } => run.outcome !== undefined)
+    .sort((a, b) => a.place - b.place);
   const due = story.recorded.map(({ key }) => key);
   for (const { key, token, atMs } of story.recorded) {
     const isOwn = performed.some(

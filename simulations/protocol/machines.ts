@@ -67,8 +67,9 @@ export type Performed = {
   readonly attempt: number;
   readonly calledMs: number;
   readonly fence: string;
-  /** Set when it reached the resource. */
+  /** Set when it reached the resource; and as which of all, since what was called later may arrive earlier. */
   outcome: "applied" | "repeated" | "fenced" | undefined;
+  place: number;
   /** Set when the machine's function was through. */
   endedMs: number | undefined;
 };
@@ -111,11 +112,13 @@ function machineOf(spec: MachineSpec, actors: ActorNames, world: EffectWorld): u
       calledMs: world.nowMs(),
       fence,
       outcome: undefined,
+      place: 0,
       endedMs: undefined,
     };
     world.performed.push(run);
     await world.ports.effect(() => {
       run.outcome = world.recorder.apply({ key, token, fence, value: attempt }).kind;
+      run.place = world.recorder.recorded.length;
     });
     const durationMs = durationsMs[Number.parseInt(hashText(key).slice(0, 4), 16) % durationsMs.length] as number;
     if (durationMs > 0) await new Promise<void>((resolve) => world.ports.clock.after(durationMs, resolve));
