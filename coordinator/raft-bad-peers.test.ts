@@ -166,7 +166,8 @@ test("a cluster that was recovered refuses those of before, by their epoch, and 
     const old = await shop.start(2);
     await told(shop, /a connection was refused: its epoch 1 is over: this cluster was recovered, and is at 2/);
     await isOut(old, /member 1 refuses this one, 2: its epoch 1 is over/);
-    // It knows of no epoch yet.
+    // It knows of no epoch yet, and must not hear of one from the other: it would be refused for that one.
+    await shop.stop(old);
     const emptied = await shop.start(3, { directory: shop.folderOf("emptied"), join: true });
     await told(shop, /a connection was refused: member 3 was removed: an id is never used again/);
     await isOut(emptied, /member 3 was removed/);
