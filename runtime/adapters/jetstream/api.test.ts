@@ -6,10 +6,26 @@ import { Requests } from "../nats/requests.ts";
 import { Api } from "./api.ts";
 
 const timeoutMs = 5_000;
-const answer = new TextEncoder().encode(JSON.stringify({ created: "then", config: {}, state: { last_seq: 7 } }));
+const answer = JSON.stringify({ created: "then", config: {}, state: { last_seq: 7 } });
 
 type Server = { readonly latencyMs: number; readonly deafMs: number };
 const subjects = { subjects_filter: "$KV.b.>", offset: 0 };
+
+/** To a server that hears each request at once, and answers by `arrives`, if at all. */
+function requestsTo(clock: ManualClock, heard: (arrives: (said: unknown) => void) => void): Requests {
+  let callback: (error: null, message: unknown) => void = () => {};
+  const connection = {
+    subscribe: (_: string, options: { readonly callback: typeof callback }) => {
+      callback = options.callback;
+      return { unsubscribe: () => {} };
+    },
+    publish: (_subject: string, _data: unknown, { reply }: { readonly reply: string }) =>
+      heard((said) => callback(null, { subject: reply, data: new Uint8Array(1), json: () => said })),
+    isClosed: () => false,
+    status: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
+  };
+  return new Requests(connection as unknown as NatsConnection, clock, "_INBOX.a");
+}
 
 /** What a read comes to, and when, on a server that takes so long and answers nothing before `deafMs`. */
 async function read({ latencyMs, deafMs }: Server, ask?: typeof subjects) {
@@ -17,22 +33,10 @@ async function read({ latencyMs, deafMs }: Server, ask?: typeof subjects) {
   const startMs = clock.monotonic();
   const now = () => clock.monotonic() - startMs;
   const askedAtMs: number[] = [];
-  let arrived: (error: null, message: unknown) => void = () => {};
-  const connection = {
-    subscribe: (_: string, { callback }: { readonly callback: typeof arrived }) => {
-      arrived = callback;
-      return { unsubscribe: () => {} };
-    },
-    publish: (_subject: string, _data: unknown, { reply }: { readonly reply: string }) => {
-      askedAtMs.push(now());
-      if (now() < deafMs) return;
-      const message = { subject: reply, data: answer, json: () => JSON.parse(new TextDecoder().decode(answer)) };
-      clock.after(latencyMs, () => arrived(null, message));
-    },
-    isClosed: () => false,
-    status: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
-  };
-  const requests = new Requests(connection as unknown as NatsConnection, clock, "_INBOX.a");
+  const requests = requestsTo(clock, (arrives) => {
+    askedAtMs.push(now());
+    if (now() >= deafMs) clock.after(latencyMs, () => arrives(JSON.parse(answer)));
+  });
   const api = new Api(requests, timeoutMs);
   let outcome: { readonly lastSequence: number | undefined; readonly atMs: number } | "pending" | "failed" = "pending";
   void api.streamInfo("KV_b", ask).then(
@@ -87,22 +91,13 @@ async function create(missingMs: number, description: string) {
   const clock = new ManualClock();
   const startMs = clock.monotonic();
   let asked = 0;
-  let arrived: (error: null, message: unknown) => void = () => {};
-  const connection = {
-    subscribe: (_: string, { callback }: { readonly callback: typeof arrived }) => {
-      arrived = callback;
-      return { unsubscribe: () => {} };
-    },
-    publish: (_subject: string, _data: unknown, { reply }: { readonly reply: string }) => {
-      asked++;
-      const isMissing = clock.monotonic() - startMs < missingMs;
-      const said = isMissing ? { error: { code: 400, err_code: 10005, description } } : { created: "then" };
-      clock.after(10, () => arrived(null, { subject: reply, data: answer, json: () => said }));
-    },
-    isClosed: () => false,
-    status: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
-  };
-  const api = new Api(new Requests(connection as unknown as NatsConnection, clock, "_INBOX.a"), timeoutMs);
+  const requests = requestsTo(clock, (arrives) => {
+    asked++;
+    const isMissing = clock.monotonic() - startMs < missingMs;
+    const said = isMissing ? { error: { code: 400, err_code: 10005, description } } : { created: "then" };
+    clock.after(10, () => arrives(said));
+  });
+  const api = new Api(requests, timeoutMs);
   let outcome = "pending";
   let atMs = 0;
   void api.createStream({ name: "KV_b", num_replicas: 3 }).then(

@@ -132,9 +132,9 @@ export class Api {
   /** While the cluster misses a peer for the replicas it is asked again, for as long as an answer may take. */
   async createStream(config: Record<string, unknown>): Promise<StreamInfo> {
     const { clock } = this.requests;
-    const timeoutMs = Math.max(this.timeoutMs, creationMs);
-    const untilMs = clock.monotonic() + timeoutMs;
+    const untilMs = clock.monotonic() + Math.max(this.timeoutMs, creationMs);
     for (;;) {
+      const timeoutMs = untilMs - clock.monotonic();
       try {
         return await this.ask<StreamInfo>(`STREAM.CREATE.${String(config.name)}`, config, { timeoutMs });
       } catch (error) {
