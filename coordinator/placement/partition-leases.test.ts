@@ -29,11 +29,13 @@ async function world(partitions = 8) {
   const clock = new ManualClock();
   const { store } = await memory().open();
   /** How long each request takes, there and back, and how late news of changes is. */
-  const slow = { ms: 0 };
-  const late = async <TResult>(ask: () => Promise<TResult>): Promise<TResult> => {
-    if (slow.ms > 0) await new Promise<void>((resolve) => void clock.after(slow.ms, () => resolve()));
+  const slow = { ms: 0, givingBackMs: 0 };
+  const late = async <TResult>(ask: () => Promise<TResult>, moreMs = 0): Promise<TResult> => {
+    const ms = slow.ms + moreMs;
+    if (ms > 0) await new Promise<void>((resolve) => void clock.after(ms, () => resolve()));
     return ask();
   };
+  const moreFor = (key: string) => (key.startsWith("lease.") ? slow.givingBackMs : 0);
   const ports = { clock, random, logger: silent };
 
   async function node(name: string, more: NodeOptions = {}): Promise<Node> {
@@ -42,7 +44,8 @@ async function world(partitions = 8) {
       info: store.info,
       read: (key) => (isDead ? new Promise(() => {}) : store.read(key)),
       write: (write) => (isDead ? new Promise(() => {}) : late(() => store.write(write))),
-      purge: (key, expect, token) => (isDead ? new Promise(() => {}) : late(() => store.purge(key, expect, token))),
+      purge: (key, expect, token) =>
+        isDead ? new Promise(() => {}) : late(() => store.purge(key, expect, token), moreFor(key)),
       list: (options) => (isDead ? new Promise(() => {}) : store.list(options)),
       history: (key) => store.history(key),
       watch: (prefix, onChange) => store.watch(prefix, (change) => void late(async () => !isDead && onChange(change))),
@@ -163,6 +166,29 @@ describe("partitions over live sessions", () => {
     await alone;
     expect(two.owned()).toEqual([]);
     await two.leases.release();
+  });
+
+  test.each([
+    ["within its time to drain", 10_000],
+    ["beyond its time to drain", 75],
+  ])("what is being given back, %s, is waited for: no lease is left behind", async (_, drainMs) => {
+    const { clock, node, slow, store } = await world(16);
+    const one = await node("one");
+    await clock.advance(2_000);
+    expect(one.owned().length).toBe(16);
+    slow.ms = 5;
+    slow.givingBackMs = 200;
+    let isOver = false;
+    void one.leases
+      .drain(drainMs)
+      .then(() => one.leases.release())
+      .then(() => {
+        isOver = true;
+      });
+    for (let waitedMs = 0; !isOver && waitedMs < 3_000; waitedMs++) await clock.advance(1);
+    expect(isOver).toBe(true);
+    const left = await store.list({ prefix: "", limit: 100 });
+    expect(left.map(({ key }) => key)).toEqual(["_epoch"]);
   });
 
   test("a partition that does not come to rest is handed over all the same, after a while", async () => {

@@ -68,6 +68,7 @@ export class PartitionLeases implements Leases {
   readonly #held = new Map<number, Held>();
   /** Grants that are being handed over, by partition: the view may show them as this process's for a while. */
   readonly #givenUp = new Map<number, number>();
+  readonly #handingOver = new Set<Promise<void>>();
   #session: Session | undefined;
   #isOpening = false;
   #epoch = 0;
@@ -126,7 +127,7 @@ export class PartitionLeases implements Leases {
     // What the others do not know costs them one wait for this session's end, no more.
     await Promise.race([this.#session?.update(this.#attributes()).catch(() => {}) ?? Promise.resolve(), over]);
     this.#look();
-    if (this.#held.size > 0) await over;
+    if (!this.#hasNothing()) await over;
   }
 
   async release(): Promise<void> {
@@ -139,7 +140,8 @@ export class PartitionLeases implements Leases {
     const session = this.#session;
     for (const partition of [...this.#held.keys()]) this.#drop(partition);
     this.#session = undefined;
-    await session?.close();
+    // Whoever closes the back end next would cut off what is on its way, and leave leases of nobody behind.
+    await Promise.all([session?.close(), ...this.#handingOver]);
   }
 
   async #start(): Promise<void> {
@@ -327,7 +329,7 @@ export class PartitionLeases implements Leases {
         this.#looking = false;
         this.#timer?.();
         if (this.#state === "released") return;
-        if (this.#state === "draining" && this.#held.size === 0) this.#drained?.();
+        this.#checkDrained();
         if (this.#lookAgain) {
           this.#lookAgain = false;
           this.#look();
@@ -415,12 +417,22 @@ export class PartitionLeases implements Leases {
       if (isDone) return;
       isDone = true;
       cancel();
-      if (this.#held.get(partition) === held) void this.#handOver(session, partition);
+      if (this.#held.get(partition) === held) this.#beginHandOver(session, partition);
     };
     const cancel = this.#options.clock.after(leavingMs, done, { background: true });
     if (this.#listeners.size === 0) return done();
     // The first to say so is enough: there is one host.
     this.#tell({ kind: "leaving", partition, done });
+  }
+
+  #beginHandOver(session: Session, partition: number): void {
+    const handOver = this.#handOver(session, partition)
+      .catch((error: unknown) => this.#options.logger.warn("a partition could not be handed over", { error }))
+      .finally(() => {
+        this.#handingOver.delete(handOver);
+        this.#checkDrained();
+      });
+    this.#handingOver.add(handOver);
   }
 
   /** Nothing is done here any more before the other may begin. */
@@ -469,7 +481,15 @@ export class PartitionLeases implements Leases {
   #drop(partition: number): void {
     if (!this.#held.delete(partition)) return;
     this.#tell({ kind: "lost", partition });
-    if (this.#state === "draining" && this.#held.size === 0) this.#drained?.();
+    this.#checkDrained();
+  }
+
+  #hasNothing(): boolean {
+    return this.#held.size === 0 && this.#handingOver.size === 0;
+  }
+
+  #checkDrained(): void {
+    if (this.#state === "draining" && this.#hasNothing()) this.#drained?.();
   }
 
   #tell(change: LeaseChange): void {
