@@ -91,7 +91,7 @@ describe("processes of other kinds run the same", () => {
       env: { TZ: "America/St_Johns" },
     },
   ];
-  test("hash seeds, dice, collections and time zones, and Deno", { timeout: 120_000 }, async () => {
+  test("hash seeds, dice, collections and time zones, and Deno", { timeout: 300_000 }, async () => {
     const compiled = compileProject();
     const node = async (args: readonly string[], env: object = {}): Promise<string> => {
       const program = join(compiled.folder, "simulations/run/trace-hashes.js");
