@@ -265,7 +265,7 @@ describe.each([
   });
 });
 
-test("a machine whose state vanished parks the actor, untouched; it resumes once a migration is supplied", async () => {
+test("a machine whose state vanished parks the actor, untouched; it goes on once a migration is supplied", async () => {
   const store = memory();
   const v1 = setup({ types: { events: {} as { type: "GO" } } }).createMachine({
     initial: "old",
@@ -290,6 +290,7 @@ test("a machine whose state vanished parks the actor, untouched; it resumes once
     message: expect.stringMatching(/old/),
   });
   expect(second.parked()).toMatchObject([{ actor: "m.a", reason: "incompatible" }]);
+  await expect(second.actor("m", "a").waitFor("done")).rejects.toMatchObject({ code: "Parked" });
   expect(await second.actor("m", "a").document()).toEqual(before);
   await second.stop();
 
@@ -298,7 +299,8 @@ test("a machine whose state vanished parks the actor, untouched; it resumes once
     context,
   });
   const third = await createRuntime({ actors: { m: defineActor(v2, { version: 2, migrate }) }, store, logger: silent });
-  await third.actor("m", "a").resume();
+  // Whoever waits does not take the record of the release before for the last word.
+  await third.actor("m", "a").waitFor((state) => state.matches("fresh"));
   expect(await third.actor("m", "a").send({ type: "GO" })).toMatchObject({ changed: true });
   expect((await third.actor("m", "a").state())?.context).toEqual({ n: 7 });
   expect(third.parked()).toEqual([]);

@@ -292,14 +292,20 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
           end(() => reject(error as Error));
         }
       };
-      const lookParked = (entry: StoredEntry | undefined) => {
+      const failed = (error: unknown) => end(() => reject(error as Error));
+      const lookParked = async (entry: StoredEntry | undefined) => {
         if (entry === undefined) return;
         const parked = readParked(entry.value);
         const why = parked === undefined ? "the parking record cannot be read" : whyParked(parked);
-        end(() => reject(new ParkedError(`${this.key} is parked: ${why}`)));
+        const error = new ParkedError(`${this.key} is parked: ${why}`);
+        // The machine of its owner may not be the one that refused it: its answer tells.
+        if (parked?.reason !== "incompatible") failed(error);
+        else await this.#request({ kind: "barrier" }, undefined).catch(() => failed(error));
       };
-      const failed = (error: unknown) => end(() => reject(error as Error));
-      const stops = [watcher.watch(this.key, look), watcher.watch(parkedKey(this.key), lookParked)];
+      const stops = [
+        watcher.watch(this.key, look),
+        watcher.watch(parkedKey(this.key), (entry) => void lookParked(entry)),
+      ];
       const stop = () => {
         for (const one of stops) one();
       };

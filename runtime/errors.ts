@@ -43,7 +43,7 @@ export class RejectedError extends HoldfastError {
   readonly code = "Rejected";
 }
 
-/** The stored document does not fit the machine. Supply `migrate` or the older machine, then `resume`. */
+/** The stored document does not fit the machine. Supply `migrate` or the older machine; it then goes on by itself. */
 export class IncompatibleError extends HoldfastError {
   override readonly name = "IncompatibleError";
   readonly code = "Incompatible";

@@ -4,6 +4,7 @@
  */
 import type { ActorDefinition, MigratedState } from "./definition.ts";
 import { type Document, NewerDocumentError } from "./document.ts";
+import { hashText } from "./hash.ts";
 import type { Json } from "./machine/codec.ts";
 import type { Event } from "./machine/internals.ts";
 import { type Reconciliation, reconcile } from "./machine/reconcile.ts";
@@ -13,6 +14,23 @@ import { incompatibilities } from "./machine/tree-check.ts";
 /** The stored state does not fit the machine, and nothing brings it over. The document stays as it is. */
 export class IncompatibleDocumentError extends Error {
   override readonly name = "IncompatibleDocumentError";
+}
+
+/** What of a release decides whether a stored state fits, as far as code can be told apart. Plain data, for people too. */
+export type MachineIdentity = {
+  readonly version: number;
+  /** Of the machine's shape. */
+  readonly hash: string;
+  /** Of the text of `migrate`; missing: it has none. What that function calls does not show. */
+  readonly migrate?: string;
+};
+
+export function identityOf({ version, hash, migrate }: ActorDefinition): MachineIdentity {
+  return { version, hash, ...(migrate !== undefined && { migrate: hashText(String(migrate)) }) };
+}
+
+export function isSameMachine(a: MachineIdentity, b: MachineIdentity): boolean {
+  return a.version === b.version && a.hash === b.hash && a.migrate === b.migrate;
 }
 
 /** What the first step does before anything else, to an actor whose machine has changed. */

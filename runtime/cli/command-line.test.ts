@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { assign, setup } from "xstate";
 import { EmbeddedStore, embedded } from "../adapters/embedded/index.ts";
 import { type ActorTypes, createRuntime, defineActor, type Runtime } from "../index.ts";
@@ -471,7 +471,7 @@ describe("without a host", () => {
 });
 
 describe("parked actors", () => {
-  test("are listed with the reason, and go on once a migration is supplied", async () => {
+  test("are listed with the reason and who refused them, and go on by themselves once a migration is supplied", async () => {
     const directory = freshDirectory();
     const first = await host(directory, { order: defineActor(order, { version: 1 }) });
     await first.actor("order", "a b").create({ total: 1 });
@@ -488,9 +488,10 @@ describe("parked actors", () => {
       message: expect.stringContaining("paid"),
       at: expect.any(String),
       storeRevision: expect.any(Number),
+      refusedBy: [{ version: 2, hash: expect.stringMatching(/^[\da-f]{16}$/) }],
     });
     expect((await holdfast(directory, "parked")).out).toMatch(
-      /^TYPE {3}ID {3}SINCE +REASON +MESSAGE\norder {2}a b {2}\S+Z {2}incompatible {2}/,
+      /^TYPE {3}ID {3}SINCE +REASON +REFUSED BY +MESSAGE\norder {2}a b {2}\S+Z {2}incompatible {2}version 2 [\da-f]{16} {2}/,
     );
     expect(await json(directory, "ls", "order")).toMatchObject([{ id: "a b", parked: "incompatible", state: "paid" }]);
     expect((await holdfast(directory, "ls")).out).toContain("parked: incompatible");
@@ -501,65 +502,83 @@ describe("parked actors", () => {
 
     const migrate = ({ context }: { context: Record<string, unknown> }) => ({ value: "settled", context });
     await host(directory, { order: defineActor(renamed, { version: 2, migrate }) });
-    expect(await json(directory, "resume", "order", "a b")).toEqual({ type: "order", id: "a b", mode: "retry" });
-    expect(await json(directory, "parked")).toEqual([]);
     expect(await holdfast(directory, "send", "order", "a b", '{"type":"PAY"}')).toMatchObject({ code: 0 });
+    expect(await json(directory, "parked")).toEqual([]);
+    expect((await json(directory, "info")).host.counts.unparked).toBe(1);
     expect(await json(directory, "get", "order", "a b")).toMatchObject({ state: "settled" });
   });
 
   test("are resumed in bulk; what fails is told, and what was wrong is told as what it was", async () => {
     const directory = freshDirectory();
-    const first = await host(directory, { order: defineActor(order, { version: 1 }), counter });
+    let isBroken = true;
+    const alarm = setup({ types: { events: {} as { type: "NOTE" } } }).createMachine({
+      initial: "set",
+      on: { NOTE: {} },
+      states: {
+        set: {
+          after: {
+            1: {
+              target: "rung",
+              actions: assign(() => {
+                if (isBroken) throw new Error("no bell");
+                return {};
+              }),
+            },
+          },
+        },
+        rung: {},
+      },
+    });
+    const first = await host(directory, { alarm, counter });
     const ids = Array.from({ length: 5 }, (_, n) => `o ${n}`);
-    for (const id of [...ids, "edited"]) {
-      await first.actor("order", id).create({ total: 1 });
-      await first.actor("order", id).send({ type: "PAY" });
-    }
+    for (const id of [...ids, "edited"]) await first.actor("alarm", id).create();
+    await vi.waitUntil(() => first.parked().length === 6);
     await stop(first);
-    await overwrite(directory, "order.edited", (text) => `${text} `);
+    await overwrite(directory, "alarm.edited", (text) => `${text} `);
 
-    const second = await host(directory, { order: defineActor(renamed, { version: 2 }), counter });
+    const second = await host(directory, { alarm, counter });
+    await second.actor("alarm", "edited").resume();
+    const note = '{"type":"NOTE"}';
     for (const id of [...ids, "edited"])
-      expect(await refusal(directory, "send", "order", id, '{"type":"PAY"}')).toMatchObject({
+      expect(await refusal(directory, "send", "alarm", id, note)).toMatchObject({
         code: "Parked",
         message: expect.stringMatching(
           id === "edited"
-            ? /order\.edited is parked: foreign: .*`holdfast resume order\.edited --discard`/
-            : new RegExp(`incompatible: .*so when it was parked: once it is mended, \`holdfast resume order '${id}'\``),
+            ? /alarm\.edited is parked: foreign: .*`holdfast resume alarm\.edited --discard`/
+            : new RegExp(`threw: .*so when it was parked: once it is mended, \`holdfast resume alarm '${id}'\``),
         ),
       });
     await stop(second);
     const parked = async () => ((await json(directory, "parked")) as unknown[]).length;
 
     // Only a host resumes.
-    expect(await refusal(directory, "resume", "order", "--all")).toMatchObject({ code: "NoHost", exit: 1 });
-    const migrate = ({ context }: { context: Record<string, unknown> }) => ({ value: "settled", context });
-    await host(directory, { order: defineActor(renamed, { version: 2, migrate }), counter });
+    expect(await refusal(directory, "resume", "alarm", "--all")).toMatchObject({ code: "NoHost", exit: 1 });
+    isBroken = false;
+    await host(directory, { alarm, counter });
     for (const argv of [
-      ["order", "o 1", "--all"],
+      ["alarm", "o 1", "--all"],
       ["--all"],
-      ["order", "--all", "--reason", "incompatble"],
-      ["order", "--all", "--discard"],
-      ["order", "o 1", "--reason", "foreign"],
+      ["alarm", "--all", "--reason", "incompatble"],
+      ["alarm", "--all", "--discard"],
+      ["alarm", "o 1", "--reason", "foreign"],
     ])
       expect(await refusal(directory, "resume", ...argv)).toMatchObject({ code: "Usage", exit: 2 });
 
-    const limited = await holdfast(directory, "resume", "order", "--all", "--reason", "incompatible", "--limit", "2");
-    expect(limited).toMatchObject({ code: 0, out: expect.stringContaining("resumed 2 of order (incompatible)") });
+    const limited = await holdfast(directory, "resume", "alarm", "--all", "--reason", "threw", "--limit", "2");
+    expect(limited).toMatchObject({ code: 0, out: expect.stringContaining("resumed 2 of alarm (threw)") });
     expect(limited.err).toContain("3 more are parked");
-    expect(await json(directory, "resume", "order", "--all", "--reason", "incompatible")).toEqual({
-      type: "order",
+    expect(await json(directory, "resume", "alarm", "--all", "--reason", "threw")).toEqual({
+      type: "alarm",
       mode: "retry",
-      reason: "incompatible",
+      reason: "threw",
       resumed: 3,
       failed: [],
       left: 0,
     });
     expect(await parked()).toBe(1);
-    for (const id of ids)
-      expect(await holdfast(directory, "send", "order", id, '{"type":"PAY"}')).toMatchObject({ code: 0 });
+    for (const id of ids) expect(await holdfast(directory, "send", "alarm", id, note)).toMatchObject({ code: 0 });
     expect((await holdfast(directory, "resume", "counter", "--all")).out).toBe("nothing is parked of counter\n");
-    expect(await json(directory, "resume", "order", "--all", "--reason", "foreign", "--discard")).toMatchObject({
+    expect(await json(directory, "resume", "alarm", "--all", "--reason", "foreign", "--discard")).toMatchObject({
       resumed: 1,
     });
     expect(await parked()).toBe(0);

@@ -13,7 +13,8 @@ missing       a pending action is not in the machine any more: deploy a machine 
 foreign       a person wrote or deleted the document, or it has rotted on the disk (look with \`holdfast get\`): resume --accept
               takes it, --discard puts the last good one back; if none is kept, restore a backup
 damaged       the document cannot be read: resume --discard puts the last good one back; if none is kept, restore a backup
-incompatible  the stored state is not in the machine any more: deploy one with \`migrate\`, or the older one`,
+incompatible  the stored state is not in the machine any more: deploy one with \`migrate\`, or the older one; the actor then goes
+              on by itself. REFUSED BY tells which releases could not run it: version and hash of the machine, as in documents`,
 
   async run({ args, session }) {
     nothingMore(args);
@@ -23,12 +24,13 @@ incompatible  the stored state is not in the machine any more: deploy one with \
       text:
         rows.length === 0
           ? "nothing is parked\n"
-          : table(["TYPE", "ID", "SINCE", "REASON", "MESSAGE"], rows.map(cells)),
+          : table(["TYPE", "ID", "SINCE", "REASON", "REFUSED BY", "MESSAGE"], rows.map(cells)),
     };
   },
 };
 
-function cells({ type, id, at, reason, message, input }: ParkedRow): readonly string[] {
+function cells({ type, id, at, reason, message, input, refusedBy = [] }: ParkedRow): readonly string[] {
   const during = input === undefined ? "" : ` (during ${input})`;
-  return [type, readable(id), at, reason, clipped(readable(message + during), 300)];
+  const releases = refusedBy.map(({ version, hash }) => `version ${version} ${hash}`).join(", ");
+  return [type, readable(id), at, reason, clipped(readable(releases), 100), clipped(readable(message + during), 300)];
 }

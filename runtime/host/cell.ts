@@ -11,6 +11,7 @@ import type { Sender } from "../inbox.ts";
 import type { ActorName } from "../keys.ts";
 import type { OutsideEvent } from "../machine/system.ts";
 import { Tree } from "../machine/tree.ts";
+import { identityOf } from "../migration.ts";
 import type { SendItem } from "../outbox.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Random } from "../ports/random.ts";
@@ -18,7 +19,7 @@ import { compareTokens, type Token } from "../ports/store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { type Actor, dueMs, type Input, load, type Reply, type Step, step } from "../step.ts";
 import { Alarm } from "./alarm.ts";
-import { type CommitResult, isOurs, pause } from "./commit.ts";
+import { type CommitResult, isOurs, pause, tokenOf } from "./commit.ts";
 import { Effects } from "./effects.ts";
 import type { Gate } from "./gate.ts";
 import { answerCallers, isCallers, Mailbox, type Waiting } from "./mailbox.ts";
@@ -56,7 +57,16 @@ export type CellEnv = Omit<StoredDocumentEnv, "count"> & {
   /** Asks the owners of these senders what is settled. */
   readonly ask: (cell: Cell, senders: readonly { key: string; born: string; upTo: number }[]) => void;
   readonly count: (
-    what: "events" | "commits" | "conflicts" | "unknown" | "refusals" | "expired" | "deadLetters" | "evictedKeys",
+    what:
+      | "events"
+      | "commits"
+      | "conflicts"
+      | "unknown"
+      | "refusals"
+      | "expired"
+      | "deadLetters"
+      | "evictedKeys"
+      | "unparked",
   ) => void;
 };
 
@@ -270,7 +280,7 @@ export class Cell {
   async #turn(): Promise<boolean> {
     const token = this.#env.token(this.partition);
     if (token === undefined) return this.#giveUp({ kind: "moved" });
-    if (this.#parkedWhy !== undefined)
+    if (this.#parkedWhy !== undefined && !this.#mayTryAgain(token))
       return this.#giveUp(failed("Parked", `${this.key} is parked: ${this.#parkedWhy}`));
     if (this.#actor === undefined || this.#token === undefined || compareTokens(this.#token, token) !== 0) {
       const loaded = await this.#load(token);
@@ -503,17 +513,16 @@ export class Cell {
     try {
       actor = load(this.name, this.definition, { onOutside: (event) => this.#outside(event) }, entry?.value);
     } catch (thrown) {
-      await this.#unreadable(thrown);
+      // What this machine thinks of a document is of no weight where another node runs the actor.
+      if (this.#isDeposed(tokenOf(entry?.value ?? ""), token)) this.#stepDown();
+      else await this.#unreadable(thrown);
       return "not";
     }
-    const newest =
-      actor.head !== undefined && compareTokens(actor.head.token, this.#deposedBy) > 0
-        ? actor.head.token
-        : this.#deposedBy;
-    if (compareTokens(newest, token) > 0) {
+    if (this.#isDeposed(actor.head?.token, token)) {
       this.#stepDown(actor);
       return "not";
     }
+    if (this.#parkedWhy !== undefined && !(await this.#unpark(token))) return "again";
     this.#missingSinceMs = actor.head === undefined ? (this.#missingSinceMs ?? this.#env.clock.monotonic()) : undefined;
     this.#actor = actor;
     const effects = this.#effectsOf(actor, 0);
@@ -535,18 +544,48 @@ export class Cell {
       this.#answerAll({ kind: "moved" });
       this.#mailbox.dropOwnAndSettlements();
       this.#recover = false;
+      if (this.#parkedWhy !== undefined) this.#env.parking.triedInVain(this.key);
       return;
     }
     await this.#park(whyUnreadable(thrown), thrown);
   }
 
+  #mayTryAgain(token: Token): boolean {
+    return this.#env.parking.mayTry(this.key, this.definition, token);
+  }
+
+  /** Another machine has refused the document, and it fits this one. Whoever sees the record go finds it claimed, or soon. */
+  async #unpark(token: Token): Promise<boolean> {
+    const { mayAct } = this.#document.ports(token);
+    if (!(await this.#env.parking.lift(this.key, token, mayAct))) return false;
+    this.#env.count("unparked");
+    const { version, hash } = this.definition;
+    this.#env.logger.info(
+      `goes on: version ${version} of the machine (${hash}) can run what was parked as incompatible`,
+      {
+        actor: this.key,
+        storeRevision: this.#document.revision,
+      },
+    );
+    if (this.#parkedWhy !== undefined || !mayAct()) return false;
+    this.#token = token;
+    this.#recover = true;
+    return true;
+  }
+
+  #isDeposed(of: Token | undefined, token: Token): boolean {
+    if (of !== undefined && compareTokens(of, this.#deposedBy) > 0 && compareTokens(of, token) > 0)
+      this.#deposedBy = of;
+    return compareTokens(this.#deposedBy, token) > 0;
+  }
+
   /** R3: somebody with a higher token runs this actor. What it holds of our callers' keys is answered from it. */
-  #stepDown(actor: Actor): void {
+  #stepDown(actor?: Actor): void {
     this.#env.logger.warn("stepping down: the document has a higher token", { actor: this.key });
     for (const waiting of this.#mailbox.takeRequests()) {
       const { input } = waiting;
       const key = "key" in input ? input.key : undefined;
-      const receipt = key && actor.window.receiptOf(key);
+      const receipt = key && actor?.window.receiptOf(key);
       waiting.answer?.(
         receipt === undefined
           ? { kind: "moved" }
@@ -754,7 +793,15 @@ export class Cell {
     const revision = this.#document.revision;
     this.#unload();
     await this.#env.parking.park(
-      { actor: this.key, reason, message, revision, token, ...(input && { input: describeInput(input) }) },
+      {
+        actor: this.key,
+        reason,
+        message,
+        revision,
+        token,
+        ...(input && { input: describeInput(input) }),
+        ...(reason === "incompatible" && { refusedBy: [identityOf(this.definition)] }),
+      },
       this.#document.ports(token).mayAct,
     );
   }

@@ -48,6 +48,8 @@ export type HostCounts = {
   deadLetters: number;
   /** Idempotency keys forgotten before their window was over, because of a bound. */
   evictedKeys: number;
+  /** Actors that another machine refused, and that went on by themselves under that of this node. */
+  unparked: number;
 };
 
 export type HostInfo = {
@@ -68,6 +70,9 @@ export class Host {
   readonly #messenger: Messenger;
   readonly #interventions: Interventions;
   readonly #busService: BusService;
+  /** Actors that are set aside and tried once more at a time. */
+  readonly #trials: Gate;
+  #trialsSoon: Cancel | undefined;
   readonly #cellEnv: CellEnv;
   readonly #counts: HostCounts = {
     events: 0,
@@ -78,6 +83,7 @@ export class Host {
     expired: 0,
     deadLetters: 0,
     evictedKeys: 0,
+    unparked: 0,
   };
   readonly #stops: (() => void)[] = [];
   /** Of which an actor that may miss something was told. */
@@ -113,6 +119,7 @@ export class Host {
       settings,
       onChange: (actor, why) => this.#parkingChanged(actor, why),
     });
+    this.#trials = new Gate(settings.recoveries);
     this.#pendingWork = new PendingWork({
       store,
       clock,
@@ -248,6 +255,7 @@ export class Host {
     for (const [name, one] of bounded({ [type]: definition }, this.#ports.store.info.maxValueBytes))
       this.#definitions.set(name, one);
     this.#pendingWork.recoverDue();
+    this.#tryParkedSoon();
   }
 
   definition(type: string): ActorDefinition | undefined {
@@ -334,6 +342,32 @@ export class Host {
     if (change.kind === "leaving") return this.#leave(partition, change.done);
     for (const cell of this.#cells.values()) if (cell.partition === partition) cell.leaseChanged();
     this.#pendingWork.look(change.kind === "granted");
+    if (change.kind === "granted") this.#tryParkedSoon();
+  }
+
+  /** Once for all partitions that are granted, and all records that are seen, at the same time. */
+  #tryParkedSoon(): void {
+    this.#trialsSoon ??= this.#ports.clock.after(
+      0,
+      () => {
+        this.#trialsSoon = undefined;
+        for (const { actor } of this.#parking.all())
+          if (this.#mayTry(actor)) this.#trials.enter((leave) => this.#recover(actor, leave));
+      },
+      { background: true },
+    );
+  }
+
+  #mayTry(actor: string): boolean {
+    const type = parseActorKey(actor)?.type;
+    const definition = type === undefined ? undefined : this.#definitions.get(type);
+    const token = this.#ports.leases.token(this.partitionOf(actor));
+    return (
+      this.isRunning &&
+      definition !== undefined &&
+      token !== undefined &&
+      this.#parking.mayTry(actor, definition, token)
+    );
   }
 
   /** Nothing is stopped: what runs comes to its end, and the next owner finds it recorded. */
@@ -356,6 +390,8 @@ export class Host {
     const cell = this.#cells.get(actor);
     if (cell !== undefined) cell.parkingChanged(why);
     else if (why === undefined && this.owns(actor)) this.#cell(actor)?.recover();
+    // Of an owner before, whose verdict is not that of this node's machine.
+    if (why !== undefined && this.#mayTry(actor)) this.#tryParkedSoon();
   }
 
   // ---- alarms ----
@@ -400,6 +436,7 @@ export class Host {
     this.#messenger.stop();
     this.#pendingWork.stop();
     this.#sweep?.();
+    this.#trialsSoon?.();
     for (const cell of this.#cells.values()) cell.close();
     this.#cells.clear();
   }

@@ -1,16 +1,21 @@
 /**
  * Actors that are set aside: a record under `_parked.<actor>` says why, the document stays untouched. As long as the
  * record stands, nobody runs the actor; removing it, by `resume`, lets it go on. The host knows them all by watching.
+ *
+ * Whether a document fits a machine depends on nothing else, so a record of `incompatible` names the machines that have
+ * refused it. Another one may try: it reads the document, and only when that fits removes the record (docs/decisions/0014).
  */
+import type { ActorDefinition } from "../definition.ts";
 import { DamagedDocumentError } from "../document.ts";
 import { hashText } from "../hash.ts";
 import { parkedKey, parkedPrefix, parseActorKey } from "../keys.ts";
 import { DamagedValueError } from "../machine/codec.ts";
 import type { Event } from "../machine/internals.ts";
+import { identityOf, isSameMachine, type MachineIdentity } from "../migration.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
-import type { ActorStore, Revision, StoredEntry, Token } from "../ports/store.ts";
+import { type ActorStore, compareTokens, type Revision, type StoredEntry, type Token } from "../ports/store.ts";
 import type { Input } from "../step.ts";
 import { pause } from "./commit.ts";
 import type { HostSettings } from "./settings.ts";
@@ -37,6 +42,8 @@ export type ParkedRecord = {
   readonly token: Token;
   /** What it was doing. */
   readonly input?: string;
+  /** Of `incompatible`: the machines that could not run it, the latest last. Records of before this was kept have none. */
+  readonly refusedBy?: readonly MachineIdentity[];
 };
 
 export type ParkingEnv = {
@@ -48,7 +55,13 @@ export type ParkingEnv = {
   readonly onChange: (actor: string, why: string | undefined) => void;
 };
 
-type Known = { readonly record: ParkedRecord; readonly revision: Revision };
+/** `revision` 0: not known to stand in the store yet. */
+type Known = {
+  readonly record: ParkedRecord;
+  readonly revision: Revision;
+  /** This node's machine has tried in vain, for a reason that is not for the record. */
+  readonly isTried?: true;
+};
 
 export class Parking {
   readonly #env: ParkingEnv;
@@ -94,19 +107,42 @@ export class Parking {
   }
 
   /**
-   * Writes the record, repeating until it stands: the actor stays parked in memory meanwhile. Once the actor is not this
-   * node's to run any more (R3), what to think of it is its next owner's affair, and it is forgotten here.
+   * Whether this machine may try to run the actor: another one has refused it, this one has not, and nobody with a higher
+   * token set it aside (R3).
+   */
+  mayTry(actor: string, definition: ActorDefinition, token: Token): boolean {
+    const known = this.#known.get(actor);
+    if (known === undefined || known.revision === 0 || known.isTried) return false;
+    const { reason, refusedBy = [], token: by } = known.record;
+    if (reason !== "incompatible" || compareTokens(by, token) > 0) return false;
+    const machine = identityOf(definition);
+    return !refusedBy.some((one) => isSameMachine(one, machine));
+  }
+
+  /** It was tried, and cannot be told from here: not again, until the record changes. */
+  triedInVain(actor: string): void {
+    const known = this.#known.get(actor);
+    if (known !== undefined) this.#known.set(actor, { ...known, isTried: true });
+  }
+
+  /**
+   * Writes the record, repeating until it stands: the actor stays parked in memory meanwhile. One that stands already, and
+   * was tried in vain, is replaced. Once the actor is not this node's to run any more (R3), what to think of it is its next
+   * owner's affair, and it is forgotten here.
    */
   async park(parked: Omit<ParkedRecord, "at">, mayAct: () => boolean): Promise<void> {
     const { store, clock, random, settings } = this.#env;
-    const record: ParkedRecord = { ...parked, at: new Date(clock.now()).toISOString() };
+    const standing = this.#known.get(parked.actor);
+    const at = new Date(clock.now()).toISOString();
+    const record: ParkedRecord = { ...parked, at, ...after(standing?.record, parked) };
     const value = JSON.stringify(record);
     const header = { commit: random.id(), hash: hashText(value) };
     const key = parkedKey(parked.actor);
     this.#known.set(parked.actor, { record, revision: 0 });
     const isOurs = () => this.#known.get(parked.actor)?.record === record;
+    const expect = standing?.revision ?? 0;
     for (let waitMs = settings.settleFirstMs; mayAct(); waitMs = Math.min(waitMs * 2, settings.settleMaxMs)) {
-      const outcome = await store.write({ key, value, header, expect: 0, token: parked.token });
+      const outcome = await store.write({ key, value, header, expect, token: parked.token });
       if (outcome.kind === "written") {
         // The watch may have told of it before, and of its removal.
         if (isOurs()) this.#known.set(parked.actor, { record, revision: outcome.revision });
@@ -117,7 +153,34 @@ export class Parking {
       if (outcome.kind === "refused" && (outcome.reason === "fenced" || outcome.reason === "closed")) return;
       await pause(clock, waitMs);
     }
-    if (isOurs()) this.#gone(key);
+    if (!isOurs()) return;
+    if (standing === undefined) return this.#gone(key);
+    this.#known.set(parked.actor, standing);
+    this.#env.onChange(parked.actor, whyParked(standing.record));
+  }
+
+  /** Removes the record by which `mayTry` has judged, and no other: the document turned out to fit. Answers whether it is gone. */
+  async lift(actor: string, token: Token, mayAct: () => boolean): Promise<boolean> {
+    const { store, clock, settings } = this.#env;
+    const judged = this.#known.get(actor);
+    if (judged === undefined) return true;
+    const key = parkedKey(actor);
+    for (let waitMs = settings.settleFirstMs; mayAct(); waitMs = Math.min(waitMs * 2, settings.settleMaxMs)) {
+      const outcome = await store.purge(key, judged.revision, token);
+      const entry = outcome.kind === "conflict" ? await this.#readBack(key) : undefined;
+      if (outcome.kind === "written" || (outcome.kind === "conflict" && entry === undefined)) {
+        if (this.#known.get(actor)?.revision === judged.revision) this.#gone(key);
+        return !this.#known.has(actor);
+      }
+      if (outcome.kind === "refused") break;
+      if (entry !== undefined && entry !== "unread" && entry.revision !== judged.revision) {
+        this.#see(entry);
+        return false;
+      }
+      await pause(clock, waitMs);
+    }
+    if (mayAct()) this.triedInVain(actor);
+    return false;
   }
 
   /** Removes the record. Answers false when there is none. */
@@ -139,6 +202,14 @@ export class Parking {
       await pause(clock, waitMs);
     }
     return false;
+  }
+
+  async #readBack(key: string): Promise<StoredEntry | undefined | "unread"> {
+    try {
+      return await this.#env.store.read(key);
+    } catch {
+      return "unread";
+    }
   }
 
   #see(entry: StoredEntry): void {
@@ -168,14 +239,37 @@ export class Parking {
   }
 }
 
+/** What the record of an actor that was tried once more takes over from the one before: since when, and who refused it. */
+function after(
+  before: ParkedRecord | undefined,
+  now: Pick<ParkedRecord, "reason" | "refusedBy">,
+): Partial<ParkedRecord> {
+  if (before?.reason !== "incompatible" || now.reason !== "incompatible") return {};
+  return { at: before.at, refusedBy: [...(before.refusedBy ?? []), ...(now.refusedBy ?? [])].slice(-mostRefusals) };
+}
+
+/** How many machines a record remembers: more than are in use at a time. */
+const mostRefusals = 8;
+
 export function readParked(text: string): ParkedRecord | undefined {
   try {
     const value: unknown = JSON.parse(text);
     const record = value as ParkedRecord;
-    return typeof record.actor === "string" && typeof record.reason === "string" ? record : undefined;
+    if (typeof record.actor !== "string" || typeof record.reason !== "string") return undefined;
+    if (record.refusedBy === undefined) return record;
+    const { refusedBy, ...rest } = record;
+    return areMachines(refusedBy) ? record : rest;
   } catch {
     return undefined;
   }
+}
+
+function areMachines(given: unknown): boolean {
+  const isOne = (one: unknown) => {
+    const { version, hash, migrate } = (one ?? {}) as Record<keyof MachineIdentity, unknown>;
+    return typeof version === "number" && typeof hash === "string" && ["string", "undefined"].includes(typeof migrate);
+  };
+  return Array.isArray(given) && given.every(isOne);
 }
 
 /** Why an actor whose document cannot be loaded is set aside. */
@@ -190,7 +284,9 @@ export function whyParked({ actor, reason, message }: Pick<ParkedRecord, "actor"
   const way =
     reason === "foreign" || reason === "damaged"
       ? `look with \`holdfast get ${name}\`, then \`holdfast resume ${name} --discard\` puts the last good revision back, and --accept takes what stands there`
-      : `this was so when it was parked: once it is mended, \`holdfast resume ${name}\` or \`resume()\` of its handle lets it go on`;
+      : reason === "incompatible"
+        ? `this was so when it was parked: it goes on by itself under a release that can run it, and \`holdfast resume ${name}\` or \`resume()\` of its handle tries at once`
+        : `this was so when it was parked: once it is mended, \`holdfast resume ${name}\` or \`resume()\` of its handle lets it go on`;
   return `${reason}: ${message}; ${way}`;
 }
 
