@@ -36,7 +36,7 @@ import type { ListOptions } from "./listing.ts";
 import type { Json } from "./machine/codec.ts";
 import { NotStorableError } from "./machine/codec.ts";
 import { Tree } from "./machine/tree.ts";
-import { restoreTree } from "./migration.ts";
+import { type RestoredTree, restoreTree } from "./migration.ts";
 import { type KeysOf, refuseUnknown } from "./options.ts";
 import type { Bus } from "./ports/bus.ts";
 import type { Clock } from "./ports/clock.ts";
@@ -274,7 +274,9 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     const timeoutMs = options.timeoutMs ?? 60_000;
     const { watcher, deadlines } = this.#env;
     return new Promise((resolve, reject) => {
+      let isOver = false;
       const end = (settle: () => void) => {
+        isOver = true;
         stop();
         deadlines.clear(stop);
         settle();
@@ -322,7 +324,12 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
         .read(parkedKey(this.key))
         .then(lookParked)
         .then(() => this.#read())
-        .then(look)
+        .then((entry) => {
+          look(entry);
+          // What is waited for may be what a changed machine is still to do to an actor at rest: its owner has to look.
+          if (!isOver && entry !== undefined && this.#isBehind(entry))
+            this.#request({ kind: "barrier" }, undefined).catch(() => {});
+        })
         .catch(failed);
     });
   }
@@ -344,10 +351,7 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     const document = readDocument(entry.value);
     if (document.status === "deleted") return undefined;
     try {
-      const { tree } = restoreTree(document, this.#definition as ActorDefinition, {
-        onOutside: refuseOutside,
-        rootId: this.id,
-      });
+      const { tree } = this.#restore(document);
       return Object.assign(tree.snapshot, {
         revision: document.seq,
         at: new Date(document.at),
@@ -355,6 +359,19 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
     } catch (error) {
       throw new IncompatibleError(`${this.key}: ${(error as Error).message}`, { cause: error });
     }
+  }
+
+  #restore(document: Document): RestoredTree {
+    return restoreTree(document, this.#definition as ActorDefinition, { onOutside: refuseOutside, rootId: this.id });
+  }
+
+  /** Whether the machine as it is known here has changed something that the actor is still to follow. */
+  #isBehind(entry: StoredEntry): boolean {
+    const document = readDocument(entry.value);
+    const { version, hash } = document.machine;
+    if (document.status !== "active") return false;
+    if (version === this.#definition.version && hash === this.#definition.hash) return false;
+    return this.#restore(document).adaptation?.isPending ?? false;
   }
 
   // ---- requests ----

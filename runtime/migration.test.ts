@@ -64,6 +64,7 @@ type Case = {
   readonly children?: readonly string[];
   /** Of the outbox: what is begun. */
   readonly starts?: readonly string[];
+  readonly document?: object;
   readonly told?: readonly RegExp[];
 };
 
@@ -273,8 +274,126 @@ cases.push(
   },
 );
 
+const ended = { status: "done", expires: "1970-01-01T00:00:02.000Z", timers: {} };
+const retain = { done: 1_000 };
+const outputOf = (output: unknown) => ({ actors: { s0: { snap: { status: "done", output } } } });
+
+cases.push(
+  {
+    it: "a top-level final state that is migrated to ends the actor, with its output and retention",
+    old: machine({ open: { after: { 4000: "open" }, invoke: { src: "charge" } } }, { initial: "open" }),
+    now: machine(
+      { cancelled: { type: "final", output: ({ context }: { context: object }) => context } },
+      { initial: "cancelled", context: {}, output: ({ event }: { event: { type: string; output: unknown } }) => event },
+    ),
+    options: { migrate: () => ({ value: "cancelled", context: { by: "release", note: undefined } }), retain },
+    document: {
+      ...ended,
+      ...outputOf({ type: "xstate.done.state.o.cancelled", output: { by: "release", note: { "@undefined": true } } }),
+    },
+    children: [],
+    starts: [],
+    told: [/warn: .*child 0.o.open \(charge\) ends.*the machine is done: "o.cancelled" is final/],
+  },
+  {
+    it: "a state that has become final ends the actor that is in it, and what it spawned",
+    old: machine({ shipped: {} }, { initial: "shipped", entry: spawnChild("log", { id: "book" }) }),
+    now: machine({ shipped: { type: "final" } }, { initial: "shipped", output: 7 }),
+    options: { retain },
+    document: { ...ended, state: "shipped", ...outputOf(7) },
+    starts: [],
+    told: [/info: .*the machine is done: "o.shipped" is final/],
+  },
+  {
+    it: "a parallel machine is done when all its regions are",
+    old: machine(
+      { p: { initial: "a", states: { a: {} } }, q: { initial: "a", states: { a: {} } } },
+      { type: "parallel" },
+    ),
+    now: machine(
+      {
+        p: { initial: "a", states: { a: {}, z: { type: "final" } } },
+        q: { initial: "a", states: { a: {}, z: { type: "final" } } },
+      },
+      { type: "parallel", output: ({ event }: { event: { type: string } }) => event.type },
+    ),
+    options: { ...to({ p: "z", q: "z" }), retain },
+    document: { ...ended, ...outputOf("xstate.done.state.o") },
+  },
+  {
+    it: "a parallel machine with a region at work is not done, nor one with a final state further down",
+    old: machine(
+      { p: { initial: "a", states: { a: {} } }, q: { initial: "a", states: { a: {} } } },
+      { type: "parallel" },
+    ),
+    now: machine(
+      {
+        p: { initial: "a", states: { a: {}, z: { type: "final" } } },
+        q: { initial: "a", states: { a: { after: { 9000: "a" } }, b: { after: { 9000: "b" } } } },
+      },
+      { type: "parallel" },
+    ),
+    options: { ...to({ p: "z", q: "b" }), retain },
+    document: { status: "active" },
+  },
+  {
+    it: "an event of the migration is of no use to an actor that is done",
+    old: machine({ open: {} }, { initial: "open" }),
+    now: machine({ open: {}, over: { type: "final" } }, { initial: "open", on: { X: ".open" } }),
+    options: to("over", { event: { type: "X" } }),
+    document: { status: "done", causes: [{ type: "holdfast.adapted" }] },
+  },
+  {
+    it: "a child machine that is done by the change tells its parent",
+    old: parent(createMachine({ id: "kid", initial: "z", states: { z: {} } })),
+    now: setup({
+      actors: {
+        kid: createMachine({ id: "kid", initial: "z", states: { z: { type: "final" } }, output: "from the kid" }),
+      },
+    }).createMachine({
+      id: "o",
+      initial: "busy",
+      states: {
+        busy: {
+          invoke: { src: "kid", onDone: { target: "rest", guard: ({ event }) => event.output === "from the kid" } },
+        },
+        rest: { type: "final" },
+      },
+    }) as unknown as AnyStateMachine,
+    options: { retain },
+    document: { ...ended, state: "rest" },
+    told: [/info: .*in child 0.o.busy: the machine is done: "kid.z" is final/],
+  },
+  {
+    it: "what is always so in a state that is migrated to is taken at once",
+    old: machine({ open: {} }, { initial: "open", context: {} }),
+    now: machine(
+      {
+        open: {},
+        checking: {
+          always: { target: "big", guard: ({ context }: { context: { total?: number } }) => (context.total ?? 0) > 10 },
+          after: { 5000: "open" },
+        },
+        big: { after: { 7000: "open" } },
+      },
+      { initial: "open", context: {}, on: { "*": ".open" } },
+    ),
+    options: { migrate: () => ({ value: "checking", context: { total: 12 } }) },
+    document: { state: "big" },
+    timers: ["7000.o.big 8000"],
+    told: [/info: .*what is always so in "o.checking" is looked at/],
+  },
+  {
+    it: "what is always so may end the actor",
+    old: machine({ open: {} }, { initial: "open" }),
+    now: machine({ checking: { always: "over" }, over: { type: "final" } }, { initial: "checking" }),
+    options: { ...to("checking"), retain },
+    document: ended,
+  },
+);
+
 describe("the first step under a changed machine", () => {
-  for (const { it, old, now, options, timers, children, starts, told } of cases) {
+  for (const { it, old, now, options, timers, children, starts, document: expected, told } of cases) {
     test(it, () => {
       const base = take(begin(define(old, { version: 1 })), 0, create).text;
       const definition = define(now, { version: 2, ...options });
@@ -285,6 +404,7 @@ describe("the first step under a changed machine", () => {
       if (children !== undefined) expect(childrenOf(document)).toEqual(children);
       if (starts !== undefined)
         expect(document.outbox.map((item) => (item.do === "start" ? item.by : item.do))).toEqual(starts);
+      if (expected !== undefined) expect(document).toMatchObject(expected);
       for (const pattern of told ?? []) expect(notices(orders)).toEqual([expect.stringMatching(pattern)]);
       expect(document.causes[0]?.type).toBe("holdfast.adapted");
       // A crash before the commit: the same again. After it: nothing is left to do.
@@ -497,5 +617,49 @@ describe("a next release, on the directory that the last one left", () => {
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }
+  });
+
+  const withDirectory = async (work: (directory: string) => Promise<void>) => {
+    const directory = mkdtempSync(join(tmpdir(), "holdfast-migration-"));
+    await work(directory).finally(() => rmSync(directory, { recursive: true, force: true }));
+  };
+  const silent = { debug() {}, info() {}, warn() {}, error() {} };
+  const waiting = (delay: number) =>
+    setup({}).createMachine({
+      id: "o",
+      initial: "open",
+      states: { open: { after: { [delay]: "over" } }, over: { type: "final" } },
+      output: "receipt",
+    });
+
+  test("ends those at rest that it migrates to a final state, once somebody waits for them, and lets them go", async () => {
+    await withDirectory(async (directory) => {
+      const order = setup({}).createMachine({ id: "o", initial: "open", states: { open: {} } });
+      const before = await createRuntime({ actors: { order }, store: embedded(directory), logger: silent });
+      await before.actor("order", "1").create();
+      await before.stop();
+      const next = defineActor(waiting(1_000), {
+        version: 2,
+        retain: { done: 1 },
+        migrate: ({ context }) => ({ value: "over", context }),
+      });
+      const after = await createRuntime({ actors: { order: next }, store: embedded(directory), logger: silent });
+      expect(await after.actor("order", "1").waitFor("done")).toMatchObject({ value: "over", output: "receipt" });
+      await vi.waitUntil(async () => (await after.actor("order", "1").state()) === undefined);
+      await after.stop();
+    });
+  });
+
+  test("fires at once what a shorter delay makes due, where somebody waits for it", async () => {
+    await withDirectory(async (directory) => {
+      const start = (delay: number) =>
+        createRuntime({ actors: { order: waiting(delay) }, store: embedded(directory), logger: silent });
+      const before = await start(3_600_000);
+      await before.actor("order", "1").create();
+      await before.stop();
+      const after = await start(1);
+      expect((await after.actor("order", "1").waitFor("done")).value).toBe("over");
+      await after.stop();
+    });
   });
 });

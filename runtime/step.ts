@@ -65,7 +65,8 @@ function adapt(run: Run): void {
       text: `the machine has changed: ${told.join("; ")}`,
     });
   }
-  if (event === undefined) return;
+  // A machine that is done takes no event.
+  if (event === undefined || run.actor.head?.status !== "active") return;
   run.noteEvent(event, "by", "migration");
   run.inTree((tree) => tree.send(event, run.nowMs));
 }

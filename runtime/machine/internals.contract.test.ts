@@ -256,6 +256,31 @@ for (const [name, given] of [
       assert.deepEqual(ref._deferred, []);
     });
 
+    test("update with a snapshot that is done stops the actor and tells its parent", () => {
+      const { parent, relayed } = stage();
+      const ref = actorOf(machineOf({}), { id: "kid", parent }).start();
+      ref.update({ ...ref._snapshot, status: "done", output: 7 }, { type: "A" });
+      assert.deepEqual(
+        relayed.map(({ event }) => [event.type, event.output]),
+        [["xstate.done.actor.kid", 7]],
+      );
+      assert.deepEqual([ref._snapshot.status, ref.mailbox._active], ["done", false]);
+    });
+
+    test("the event of the beginning is taken by no transition, and `always` is looked at", () => {
+      const { parent } = stage();
+      const states = {
+        a: { always: { guard: ({ context }: { context: { n: number } }) => context.n > 0, target: "b" } },
+        b: {},
+      };
+      const ref = actorOf(machineOf({ context: { n: 0 }, initial: "a", on: { "*": ".a" }, states }), {
+        parent,
+      }).start();
+      ref._snapshot = { ...ref._snapshot, context: { n: 1 } };
+      ref._send({ type: "xstate.init" });
+      assert.equal(ref._snapshot.value, "b");
+    });
+
     test("a system id is set at the system before the first snapshot and again at the start", () => {
       const { parent, calls } = stage();
       const ref = actorOf(machineOf({ context: noting(calls) }), { parent, systemId: "bank" });

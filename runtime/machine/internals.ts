@@ -11,6 +11,7 @@ export const notStarted = 0;
 export const running = 1;
 export const stopped = 2;
 
+export const initial = "xstate.init";
 export const stopEvent = "xstate.stop";
 export const promiseResolved = "xstate.promise.resolve";
 export const promiseRejected = "xstate.promise.reject";

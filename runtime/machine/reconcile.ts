@@ -7,6 +7,7 @@
  * N1 afterwards every timer of `after` is one that an active state of its machine has.
  * N2 afterwards every child that an `invoke` began is one that an active state invokes.
  * N3 a timer that goes on never fires before the moment it was armed and the delay of its new name.
+ * N4 afterwards no machine is active in a state in which it is done.
  */
 import type { AnyStateMachine } from "xstate";
 import type { Json } from "./codec.ts";
@@ -43,6 +44,10 @@ export type Reconciliation = {
   readonly dropped: ReadonlySet<Sid>;
   readonly timers: readonly TimerChange[];
   readonly invokes: readonly InvokeToBegin[];
+  /** Machines that are done in the state that they are in, children before their parents. */
+  readonly ends: readonly Sid[];
+  /** Machines whose `always` has not been looked at in the states that `migrate` entered. */
+  readonly settles: readonly Sid[];
   /** In words, what is done, what of it gives something up, and what of the machine may never begin. */
   readonly notes: readonly string[];
   readonly losses: readonly string[];
@@ -73,6 +78,8 @@ class Plan {
   readonly dropped = new Set<Sid>();
   readonly timers: TimerChange[] = [];
   readonly invokes: InvokeToBegin[] = [];
+  readonly ends: Sid[] = [];
+  readonly settles: Sid[] = [];
   readonly notes: string[] = [];
   readonly losses: string[] = [];
   readonly doubts: string[] = [];
@@ -147,6 +154,7 @@ class MachinePlan {
   make(): void {
     this.#planTimers();
     this.#planChildren();
+    this.#planRest();
   }
 
   #isKept(path: string): boolean {
@@ -335,6 +343,21 @@ class MachinePlan {
     this.#note(`the invocation ${id} (${src}) begins`);
   }
 
+  // ---- what XState does when it has entered states ----
+
+  #planRest(): void {
+    const final = finalIn(this.#nodes);
+    if (final !== undefined) {
+      this.#plan.ends.unshift(this.#sid);
+      this.#note(`the machine is done: "${final.id}" is final`);
+      return;
+    }
+    const eager = this.#nodes.filter((node) => !this.#isKept(pathOf(node)) && (node.always?.length ?? 0) > 0);
+    if (eager.length === 0) return;
+    this.#plan.settles.push(this.#sid);
+    this.#note(`what is always so in ${eager.map(({ id }) => `"${id}"`).join(", ")} is looked at`);
+  }
+
   // ---- words ----
 
   #note(text: string): void {
@@ -352,6 +375,21 @@ class MachinePlan {
   #named(text: string): string {
     return this.#sid === rootSid ? text : `in child ${this.#plan.actors[this.#sid]?.id}: ${text}`;
   }
+}
+
+/** The state with which the whole machine is done: a final one at the top, or the parallel root itself. */
+export function finalIn(nodes: readonly StateNode[]): StateNode | undefined {
+  const root = nodes.find(({ parent }) => parent === undefined);
+  if (root === undefined) return undefined;
+  if (root.type === "parallel") return isOver(root, nodes) ? root : undefined;
+  return nodes.find(({ parent, type }) => parent === root && type === "final");
+}
+
+function isOver(node: StateNode, nodes: readonly StateNode[]): boolean {
+  const children = Object.values(node.states);
+  if (node.type === "compound") return children.some((child) => child.type === "final" && nodes.includes(child));
+  if (node.type === "parallel") return children.every((child) => isOver(child, nodes));
+  return node.type === "final";
 }
 
 const afterPrefix = "xstate.after.";

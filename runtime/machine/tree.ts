@@ -3,7 +3,7 @@
  * actors do the work, in XState's own order; our system (`system.ts`) and scope keep everything that would escape.
  * A tree holds no time and no dice: the caller says what time it is.
  */
-import { createActor } from "xstate";
+import { type AnyStateMachine, createActor } from "xstate";
 import { Address } from "../address.ts";
 import {
   DamagedValueError,
@@ -17,6 +17,7 @@ import {
 import {
   type AnySnapshot,
   type Event,
+  initial,
   isMachine,
   kindOf,
   type Logic,
@@ -26,7 +27,7 @@ import {
   running,
   stopped,
 } from "./internals.ts";
-import type { InvokeToBegin, Reconciliation, TimerChange } from "./reconcile.ts";
+import { finalIn, type InvokeToBegin, type Reconciliation, type TimerChange } from "./reconcile.ts";
 import { originalOf, stubFor } from "./stubs.ts";
 import { type Collected, DurableSystem, isRunning, type Sid, type SystemOptions, type Timer } from "./system.ts";
 
@@ -237,13 +238,39 @@ export class Tree {
     this.#step(nowMs, () => this.system._relay(source, target as Ref, timer.event));
   }
 
-  /** What a changed machine means for timers and invocations: see reconcile.ts. */
-  adapt({ timers, invokes }: Pick<Reconciliation, "timers" | "invokes">, nowMs: number): void {
+  /** What a changed machine means for timers, invocations and its end: see reconcile.ts. */
+  adapt(
+    { timers, invokes, ends, settles }: Pick<Reconciliation, "timers" | "invokes" | "ends" | "settles">,
+    nowMs: number,
+  ): void {
     this.#step(nowMs, () => {
       for (const change of timers) this.#adaptTimer(change, nowMs);
       const begun = invokes.map((invoke) => this.#invoke(invoke));
       for (const child of begun) if (child._processingStatus !== stopped) child.start();
+      for (const sid of ends) this.#finish(this.system.refs.get(sid) as Ref);
+      // XState takes the event of its own beginning to no transition, and then looks at `always`.
+      for (const sid of settles) this.system._relay(undefined, this.system.refs.get(sid) as Ref, { type: initial });
     });
+  }
+
+  /** As XState ends a machine that enters its final state; what is done on the way in and out of it is left out. */
+  #finish(ref: Ref): void {
+    if (!isRunning(ref)) return;
+    const snapshot = ref._snapshot as MachineState & { readonly _nodes: readonly AnyStateMachine["root"][] };
+    const { root } = snapshot.machine;
+    const { context } = snapshot;
+    const final = finalIn(snapshot._nodes) ?? root;
+    const resolve = (output: unknown, event: Event): unknown =>
+      typeof output === "function" ? output({ context, event, self: ref }) : output;
+    const event = {
+      type: `xstate.done.state.${final.id}`,
+      output: final === root ? undefined : resolve(final.output, adapted),
+    };
+    for (const child of Object.values(snapshot.children)) {
+      this.system._unregister(child);
+      ref._actorScope.stopChild(child);
+    }
+    ref.update({ ...snapshot, children: {}, status: "done", output: resolve(root.output, event) }, adapted);
   }
 
   #adaptTimer(change: TimerChange, nowMs: number): void {
