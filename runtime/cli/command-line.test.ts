@@ -508,9 +508,9 @@ describe("parked actors", () => {
     expect(await json(directory, "get", "order", "a b")).toMatchObject({ state: "settled" });
   });
 
-  test("are resumed in bulk; what fails is told, and what was wrong is told as what it was", async () => {
+  test("are resumed in bulk; what fails or is parked again is told, and what was wrong is told as what it was", async () => {
     const directory = freshDirectory();
-    let isBroken = true;
+    let broken = ["o", "edited"];
     const alarm = setup({ types: { events: {} as { type: "NOTE" } } }).createMachine({
       initial: "set",
       on: { NOTE: {} },
@@ -519,8 +519,8 @@ describe("parked actors", () => {
           after: {
             1: {
               target: "rung",
-              actions: assign(() => {
-                if (isBroken) throw new Error("no bell");
+              actions: assign(({ self }) => {
+                if (broken.some((one) => self.id.startsWith(one))) throw new Error("no bell");
                 return {};
               }),
             },
@@ -537,7 +537,10 @@ describe("parked actors", () => {
     await overwrite(directory, "alarm.edited", (text) => `${text} `);
 
     const second = await host(directory, { alarm, counter });
-    await second.actor("alarm", "edited").resume();
+    await expect(second.actor("alarm", "edited").resume()).rejects.toMatchObject({
+      code: "Parked",
+      message: expect.stringMatching(/^alarm\.edited is parked again: foreign: /),
+    });
     const note = '{"type":"NOTE"}';
     for (const id of [...ids, "edited"])
       expect(await refusal(directory, "send", "alarm", id, note)).toMatchObject({
@@ -553,7 +556,6 @@ describe("parked actors", () => {
 
     // Only a host resumes.
     expect(await refusal(directory, "resume", "alarm", "--all")).toMatchObject({ code: "NoHost", exit: 1 });
-    isBroken = false;
     await host(directory, { alarm, counter });
     for (const argv of [
       ["alarm", "o 1", "--all"],
@@ -564,14 +566,40 @@ describe("parked actors", () => {
     ])
       expect(await refusal(directory, "resume", ...argv)).toMatchObject({ code: "Usage", exit: 2 });
 
-    const limited = await holdfast(directory, "resume", "alarm", "--all", "--reason", "threw", "--limit", "2");
-    expect(limited).toMatchObject({ code: 0, out: expect.stringContaining("resumed 2 of alarm (threw)") });
-    expect(limited.err).toContain("3 more are parked");
+    broken = ["o 1", "o 3"];
+    expect(await holdfast(directory, "resume", "alarm", "o 1")).toMatchObject({
+      code: 1,
+      out: "",
+      err: expect.stringMatching(/^holdfast: alarm\.o=201 is parked again: threw: no bell; /),
+    });
+    expect(await holdfast(directory, "resume", "alarm", "--all", "--reason", "threw")).toEqual({
+      code: 1,
+      out: "resumed 3 of alarm (threw); parked again: 2\nparked again: alarm.o 1: threw: no bell\nparked again: alarm.o 3: threw: no bell\n",
+      err: "",
+    });
+    expect(await parked()).toBe(3);
+    const again = await holdfast(directory, "resume", "alarm", "--all", "--reason", "threw", "--json");
+    expect(again.code).toBe(1);
+    expect(JSON.parse(again.out)).toEqual({
+      type: "alarm",
+      mode: "retry",
+      reason: "threw",
+      resumed: 0,
+      parkedAgain: ["o 1", "o 3"].map((id) => ({ id, reason: "threw", message: "no bell" })),
+      failed: [],
+      left: 0,
+    });
+
+    broken = [];
+    const limited = await holdfast(directory, "resume", "alarm", "--all", "--reason", "threw", "--limit", "1");
+    expect(limited).toMatchObject({ code: 0, out: "resumed 1 of alarm (threw)\n" });
+    expect(limited.err).toContain("1 more are parked");
     expect(await json(directory, "resume", "alarm", "--all", "--reason", "threw")).toEqual({
       type: "alarm",
       mode: "retry",
       reason: "threw",
-      resumed: 3,
+      resumed: 1,
+      parkedAgain: [],
       failed: [],
       left: 0,
     });

@@ -92,6 +92,7 @@ export class Cell {
   #closed = false;
   #recover = false;
   #recovered: (() => void)[] = [];
+  readonly #settled = new Set<() => void>();
   /** The entry in the index is being put right. */
   #relaxing: Promise<void> | undefined;
   /** The loop waits for nothing else, and goes on at this. */
@@ -154,6 +155,30 @@ export class Cell {
     this.#recover = true;
     if (done !== undefined) this.#recovered.push(done);
     this.#kick();
+  }
+
+  /** Calls back, once, when the actor is set aside, or when all that is due has been done: what runs longer is not waited for. */
+  whenSettled(done: () => void): () => void {
+    this.#settled.add(done);
+    this.#tellSettled();
+    return () => void this.#settled.delete(done);
+  }
+
+  #tellSettled(): void {
+    if (
+      this.#settled.size === 0 ||
+      this.#looping ||
+      !(this.#closed || this.#parkedWhy !== undefined || this.#isSettled)
+    )
+      return;
+    for (const done of this.#settled) done();
+    this.#settled.clear();
+  }
+
+  get #isSettled(): boolean {
+    const timer = this.#actor?.head?.status === "active" ? this.#actor.tree?.nextDueMs : undefined;
+    const isOverdue = timer !== undefined && timer <= this.#env.clock.now();
+    return !(isOverdue || this.#mailbox.hasWork || this.#recover || this.#toPark || this.#effects?.isActing);
   }
 
   /** The lease of the partition changed: nothing that runs or waits under another token counts any more. */
@@ -238,6 +263,8 @@ export class Cell {
     this.#unload();
     this.#mailbox.close();
     for (const done of this.#recovered.splice(0)) done();
+    for (const done of this.#settled) done();
+    this.#settled.clear();
     this.#answerAll(this.#looping ? { kind: "unknown" } : { kind: "moved" });
   }
 
@@ -274,6 +301,7 @@ export class Cell {
       for (const done of this.#recovered.splice(0)) done();
     }
     if (!this.#closed) this.#kick();
+    this.#tellSettled();
   }
 
   /** Takes one batch of inputs through step and commit. Answers whether to go on. */
@@ -727,12 +755,12 @@ export class Cell {
   askSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): Promise<boolean> {
     return new Promise((resolve) => {
       this.offer({ kind: "claim" }, (outcome) =>
-        resolve(outcome.kind === "reply" && this.#isSettled(receiver, sender)),
+        resolve(outcome.kind === "reply" && this.#hasSettled(receiver, sender)),
       );
     });
   }
 
-  #isSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): boolean {
+  #hasSettled(receiver: string, sender: { readonly born: string; readonly upTo: number }): boolean {
     if (this.#actor === undefined) return false;
     const { head, outbox } = this.#actor;
     if (head?.born !== sender.born) return true;

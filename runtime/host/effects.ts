@@ -78,6 +78,11 @@ export class Effects {
     return this.#running.size > 0 || this.#volatile.size > 0 || this.#actionRuns;
   }
 
+  /** An action runs; invoked logic may take as long as it likes. */
+  get isActing(): boolean {
+    return this.#actionRuns;
+  }
+
   isRunning(n: number): boolean {
     return this.#running.has(n) || this.#told.has(n);
   }

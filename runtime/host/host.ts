@@ -140,6 +140,7 @@ export class Host {
       tokenFor: (key) => ports.leases.token(partitionOf(key)),
       forget: (key) => this.#cells.get(key)?.leaseChanged(),
       recover: (key) => this.#cell(key)?.recover(),
+      settled: (key) => this.#settled(key),
     });
     this.#busService = new BusService({
       store,
@@ -292,6 +293,23 @@ export class Host {
 
   resume(key: string, mode: ResumeMode): Promise<Outcome> {
     return this.#interventions.resume(key, mode);
+  }
+
+  #settled(key: string): Promise<void> {
+    const { clock } = this.#ports;
+    return new Promise((resolve) => {
+      const cell = this.#cell(key);
+      if (cell === undefined) return resolve();
+      let stop = () => {};
+      const tooLate = clock.after(this.#settings.resumeMs, () => {
+        stop();
+        resolve();
+      });
+      stop = cell.whenSettled(() => {
+        tooLate();
+        resolve();
+      });
+    });
   }
 
   // ---- cells ----

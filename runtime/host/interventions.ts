@@ -8,8 +8,8 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { ActorStore, StoredEntry, Token } from "../ports/store.ts";
 import { isOurs, tokenOf } from "./commit.ts";
-import { type Outcome, refused } from "./outcome.ts";
-import type { Parking } from "./parking.ts";
+import { failed, type Outcome, refused } from "./outcome.ts";
+import { type Parking, whyParked } from "./parking.ts";
 
 export type InterventionsEnv = {
   readonly store: ActorStore;
@@ -21,6 +21,8 @@ export type InterventionsEnv = {
   /** What is in memory of the actor was before the person's write. */
   readonly forget: (key: string) => void;
   readonly recover: (key: string) => void;
+  /** Resolves when the actor has done what is due, or is set aside; or when it takes too long to wait for. */
+  readonly settled: (key: string) => Promise<void>;
 };
 
 /** `accept` takes a person's write as the document; `discard` puts the last good document back. */
@@ -60,7 +62,8 @@ export class Interventions {
 
   /**
    * Lets a parked actor go on. `accept` takes a person's write as the document, and a person's deletion as the end of the
-   * actor; `discard` puts the last good document back. Both also for a write that nobody has come upon yet.
+   * actor; `discard` puts the last good document back. Both also for a write that nobody has come upon yet. An actor that is
+   * parked again for what it does at once answers so, with the reason.
    */
   async resume(key: string, mode: ResumeMode): Promise<Outcome> {
     const token = this.#env.tokenFor(key);
@@ -76,7 +79,9 @@ export class Interventions {
       this.#env.forget(key);
       this.#env.recover(key);
     } else await this.#env.parking.resume(key, token);
-    return done;
+    await this.#env.settled(key);
+    const again = this.#env.parking.get(key);
+    return again === undefined ? done : failed("Parked", `${key} is parked again: ${whyParked(again)}`);
   }
 
   async #isForeign(key: string): Promise<boolean> {

@@ -24,6 +24,8 @@ export type HostSettings = {
    * up may still be under way to the store. Longer than any write can be.
    */
   readonly orphanMs: number;
+  /** How long whoever resumes an actor waits to be told that it was parked again; shorter than an attempt of a request. */
+  readonly resumeMs: number;
   /** How long `stop` waits for effects before it aborts them. */
   readonly drainMs: number;
 };
@@ -41,5 +43,6 @@ export const defaultSettings: HostSettings = {
   settlementMs: 200,
   askAfterMs: 60_000,
   orphanMs: 600_000,
+  resumeMs: 500,
   drainMs: 10_000,
 };
