@@ -1,6 +1,7 @@
 /**
  * Two versions of a machine side by side: every node starts with the old one and, whenever it starts again, has the new
- * one, which adds a state and migrates what was stored. An old node must leave alone what a new one has written.
+ * one, which adds a state and migrates what was stored. An old node must leave alone what a new one has written. In some
+ * runs there is a release between, which has forgotten to migrate: what it sets aside must go on by itself.
  */
 import { assign, fromPromise, setup } from "xstate";
 import { type ActorTypes, defineActor } from "../../runtime/index.ts";
@@ -12,7 +13,9 @@ import { Dice } from "../world/dice.ts";
 
 type Context = { readonly items: readonly number[]; readonly gift?: boolean };
 
-/** Version 2 wraps what is paid before it ships. */
+type Release = "first" | "mistaken" | "second";
+
+/** Version 2 has another word for its first state, and wraps what is paid before it ships. */
 function basket(version: 1 | 2, pack: () => Promise<unknown>) {
   return setup({
     types: { context: {} as Context, events: {} as { type: "ADD"; item: number } | { type: "SHIP" } },
@@ -24,9 +27,11 @@ function basket(version: 1 | 2, pack: () => Promise<unknown>) {
     },
   }).createMachine({
     context: version === 1 ? { items: [] } : { items: [], gift: true },
-    initial: "filling",
+    initial: version === 1 ? "filling" : "collecting",
     states: {
-      filling: { on: { ADD: { actions: "add" }, SHIP: version === 1 ? "packing" : "wrapping" } },
+      [version === 1 ? "filling" : "collecting"]: {
+        on: { ADD: { actions: "add" }, SHIP: version === 1 ? "packing" : "wrapping" },
+      },
       packing: { invoke: { src: "pack", onDone: "shipped" }, on: { ADD: {}, SHIP: {} } },
       ...(version === 2 && { wrapping: { after: { 50: "packing" }, on: { ADD: {}, SHIP: {} } } }),
       shipped: { on: { ADD: {}, SHIP: {} } },
@@ -34,23 +39,33 @@ function basket(version: 1 | 2, pack: () => Promise<unknown>) {
   });
 }
 
-function actors(version: 1 | 2, pack: () => Promise<unknown>): ActorTypes {
+function actors(release: Release, pack: () => Promise<unknown>): ActorTypes {
   const effects = { pack: { retry: { attempts: 1_000, initialMs: 50, maxMs: 1_000 } } };
-  if (version === 1) return { basket: defineActor(basket(1, pack), { version, effects }) };
+  if (release === "first") return { basket: defineActor(basket(1, pack), { version: 1, effects }) };
+  if (release === "mistaken") return { basket: defineActor(basket(2, pack), { version: 2, effects }) };
   return {
     basket: defineActor(basket(2, pack), {
-      version,
+      version: 2,
       effects,
-      migrate: ({ value, context }) => ({ value, context: { ...context, gift: true } }),
+      migrate: ({ value, context }) => ({
+        value: value === "filling" ? "collecting" : value,
+        context: { ...context, gift: true },
+      }),
     }),
   };
 }
 
-const cluster: Omit<Cluster, "workload"> = {
+/** What a node runs when it starts for the n-th time. */
+function releaseOf(start: number, hasMistake: boolean): Release {
+  if (start === 1) return "first";
+  return hasMistake && start === 2 ? "mistaken" : "second";
+}
+
+const cluster = (hasMistake: boolean): Omit<Cluster, "workload"> => ({
   actors: ({ node, start, service }) => {
     const isClient = node.startsWith("c");
     const pack = () => (isClient ? Promise.resolve() : service("warehouse")({}));
-    return actors(start === 1 && !isClient ? 1 : 2, pack);
+    return actors(isClient ? "second" : releaseOf(start, hasMistake), pack);
   },
   services: { warehouse: () => "packed" },
   clients: 2,
@@ -75,12 +90,17 @@ const cluster: Omit<Cluster, "workload"> = {
         .map(({ step }) => step.to)
         .join(" ") || true,
   },
-};
+});
 
-/** Every node starts again once, one after the other, whatever else happens. */
-function rollout(dice: Dice, nodes: readonly string[]): readonly Fault[] {
+function hasMistake(seed: number): boolean {
+  return new Dice(`${seed}/mistake`).chance(0.4);
+}
+
+/** Every node starts again once for each release, one after the other, whatever else happens. */
+function rollout(dice: Dice, nodes: readonly string[], releases: number): readonly Fault[] {
   let at = dice.whole(200, 3_000);
-  return nodes.map((node) => {
+  const waves = Array.from({ length: releases }, () => nodes);
+  return waves.flat().map((node) => {
     at += dice.whole(100, 2_000);
     return { at, kind: "crash", args: { node, restartAfterMs: dice.pick([50, 500]) } };
   });
@@ -113,10 +133,11 @@ export const upgrades: Suite = {
       partitions: 4,
       untilMs: 8_000,
     };
-    const faults = [...rollout(new Dice(`${seed}/rollout`), nodes), ...swarm(seed, options)].sort(
-      (a, b) => a.at - b.at,
-    );
+    const faults = [
+      ...rollout(new Dice(`${seed}/rollout`), nodes, hasMistake(seed) ? 2 : 1),
+      ...swarm(seed, options),
+    ].sort((a, b) => a.at - b.at);
     return { seed, faults, steps: steps(new Dice(`${seed}/steps`)) as unknown as readonly Step[] };
   },
-  run: (plan, looking) => runCluster(cluster, plan, looking),
+  run: (plan, looking) => runCluster(cluster(hasMistake(plan.seed)), plan, looking),
 };
