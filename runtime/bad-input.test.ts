@@ -3,9 +3,20 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
-import { type AnyActorRef, assign, forwardTo, fromCallback, fromPromise, sendTo, setup } from "xstate";
+import {
+  type AnyActorRef,
+  type AnyStateMachine,
+  assign,
+  createMachine,
+  forwardTo,
+  fromCallback,
+  fromPromise,
+  sendTo,
+  setup,
+} from "xstate";
 import { embedded } from "./adapters/embedded/index.ts";
 import {
+  type ActorOptions,
   type ActorStore,
   createRuntime,
   defineActor,
@@ -446,10 +457,47 @@ test("createRuntime without a store says where to get one", async () => {
   });
 });
 
-test("a policy for an effect that the machine does not have is refused, naming those it has", () => {
-  expect(() => defineActor(box, { effects: { giveFunktion: {} } })).toThrow(
-    /effects\.giveFunktion is no action.*giveFunction/,
-  );
+describe("a policy for an effect that the machine does not have", () => {
+  const child = setup({ actions: { inChild: () => {} } }).createMachine({ entry: "inChild" });
+  const named = setup({
+    actors: { charge: fromPromise(async () => 1), child },
+    actions: { notify: () => {} },
+  }).createMachine({ entry: "notify", invoke: [{ src: "charge" }, { src: "child" }] });
+  const loose = createMachine({ entry: "notify", invoke: { src: "charge" } });
+
+  test("is refused, naming those it has, and what was meant", () => {
+    expect(() => defineActor(box, { effects: { ["giveFunktion" as string]: {} } })).toThrow(
+      /effects\.giveFunktion \(did you mean giveFunction\?\) is no action.*giveFunction/,
+    );
+    expect(() => defineActor(loose, { effects: { chrage: {} } })).toThrow(/did you mean charge\?/);
+  });
+
+  test("does not compile where the types know the names; where they do not, any name does", () => {
+    const policy = { timeoutMs: 1_000 };
+    defineActor(named, { effects: { charge: policy, notify: policy, child: policy, inChild: policy } });
+    // @ts-expect-error: misspelt
+    expect(() => defineActor(named, { effects: { chrage: policy } })).toThrow(/chrage/);
+    // @ts-expect-error: misspelt, beside one that is not
+    expect(() => defineActor(named, { effects: { charge: policy, notfy: policy } })).toThrow(/notfy/);
+    // @ts-expect-error: the name is right, the policy is not
+    expect(() => defineActor(named, { effects: { charge: { timeout: 1 } } })).toThrow(/timeout/);
+    const byName: Record<string, typeof policy> = { charge: policy };
+    defineActor(named, { effects: byName });
+    defineActor(loose, { effects: { notify: policy, charge: policy } });
+    defineActor(named as AnyStateMachine, { effects: { inChild: policy } });
+    defineActor(
+      fromPromise(async () => 1),
+      { effects: { whatever: policy } },
+    );
+    const options: ActorOptions = { effects: { charge: policy } };
+    defineActor(named as AnyStateMachine, options);
+    const inline = setup({ actors: { child } }).createMachine({
+      id: "m",
+      invoke: { src: fromPromise(async () => 1) },
+      entry: function beep() {},
+    });
+    defineActor(inline, { effects: { "xstate.invoke.0.m": policy, ["beep" as string]: policy } });
+  });
 });
 
 test("defineActor names every option that is not usable", () => {

@@ -12,7 +12,7 @@ import { defaultLimits, type Limits } from "./limits.ts";
 import { effectNames, handledEvents, machineVersion } from "./machine/events.ts";
 import { type MissingLogic, missingLogic } from "./machine/missing-logic.ts";
 import { logicHash } from "./machine/tree-check.ts";
-import { type KeysOf, unknownOptions } from "./options.ts";
+import { type KeysOf, nearest, unknownOptions } from "./options.ts";
 import { type EffectPolicy, policyProblems } from "./policy.ts";
 
 /** What `migrate` gets: the root's stored state, decoded. */
@@ -29,11 +29,39 @@ export type MigratedState = {
   readonly event?: { readonly type: string; readonly [field: string]: unknown };
 };
 
-export type ActorOptions = {
+/** What `provide` of a machine takes: the names that `setup` has given, or any where there was no `setup`. */
+type Provided<TLogic> = TLogic extends { provide(implementations: infer TProvided): unknown } ? TProvided : never;
+type Part<TProvided, TName extends string> = TProvided extends { readonly [Name in TName]?: infer TPart }
+  ? NonNullable<TPart>
+  : never;
+
+/**
+ * The names that `setup` gives to actions and invoked logic, of the machine and of those in it; any text where the types
+ * tell none. Logic that is written into an `invoke` has its place as its name; a function that is written into the machine
+ * has one that types cannot see.
+ */
+export type EffectName<TLogic> = [Provided<TLogic>] extends [never]
+  ? string
+  :
+      | `xstate.invoke.${string}`
+      | (keyof Part<Provided<TLogic>, "actions"> & string)
+      | ActorName<Part<Provided<TLogic>, "actors">>;
+
+type ActorName<TActors> =
+  | (keyof TActors & string)
+  | {
+      [Name in keyof TActors]: NonNullable<TActors[Name]> extends infer TChild
+        ? [Provided<TChild>] extends [never]
+          ? never
+          : EffectName<TChild>
+        : never;
+    }[keyof TActors];
+
+export type ActorOptions<TLogic = unknown> = {
   /** Of the machine, a whole number. Default: the machine's own `version`, or 1. */
   readonly version?: number;
-  /** Policies by name of the invoked logic or action. */
-  readonly effects?: Readonly<Record<string, EffectPolicy>>;
+  /** Policies by name of the invoked logic or action, as in `setup({ actors, actions })`. */
+  readonly effects?: { readonly [Name in EffectName<TLogic>]?: EffectPolicy };
   /** Actors that ended are deleted this long afterwards. Default: kept. */
   readonly retain?: { readonly done: Duration };
   /** Changes a cause before it is stored, to leave out what must not be kept in the history. */
@@ -76,7 +104,7 @@ export type InputOf<TLogic extends AnyActorLogic> = InputFrom<TLogic>;
 /** Describes an actor type. Throws InvalidRequestError naming every option that is not usable. */
 export function defineActor<TLogic extends AnyActorLogic>(
   logic: TLogic,
-  options: ActorOptions = {},
+  options: ActorOptions<NoInfer<TLogic>> = {},
 ): ActorDefinition<TLogic> {
   const wrong = wrongLogic(logic);
   if (wrong !== undefined)
@@ -95,8 +123,10 @@ export function defineActor<TLogic extends AnyActorLogic>(
   for (const [name, policy] of areEffects ? Object.entries(effects) : []) {
     problems.push(...policyProblems(name, policy));
     if (names !== undefined && !names.has(name)) {
+      const near = nearest(name, [...names]);
+      const meant = near === undefined ? "" : ` (did you mean ${near}?)`;
       problems.push(
-        `effects.${name} is no action or invoked logic of the machine, which has ${[...names].join(", ") || "none"}`,
+        `effects.${name}${meant} is no action or invoked logic of the machine, which has ${[...names].join(", ") || "none"}`,
       );
     }
   }
@@ -125,7 +155,7 @@ export function defineActor<TLogic extends AnyActorLogic>(
     logic,
     version,
     hash: logicHash(logic),
-    effects: options.effects ?? {},
+    effects: (options.effects ?? {}) as Readonly<Record<string, EffectPolicy>>,
     retainDoneMs,
     redact: options.redact,
     onError: options.onError ?? "reject",
