@@ -343,6 +343,26 @@ describe("what one machine has refused", () => {
     await stop();
   });
 
+  test("is set aside for a person's write instead, where one has come between", async () => {
+    const { store, epoch, start, pass, record, read, stop } = await world();
+    await pass(renamed);
+    const { value = "", revision = 0, header } = (await store.read("m.x")) ?? {};
+    assert.ok(header);
+    const byHand = value.replace('"open"', '"unpaid"');
+    await store.write({ key: "m.x", value: byHand, header, expect: revision, token: [epoch, 0] });
+    const { grant, ping, lose } = await start(mended);
+    await grant();
+    assert.equal(await ping(), "Parked");
+    lose();
+    const { reason, refusedBy } = readParked((await record())?.value ?? "") ?? {};
+    assert.deepEqual([reason, refusedBy], ["foreign", undefined]);
+    assert.equal((await store.read("m.x"))?.value, byHand);
+    await pass(mended);
+    assert.equal((await read()).seq, 1);
+    assert.equal(readParked((await record())?.value ?? "")?.reason, "foreign");
+    await stop();
+  });
+
   test("is left alone by a node that is too old to judge, once", async () => {
     const { start, pass, record, stop } = await world();
     await pass(newer, renamed);
