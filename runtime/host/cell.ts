@@ -585,6 +585,8 @@ export class Cell {
   /** Another machine has refused the document, and it fits this one. Whoever sees the record go finds it claimed, or soon. */
   async #unpark(token: Token): Promise<boolean> {
     const { mayAct } = this.#document.ports(token);
+    // It may have been set aside, for another reason, while the document was read.
+    if (!this.#mayTryAgain(token)) return false;
     if (!(await this.#env.parking.lift(this.key, token, mayAct))) return false;
     this.#env.count("unparked");
     const { version, hash } = this.definition;

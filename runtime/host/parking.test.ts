@@ -363,6 +363,45 @@ describe("what one machine has refused", () => {
     await stop();
   });
 
+  for (const [was, fits] of [
+    ["nothing", true],
+    ["nothing", false],
+    ["incompatible", true],
+    ["incompatible", false],
+  ] as const)
+    test(`stays, set aside for another reason while the document is read that ${fits ? "fits" : "does not fit"}, and for ${was} before`, async () => {
+      const { clock, store, epoch, start, pass, record, stop } = await world();
+      if (was === "incompatible") await pass(renamed);
+      const value = JSON.stringify({
+        actor: "m.x",
+        reason: "threw",
+        message: "so",
+        at: "",
+        revision: 1,
+        token: [1, 0],
+      });
+      let times = 0;
+      const { grant, ping } = await start(
+        fits ? open : misspelt,
+        seenThrough(store, {
+          read: async (key) => {
+            const entry = await store.read(key);
+            if (key !== "m.x" || times++ > 0) return entry;
+            const header = { commit: random.id(), hash: hashText(value) };
+            const expect = (await record())?.revision ?? 0;
+            await store.write({ key: parkedKey("m.x"), value, header, expect, token: [epoch, 0] });
+            await clock.advance(10);
+            return entry;
+          },
+        }),
+      );
+      const granted = grant();
+      assert.equal(await ping(), "Parked");
+      await granted;
+      assert.equal((await record())?.value, value);
+      await stop();
+    });
+
   test("is left alone by a node that is too old to judge, once", async () => {
     const { start, pass, record, stop } = await world();
     await pass(newer, renamed);

@@ -113,8 +113,8 @@ export class Parking {
   mayTry(actor: string, definition: ActorDefinition, token: Token): boolean {
     const known = this.#known.get(actor);
     if (known === undefined || known.revision === 0 || known.isTried) return false;
-    const { reason, refusedBy = [], token: by } = known.record;
-    if (reason !== "incompatible" || compareTokens(by, token) > 0) return false;
+    const { refusedBy = [] } = known.record;
+    if (!mayReplace(known.record, token)) return false;
     const machine = identityOf(definition);
     return !refusedBy.some((one) => isSameMachine(one, machine));
   }
@@ -133,6 +133,9 @@ export class Parking {
   async park(parked: Omit<ParkedRecord, "at">, mayAct: () => boolean): Promise<void> {
     const { store, clock, random, settings } = this.#env;
     const standing = this.#known.get(parked.actor);
+    // Set aside meanwhile for what a machine cannot judge, or by a later owner (R3): that is what has to be mended.
+    if (standing !== undefined && !mayReplace(standing.record, parked.token))
+      return this.#env.onChange(parked.actor, whyParked(standing.record));
     const at = new Date(clock.now()).toISOString();
     const record: ParkedRecord = { ...parked, at, ...after(standing?.record, parked) };
     const value = JSON.stringify(record);
@@ -237,6 +240,11 @@ export class Parking {
     const actor = key.slice(parkedPrefix.length);
     if (this.#known.delete(actor)) this.#env.onChange(actor, undefined);
   }
+}
+
+/** Whether a machine's verdict may take the place of this record. */
+function mayReplace({ reason, token: by }: ParkedRecord, token: Token): boolean {
+  return reason === "incompatible" && compareTokens(by, token) <= 0;
 }
 
 /** What the record of an actor that was tried once more takes over from the one before: since when, and who refused it. */
