@@ -1,7 +1,6 @@
 /**
  * The suites by name: each family of faults over the shipped judge (even seeds) and over random machines (odd seeds),
- * `upgrades`, two versions side by side, and `schedule`, jobs. `npm run simulate` runs them all.
- * `upgrades`, two versions side by side, and those over our own Raft. `npm run simulate` runs them all.
+ * `upgrades`, releases side by side, `schedule`, jobs, and those over our own Raft. `npm run simulate` runs them all.
  */
 import { type CallStep, clientNamesOf, nodeNamesOf, runCluster } from "../run/cluster.ts";
 import type { FaultKind } from "../run/fault.ts";
