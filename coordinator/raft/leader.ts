@@ -111,12 +111,9 @@ export class Leader {
       return;
     }
     if (!this.#replication.onAcknowledged(m, progress)) return;
-    if (this.#maybeCommit()) {
-      this.#reads.onCommitted();
-      this.#replication.broadcastAppend();
-    } else if (m.from !== this.#id && progress.canBumpCommit(log.committed)) {
+    if (this.#maybeCommit()) this.#replication.broadcastAppend();
+    else if (m.from !== this.#id && progress.canBumpCommit(log.committed))
       this.#replication.maybeSendAppend(m.from, progress, true);
-    }
     if (m.from === this.#id) return;
     // The window may have room for several messages now.
     while (this.#replication.maybeSendAppend(m.from, progress, false));
@@ -134,7 +131,9 @@ export class Leader {
 
   #maybeCommit(): boolean {
     const { log, tracker } = this.#workings;
-    return log.maybeCommit({ term: this.#term, index: tracker.committed() });
+    const isMore = log.maybeCommit({ term: this.#term, index: tracker.committed() });
+    if (isMore) this.#reads.onCommitted();
+    return isMore;
   }
 
   /** More is applied, with so many bytes of payload. */
@@ -160,6 +159,7 @@ export class Leader {
     // More may be committed by the new voters alone; else probe those who are new at once.
     if (this.#maybeCommit()) this.#replication.broadcastAppend();
     else this.#replication.broadcastEntries();
+    this.#reads.onMembershipChanged();
     if (!votersOf(this.#workings.tracker.config.voters).includes(this.#transferee)) this.#transferee = none;
   }
 

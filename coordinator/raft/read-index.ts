@@ -28,14 +28,16 @@ export class ReadIndex {
   }
 
   #begin(m: Message): void {
-    const { config, log, tracker } = this.#workings;
-    if (config.readOnly === "leaseBased" || tracker.isSingleton()) {
+    const { config, log } = this.#workings;
+    if (config.readOnly === "leaseBased") {
       this.#answer(m, log.committed);
       return;
     }
     this.#confirming.add(m, log.committed);
     this.#confirming.acknowledge(config.id, this.heartbeatContext());
-    this.#replication.broadcastHeartbeat(this.heartbeatContext());
+    // The only voter needs nobody's word.
+    this.#release();
+    if (this.heartbeatContext() !== "") this.#replication.broadcastHeartbeat(this.heartbeatContext());
   }
 
   /** What every heartbeat must carry. */
@@ -49,10 +51,19 @@ export class ReadIndex {
   }
 
   onHeartbeatResponse(m: Message): void {
-    const { config, tracker } = this.#workings;
-    if (config.readOnly !== "safe" || m.context === "") return;
+    if (this.#workings.config.readOnly !== "safe" || m.context === "") return;
     this.#confirming.acknowledge(m.from, m.context);
-    for (const { request, index } of this.#confirming.release(tracker.config.voters)) this.#answer(request, index);
+    this.#release();
+  }
+
+  /** Of the new voters enough may have confirmed already, and there may be no other to ask. */
+  onMembershipChanged(): void {
+    this.#release();
+  }
+
+  #release(): void {
+    const { voters } = this.#workings.tracker.config;
+    for (const { request, index } of this.#confirming.release(voters)) this.#answer(request, index);
   }
 
   #hasCommittedInTerm(): boolean {

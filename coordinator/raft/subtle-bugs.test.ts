@@ -188,6 +188,56 @@ describe("6: a stale read", () => {
     expect(readsOf(node)).toHaveLength(2);
   });
 
+  test("reads that wait when all others are removed are answered: there is nobody left to ask", () => {
+    const node = new TestNode({ voters: [1, 2] }).lead();
+    node.settle();
+    node.receive("MsgAppResp", { from: 2, index: 1 });
+    node.raw.readIndex("a");
+    node.raw.readIndex("b");
+    node.raw.proposeConfChange(change([remove(2)]));
+    node.settle();
+    expect(readsOf(node)).toEqual([]);
+    node.receive("MsgAppResp", { from: 2, index: 2 });
+    node.settle();
+    expect(readsOf(node)).toEqual(["a", "b"].map((requestContext) => ({ index: 1, requestContext })));
+  });
+
+  test("reads are answered when the voter that had not confirmed them is removed", () => {
+    const node = new TestNode({ voters: [1, 2, 3, 4] }).lead();
+    node.receive("MsgVoteResp", { from: 3 });
+    node.settle();
+    for (const from of [2, 3]) node.receive("MsgAppResp", { from, index: 1 });
+    node.settle();
+    node.raw.readIndex("a");
+    const beat = node.settle().find(({ type, to }) => type === "MsgHeartbeat" && to === 2)!;
+    node.raw.proposeConfChange(change([remove(4)]));
+    node.settle();
+    node.receive("MsgHeartbeatResp", { from: 2, context: beat.context });
+    node.receive("MsgAppResp", { from: 2, index: 2 });
+    node.settle();
+    expect(readsOf(node), "two of four").toEqual([]);
+    node.receive("MsgAppResp", { from: 3, index: 2 });
+    node.settle();
+    expect(readsOf(node), "two of three").toEqual([{ index: 1, requestContext: "a" }]);
+  });
+
+  test("a leader that is out, and goes on, does not answer for the only voter that is left", () => {
+    const node = new TestNode({ voters: [1, 2], stepDownOnRemoval: false }).lead();
+    node.settle();
+    node.receive("MsgAppResp", { from: 2, index: 1 });
+    node.raw.proposeConfChange(change([remove(1)]));
+    node.settle();
+    node.receive("MsgAppResp", { from: 2, index: 2 });
+    node.settle();
+    expect(node.raft.state).toBe("StateLeader");
+    node.raw.readIndex("a");
+    const beat = node.settle().find(({ type }) => type === "MsgHeartbeat")!;
+    expect(readsOf(node)).toEqual([]);
+    node.receive("MsgHeartbeatResp", { from: 2, context: beat.context });
+    node.settle();
+    expect(readsOf(node)).toEqual([{ index: 2, requestContext: "a" }]);
+  });
+
   test("a leader that steps down forgets the reads it was asked", () => {
     const node = new TestNode().lead();
     node.settle();

@@ -87,10 +87,6 @@ export class ProgressTracker {
     };
   }
 
-  isSingleton(): boolean {
-    return this.config.voters.incoming.size === 1 && this.config.voters.outgoing.size === 0;
-  }
-
   /** The highest index that the voters have acknowledged, as far as the leader knows. */
   committed(): number {
     return jointCommitted(this.config.voters, (id) => this.#progress.get(id)?.match);
