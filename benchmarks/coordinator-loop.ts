@@ -1,5 +1,4 @@
 /** Grants of leases, each of a key of its own, as fast as they are answered. */
-import { usualLimits } from "../coordinator/lease/table.ts";
 import type { LeaseService } from "../coordinator/ports/lease-service.ts";
 import { closedLoop, type LoopFigures } from "./closed-loop.ts";
 
@@ -9,8 +8,8 @@ export async function grantLoop(service: LeaseService, callers: number, forMs: n
   let next = 0;
   try {
     return await closedLoop(callers, forMs, async () => {
-      if (next === usualLimits.leases) return "over";
       const outcome = await session.acquire(`bench/${next++}`);
+      if (outcome.kind === "full") return "over";
       if (outcome.kind !== "granted") throw new Error(`a free key was not granted: ${outcome.kind}`);
       return outcome.kind;
     });

@@ -261,7 +261,7 @@ describe("bounds", () => {
       { kind: "refused", reason: "full" },
     ]);
     entry(1, [acquire("b", "k"), acquire("b", "k"), acquire("b", "k")]);
-    expect(entry(1, [acquire("b", "k")]).outcomes).toEqual([{ kind: "refused", reason: "full" }]);
+    expect(entry(1, [acquire("b", "k")]).outcomes).toEqual([{ kind: "refused", reason: "unanswered" }]);
     entry(1, [{ kind: "close", session: "b" }]);
     expect(entry(1, [open("d")]).outcomes, "b is remembered").toEqual([{ kind: "refused", reason: "full" }]);
     expect(entry(openWithinMs, [], [{ session: "a", beat: 1, attributes: undefined }]).renewed).toEqual([false]);

@@ -54,8 +54,13 @@ export type Outcome =
   | { readonly kind: "lost" }
   /** It was answered, and the answer is not kept any more. Nothing was done. */
   | { readonly kind: "forgotten" }
-  /** Nothing was done; the same may be asked again. Stale: with the lease time of now. */
-  | { readonly kind: "refused"; readonly reason: "invalid" | "full" | "used" | "stale" | "noSuchSession" };
+  /**
+   * Nothing was done; the same may be asked again. Stale: with the lease time of now. Unanswered: the session has too many
+   * orders of which it has not said that it got the answers.
+   */
+  | { readonly kind: "refused"; readonly reason: RefusalReason };
+
+export type RefusalReason = "invalid" | "full" | "unanswered" | "used" | "stale" | "noSuchSession";
 
 /** What happened, in order: whoever follows the table needs nothing else. */
 export type LeaseEvent =
@@ -147,6 +152,10 @@ export class ReplicatedTable {
 
   get leaseMs(): number {
     return this.#state.leaseMs;
+  }
+
+  get limits(): TableLimits {
+    return this.#state.limits;
   }
 
   get sessions(): ReadonlyMap<string, { readonly info: SessionInfo; readonly expiresMs: number }> {
@@ -311,7 +320,7 @@ export class ReplicatedTable {
     forget(session, Math.min(answeredBelow, sequence));
     const before = session.answers.get(sequence);
     if (before !== undefined) return before;
-    if (session.answers.size >= this.#state.limits.unanswered) return { kind: "refused", reason: "full" };
+    if (session.answers.size >= this.#state.limits.unanswered) return { kind: "refused", reason: "unanswered" };
     const outcome = isName(order.key, longestKey)
       ? this.#carryOut(session, sequence, order)
       : ({ kind: "refused", reason: "invalid" } as const);

@@ -5,6 +5,8 @@ import type { LeaseChange } from "../../runtime/ports/leases.ts";
 import type { ActorStore } from "../../runtime/ports/store.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { LeaseTable } from "../backends/kv/lease-table.ts";
+import { RaftLeases } from "../backends/raft/leases.ts";
+import { memberAlone } from "../backends/raft/member-alone.fixture.ts";
 import { adoptBackend, attachBackend } from "../lease/epoch.ts";
 import { PartitionLeases } from "./partition-leases.ts";
 
@@ -308,6 +310,36 @@ describe("partitions over live sessions", () => {
       expect(tokens()).toEqual(before);
       expect(nodes.map(({ leases }) => leases.status().problem)).toEqual([undefined, undefined]);
     });
+  });
+
+  test("one that finds no room for what it is to take says so, once, and takes it when there is", async () => {
+    const clock = new ManualClock();
+    const service = new RaftLeases({ member: await memberAlone(clock, { limits: { leases: 8 } }), clock, random });
+    const opening = service.openSession({ node: "else", ttlMs: 3_000, attributes: { draining: true } });
+    await clock.advance(100);
+    const elsewhere = await opening;
+    const take = (from: number, to: number) => {
+      for (let key = from; key < to; key++) void elsewhere.acquire(`k${key}`);
+      return clock.advance(100);
+    };
+    await take(0, 8);
+    const told: string[] = [];
+    const tell = (text: string) => void told.push(text);
+    const logger = { ...silent, info: tell, error: tell };
+    const ports = { service, clock, logger, epoch: async () => 1 };
+    const starting = PartitionLeases.start({ ...ports, partitions: 4, node: "one", ttlMs: 3_000 });
+    await clock.advance(10_000);
+    const leases = await starting;
+    const owned = () => [0, 1, 2, 3].filter((partition) => leases.token(partition)).length;
+    expect(leases.status().problem).toMatch(/no room for their leases: all 8 leases that the table takes are held/);
+    expect([owned(), told.length], JSON.stringify(told)).toEqual([0, 1]);
+    void elsewhere.release("k0");
+    await clock.advance(2_000);
+    expect([owned(), leases.status().problem, told.length], "it takes part").toEqual([1, undefined, 1]);
+    void elsewhere.close();
+    await clock.advance(2_000);
+    expect([owned(), leases.status().problem]).toEqual([4, undefined]);
+    expect(told.slice(1)).toEqual(["there is room for the leases of partitions again"]);
   });
 
   test("a session that others ended begins anew, with higher tokens", async () => {

@@ -73,6 +73,8 @@ export class PartitionLeases implements Leases {
   #isOpening = false;
   #epoch = 0;
   #problem: string | undefined;
+  /** While there is no room for the leases of partitions that are free, and assigned to this process. */
+  #roomProblem: string | undefined;
   /** While the store does not answer. */
   #storeProblem: string | undefined;
   /** When the first question to the store was asked that is not answered yet. */
@@ -113,7 +115,8 @@ export class PartitionLeases implements Leases {
   }
 
   status(): LeaseStatus {
-    return { session: this.#session?.id, problem: this.#problem ?? this.#storeProblem };
+    const roomProblem = this.#held.size === 0 ? this.#roomProblem : undefined;
+    return { session: this.#session?.id, problem: this.#ownProblem() ?? roomProblem };
   }
 
   async drain(boundMs: number): Promise<void> {
@@ -169,9 +172,14 @@ export class PartitionLeases implements Leases {
 
   // ---- the session ----
 
+  /** What others need not have: they are to take what this process does not. */
+  #ownProblem(): string | undefined {
+    return this.#problem ?? this.#storeProblem;
+  }
+
   #attributes(): SessionAttributes {
     const { weight, zone } = this.#options;
-    const { problem } = this.status();
+    const problem = this.#ownProblem();
     return {
       ...(this.#state === "draining" && { draining: true }),
       ...(problem !== undefined && { problem }),
@@ -386,6 +394,7 @@ export class PartitionLeases implements Leases {
     const wanted = targets.flatMap((target, partition) =>
       target === session.id && holders[partition] === undefined ? [partition] : [],
     );
+    let why: string | undefined;
     for (let at = 0; at < wanted.length && session.isValid; at += acquiresAtATime) {
       const some = wanted.slice(at, at + acquiresAtATime);
       const outcomes = await Promise.all(some.map((partition) => session.acquire(leaseName(partition))));
@@ -393,7 +402,18 @@ export class PartitionLeases implements Leases {
         outcome.kind === "granted" ? [[some[index] as number, outcome.index] as [number, number]] : [],
       );
       if (news.length > 0) await this.#granted(session, news);
+      why ??= outcomes.find((outcome) => outcome.kind === "full")?.why;
     }
+    this.#judgeRoom(why);
+  }
+
+  #judgeRoom(why: string | undefined): void {
+    const problem = why && `partitions that are free cannot be taken, as there is no room for their leases: ${why}`;
+    if (problem === this.#roomProblem) return;
+    this.#roomProblem = problem;
+    const { logger } = this.#options;
+    if (problem !== undefined) logger.error(`${problem}; have fewer leases, or give some back`);
+    else logger.info("there is room for the leases of partitions again");
   }
 
   async #granted(session: Session, grants: readonly (readonly [partition: number, index: number])[]): Promise<void> {

@@ -11,6 +11,8 @@ export type LeasesUnderTest = {
   readonly b: LeaseService;
   /** Time to live for the sessions of the cases; the shortest that is steady there. */
   readonly ttlMs: number;
+  /** How many leases there is room for, where it is little enough to be filled. */
+  readonly room?: number;
   /** Lets so much time pass. */
   pass(ms: number): Promise<void>;
   /** Cuts process `a` off from the back end, as if it were frozen or its network gone; undone by `thaw`. */
@@ -125,6 +127,25 @@ export const leaseContract: readonly LeaseCase[] = [
       const again = await a.openSession({ node: "a", ttlMs });
       assert.notEqual(again.id, one.id);
       assert.deepEqual(await again.acquire("k"), { kind: "held", by: by.id });
+    }),
+  },
+  {
+    name: "one lease more than there is room for is not granted, for sure, and is when another was given back",
+    run: withLeases(async ({ a, b, ttlMs, room }) => {
+      if (room === undefined) return;
+      const [one, two] = await sessions(a, b, ttlMs);
+      const keys = Array.from({ length: room }, (_, place) => `k${place}`);
+      for (const key of keys) grantedIndex(await one.acquire(key));
+      for (const session of [one, two]) {
+        const outcome = await session.acquire("more");
+        assert.equal(outcome.kind, "full", JSON.stringify(outcome));
+        assert.notEqual((outcome as Extract<AcquireOutcome, { kind: "full" }>).why, "");
+      }
+      grantedIndex(await one.acquire("k0"));
+      assert.deepEqual(await two.acquire("k0"), { kind: "held", by: one.id });
+      assert.ok(await one.release("k0"));
+      assert.equal(a.view().leases.has("more"), false);
+      grantedIndex(await two.acquire("more"));
     }),
   },
   {

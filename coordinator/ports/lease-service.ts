@@ -48,6 +48,8 @@ export type LeaseView = {
 export type AcquireOutcome =
   | { readonly kind: "granted"; readonly index: number }
   | { readonly kind: "held"; readonly by: string }
+  /** There is no room for one more lease, as `why` says: surely not granted. It may be, once others have given theirs back. */
+  | { readonly kind: "full"; readonly why: string }
   /** No answer in time (C8): it may be granted yet, which the view shows; until then it is not held. */
   | { readonly kind: "unknown" }
   /** This session is over. */

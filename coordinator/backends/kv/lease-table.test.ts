@@ -44,11 +44,23 @@ function cuttable(store: ActorStore) {
   };
 }
 
+/** A store that takes so many leases, and any number of sessions. */
+function withRoom(most: number, store: ActorStore): ActorStore {
+  return {
+    ...cuttable(store).store,
+    write: async (write) => {
+      const isNew = write.key.startsWith("lease.") && write.expect === 0;
+      const { length } = isNew ? await store.list({ prefix: "lease.", limit: most }) : [];
+      return length === most ? { kind: "refused", reason: "full", detail: "no room" } : store.write(write);
+    },
+  };
+}
+
 describe("leases over a store in memory, on a clock of our own", () => {
   const open = async (): Promise<LeasesUnderTest> => {
     const clock = new ManualClock();
     const provider = memory();
-    const { store } = await provider.open();
+    const store = withRoom(8, (await provider.open()).store);
     const cut = cuttable(store);
     const ports = { clock, random, logger: silent };
     const a = await LeaseTable.open({ ...ports, store: cut.store });
@@ -57,6 +69,7 @@ describe("leases over a store in memory, on a clock of our own", () => {
       a,
       b,
       ttlMs: 3_000,
+      room: 8,
       pass: (ms) => clock.advance(ms),
       freeze: () => cut.set(true),
       thaw: () => cut.set(false),

@@ -46,6 +46,8 @@ type CasResult =
   | { readonly kind: "written"; readonly revision: Revision; readonly sentMs: number }
   /** What stands there instead. */
   | { readonly kind: "conflict"; readonly entry: StoredEntry | undefined }
+  /** Surely not written. */
+  | { readonly kind: "full"; readonly why: string }
   | { readonly kind: "unknown" };
 
 type Written = Extract<CasResult, { kind: "written" }>;
@@ -110,6 +112,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
       attributes: options.attributes ?? {},
     };
     const result = await this.cas(sessionPrefix + info.id, JSON.stringify(info), 0, info.ttlMs);
+    if (result.kind === "full") throw new SessionNotOpened(result.why);
     if (result.kind !== "written") throw new SessionNotOpened(`the back end does not answer within ${info.ttlMs} ms`);
     const session = new KvSession(this, this.#ports, info, result);
     this.#open.add(session);
@@ -148,12 +151,22 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
     return this.#ports.store.read(key);
   }
 
-  /** One write, followed until its outcome is known or the time is over (C8). An empty value removes the key. */
-  async cas(key: string, value: string, expect: Revision, forMs: number): Promise<CasResult> {
+  /**
+   * One write, followed until its outcome is known or the time is over (C8); with `wait`, also until there is room. An
+   * empty value removes the key.
+   */
+  async cas(
+    key: string,
+    value: string,
+    expect: Revision,
+    forMs: number,
+    whenFull: "wait" | "answer" = "wait",
+  ): Promise<CasResult> {
     const { store, clock, random } = this.#ports;
     const header = { commit: random.id(), hash: hashText(value) };
     const firstSentMs = clock.monotonic();
     const untilMs = firstSentMs + forMs;
+    let mayHaveLanded = false;
     for (let waitMs = firstPauseMs; ; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
       const sentMs = clock.monotonic();
       const outcome =
@@ -164,6 +177,10 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
         return { ...outcome, sentMs };
       }
       if (outcome.kind === "refused" && outcome.reason !== "full") return { kind: "unknown" };
+      if (outcome.kind === "unknown") mayHaveLanded = true;
+      const isOver = clock.monotonic() >= untilMs || this.#closed;
+      if (outcome.kind === "refused" && !mayHaveLanded && (isOver || whenFull === "answer"))
+        return { kind: "full", why: `the store of the leases has no room: ${outcome.detail}` };
       if (outcome.kind === "conflict") {
         const entry = await store.read(key).catch(() => "unread" as const);
         if (entry !== "unread") {
@@ -380,9 +397,9 @@ class KvSession implements Session {
       return { kind: "unknown" };
     }
     const leftMs = this.validUntilMs - this.#ports.clock.monotonic();
-    const result = await this.#table.cas(leasePrefix + key, holding(this.id), entry?.revision ?? 0, leftMs);
+    const result = await this.#table.cas(leasePrefix + key, holding(this.id), entry?.revision ?? 0, leftMs, "answer");
     if (result.kind === "written") return this.#granted(result.revision);
-    if (result.kind === "unknown") return { kind: "unknown" };
+    if (result.kind !== "conflict") return result;
     const by = result.entry && readHolder(result.entry);
     if (by === this.id && result.entry !== undefined) return this.#granted(result.entry.revision);
     return by === undefined ? { kind: "unknown" } : { kind: "held", by };
@@ -405,7 +422,7 @@ class KvSession implements Session {
       const entry = await this.#table.read(leasePrefix + key);
       if (entry === undefined || readHolder(entry) !== this.id) return true;
       const result = await this.#table.cas(leasePrefix + key, value, entry.revision, this.#info.ttlMs);
-      return result.kind !== "unknown";
+      return result.kind === "written" || result.kind === "conflict";
     } catch {
       return false;
     }
@@ -438,6 +455,8 @@ class KvSession implements Session {
         return { kind: "renewed", sentMs: result.sentMs };
       case "conflict":
         return { kind: "over", reason: "others took it for dead and ended it" };
+      case "full":
+        return { kind: "over", reason: result.why };
       case "unknown":
         return { kind: "over", reason: unanswered };
     }

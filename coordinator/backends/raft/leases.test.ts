@@ -1,18 +1,21 @@
 import { describe, expect, test } from "vitest";
 import { SystemRandom } from "../../../runtime/adapters/system-random.ts";
 import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
+import { usualLimits } from "../../lease/table.ts";
 import { validUntilMs } from "../../lease/validity.ts";
 import { diskContract } from "../../ports/disk.contract.ts";
 import { type LeasesUnderTest, leaseContract } from "../../ports/lease-service.contract.ts";
 import type { Session } from "../../ports/lease-service.ts";
-import type { MemberId, Peers } from "../../ports/peers.ts";
+import type { MemberId } from "../../ports/peers.ts";
 import { type LeaseMember, RaftLeases } from "./leases.ts";
 import { Member } from "./member.ts";
+import { memberAlone } from "./member-alone.fixture.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { MemoryNetwork } from "./memory-network.fixture.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const random = new SystemRandom();
+const limits = { ...usualLimits, leases: 8 };
 
 describe("a disk in memory keeps the disk's contract", () => {
   test.each(diskContract)("$name", ({ run }) =>
@@ -47,11 +50,9 @@ function cuttable(member: LeaseMember) {
 }
 
 describe("leases on one member in memory", () => {
-  const alone: Peers = { self: 1, send() {}, receive: () => () => {} };
   const open = async (): Promise<LeasesUnderTest> => {
     const clock = new ManualClock();
-    const disk = new MemoryDisk();
-    const member = await Member.open({ cluster: "c", voters: [1], disk, peers: alone, clock, random, logger: silent });
+    const member = await memberAlone(clock, { limits });
     const cut = cuttable(member);
     const a = new RaftLeases({ member: cut.member, clock, random });
     const b = new RaftLeases({ member, clock, random });
@@ -59,6 +60,7 @@ describe("leases on one member in memory", () => {
       a,
       b,
       ttlMs: 3_000,
+      room: limits.leases,
       pass: (ms) => clock.advance(ms),
       freeze: () => cut.set(true),
       thaw: () => cut.set(false),
@@ -143,8 +145,7 @@ test("a session that took several rounds to open believes no longer than the tab
     const disk = new MemoryDisk(async () => {
       if (turnMs > 0) await new Promise<void>((resolve) => void clock.after(turnMs, resolve));
     });
-    const alone: Peers = { self: 1, send() {}, receive: () => () => {} };
-    const member = await Member.open({ cluster: "c", voters: [1], disk, peers: alone, clock, random, logger: silent });
+    const member = await memberAlone(clock, { disk });
     // Longer than an opening may be under way: what the member takes for the lease time of now is of long ago.
     await clock.advance(120_000);
     turnMs = flushMs;
@@ -168,12 +169,27 @@ test("a session that took several rounds to open believes no longer than the tab
   }
 });
 
+test("more requests than a session may have on their way are refused for sure, and say so", async () => {
+  const clock = new ManualClock();
+  const member = await memberAlone(clock, { limits: { unanswered: 3 } });
+  await clock.advance(1_000);
+  const opening = new RaftLeases({ member, clock, random }).openSession({ node: "n", ttlMs: 3_000 });
+  await clock.advance(100);
+  const session = await opening;
+  const acquiring = Promise.all(["a", "b", "c", "d"].map((key) => session.acquire(key)));
+  await clock.advance(100);
+  const outcomes = await acquiring;
+  expect(outcomes.map(({ kind }) => kind)).toEqual(["granted", "granted", "granted", "full"]);
+  expect(outcomes[3]).toMatchObject({ why: "more than 3 requests of this process are on their way" });
+  await member.close();
+});
+
 function threeMembers(clock: ManualClock, network: MemoryNetwork): Promise<Member[]> {
   return Promise.all(
     [1, 2, 3].map((id) => {
       const peers = network.peersOf(id);
       const disk = new MemoryDisk();
-      return Member.open({ cluster: "c", voters: [1, 2, 3], disk, peers, clock, random, logger: silent });
+      return Member.open({ cluster: "c", voters: [1, 2, 3], disk, peers, clock, random, logger: silent, limits });
     }),
   );
 }
@@ -204,6 +220,7 @@ for (const [what, cutOff] of [
         a,
         b,
         ttlMs: 2_000,
+        room: limits.leases,
         pass: (ms) => new Promise((resolve) => void clock.after(ms, resolve)),
         freeze: () => network.isolate(frozen),
         thaw: () => network.heal(),

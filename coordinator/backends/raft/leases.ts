@@ -7,7 +7,7 @@ import type { Random } from "../../../runtime/ports/random.ts";
 import type { Order, Renewal, Request } from "../../lease/entry.ts";
 import { LeaseInvalidOption, SessionNotOpened } from "../../lease/errors.ts";
 import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
-import { longestKey, type Outcome, type ReplicatedTable } from "../../lease/table.ts";
+import { longestKey, type Outcome, type RefusalReason, type ReplicatedTable } from "../../lease/table.ts";
 import { sessionProblem } from "../../lease/validity.ts";
 import type {
   AcquireOutcome,
@@ -139,9 +139,18 @@ class RaftSession implements Session {
       case "lost":
         this.#life.lose(endedThere);
         return { kind: "lost" };
+      case "refused":
+        return { kind: "full", why: this.#whyFull(outcome.reason) };
       default:
         return { kind: "unknown" };
     }
+  }
+
+  #whyFull(reason: RefusalReason): string {
+    const { leases, unanswered } = this.#ports.member.table.limits;
+    return reason === "full"
+      ? `all ${leases} leases that the table takes are held`
+      : `more than ${unanswered} requests of this process are on their way`;
   }
 
   async release(key: string): Promise<boolean> {

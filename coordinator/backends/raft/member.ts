@@ -13,7 +13,7 @@ import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import { decodeLeaseEntry, type Renewal, type Request } from "../../lease/entry.ts";
-import { type Outcome, ReplicatedTable } from "../../lease/table.ts";
+import { type Outcome, ReplicatedTable, type TableLimits, usualLimits } from "../../lease/table.ts";
 import { DiskLog, type DiskLogOptions } from "../../log/disk-log.ts";
 import { MemberForgot, MemberRefused } from "../../log/errors.ts";
 import type { Disk } from "../../ports/disk.ts";
@@ -52,6 +52,8 @@ export type MemberOptions = {
   /** Entries between two snapshots. Default 10,000. */
   readonly snapshotEvery?: number;
   readonly log?: Pick<DiskLogOptions, "segmentBytes" | "keptEntries">;
+  /** Of the lease table of a new cluster, the same on all its members. */
+  readonly limits?: TableLimits;
   /** Told of the core whenever one starts, and of what of its log is durable: for those who judge it from outside. */
   readonly onCore?: (core: RawNode, durable: Storage) => void;
 };
@@ -100,7 +102,15 @@ export class Member {
 
   /** Rejects as DiskLog.open does. Disk and peers stay the caller's to close. */
   static async open(given: MemberOptions): Promise<Member> {
-    const options = { tickMs: 50, snapshotEvery: 10_000, address: "", log: {}, onCore() {}, ...given };
+    const options = {
+      tickMs: 50,
+      snapshotEvery: 10_000,
+      address: "",
+      log: {},
+      limits: usualLimits,
+      onCore() {},
+      ...given,
+    };
     const { disk, clock, cluster, peers } = options;
     const identity = { cluster, member: peers.self };
     const log = await DiskLog.open({ ...options.log, disk, clock, identity, newLife: options.random.id(), epochIn });
@@ -109,7 +119,7 @@ export class Member {
         // The same on all members, so that they agree on where their logs begin.
         const confState = { ...emptyConfState, voters: [...options.voters].sort((a, b) => a - b) };
         const metadata = { index: 1, term: 1, confState };
-        const data = encodeState({ roster: emptyRoster, table: ReplicatedTable.empty() });
+        const data = encodeState({ roster: emptyRoster, table: ReplicatedTable.empty(options.limits) });
         await log.install({ data, metadata }, { term: 1, vote: 0, commit: 1 });
       }
       return new Member(options, log);
