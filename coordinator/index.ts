@@ -34,6 +34,7 @@ export {
   LeaseInvalidOption,
   LeaseLost,
   LeaseNotAcquired,
+  LeaseTableFull,
   RaftNotFounded,
   SessionNotOpened,
 } from "./lease/errors.ts";

@@ -21,6 +21,12 @@ export class LeaseNotAcquired extends HoldfastError {
   readonly code = "LeaseNotAcquired";
 }
 
+/** There is no room for one more lease: have fewer, or give some back sooner. The cause of a LeaseNotAcquired. */
+export class LeaseTableFull extends HoldfastError {
+  override readonly name = "LeaseTableFull";
+  readonly code = "LeaseTableFull";
+}
+
 /** The back end gave no session, so nothing can be held here: ask again, unless `isFinal`. */
 export class SessionNotOpened extends HoldfastError {
   override readonly name = "SessionNotOpened";

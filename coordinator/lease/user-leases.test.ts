@@ -6,6 +6,8 @@ import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { describeWithNats } from "../../runtime/testing/nats.fixture.ts";
 import { startNatsServer } from "../../runtime/testing/nats-server.ts";
 import { LeaseTable } from "../backends/kv/lease-table.ts";
+import { RaftLeases } from "../backends/raft/leases.ts";
+import { memberAlone } from "../backends/raft/member-alone.fixture.ts";
 import { jetstreamLeases } from "../jetstream-leases.ts";
 import type { LeaseService } from "../ports/lease-service.ts";
 import { attachBackend } from "./epoch.ts";
@@ -26,8 +28,9 @@ async function processes(count: number) {
     slow.ms === 0 ? undefined : new Promise<void>((resolve) => void clock.after(slow.ms, () => resolve()));
   const slowed: ActorStore = {
     ...bound(store),
-    read: (key) => {
+    read: async (key) => {
       read.push(key);
+      await pause();
       return store.read(key);
     },
     write: async (write) => {
@@ -132,6 +135,47 @@ describe("a service's own leases", () => {
     await lease.release();
     await clock.advance(10);
     expect((await waiting).token[1]).toBeGreaterThan(lease.token[1]);
+  });
+
+  test("of many in one process that wait for keys of others, none makes the others ask again", async () => {
+    const { all, clock, reads, slow } = await processes(2);
+    const [one, two] = all as [UserLeases, UserLeases];
+    const held = await Promise.all(["a", "b"].map((name) => one.acquire(name)));
+    slow.ms = 5;
+    const startMs = clock.monotonic();
+    const waiting = ["a", "b", "b"].map((name) => two.acquire(name, { waitMs: 60_000 }));
+    await clock.advance(5_000);
+    expect(reads("user.a") + reads("user.b")).toBeLessThan(25);
+    for (const lease of held) void lease.release();
+    const last = Promise.race([waiting[1]!, waiting[2]!]);
+    for (const lease of await settled(clock, Promise.all([waiting[0]!, last]))) void lease.release();
+    await settled(clock, Promise.all(waiting));
+    expect(clock.monotonic() - startMs, "asked again at once").toBeLessThan(7_000);
+  });
+
+  test("no room is told as such, and whoever waits for it gets it when any other lease is given back", async () => {
+    const clock = new ManualClock();
+    const member = await memberAlone(clock, { limits: { leases: 2 } });
+    const service = new RaftLeases({ member, clock, random });
+    const [one, two] = ["n1", "n2"].map(
+      (node) => new UserLeases({ service, node, ttlMs: 3_000, clock, logger: silent, epoch: async () => 1 }),
+    ) as [UserLeases, UserLeases];
+    const acquire = (leases: UserLeases, name: string, waitMs = 0) => settled(clock, leases.acquire(name, { waitMs }));
+    const [a, b] = [await acquire(one, "a"), await acquire(one, "b")];
+    const cause = { code: "LeaseTableFull", message: expect.stringMatching(/all 2 leases .* are held; have fewer/) };
+    for (const leases of [one, two])
+      await expect(acquire(leases, "c")).rejects.toMatchObject({ code: "LeaseNotAcquired", cause });
+    await expect(acquire(two, "a"), "one that is held is held").rejects.toThrow(/held by n1/);
+    const elsewhere = acquire(two, "c", 20_000);
+    await clock.advance(100);
+    void a.release();
+    expect((await elsewhere).isValid).toBe(true);
+    const here = acquire(one, "d", 20_000);
+    await clock.advance(100);
+    const startMs = clock.monotonic();
+    void b.release();
+    expect((await here).isValid).toBe(true);
+    expect(clock.monotonic() - startMs, "told here").toBeLessThan(500);
   });
 
   test("waiting ends with its time, or with its signal", async () => {

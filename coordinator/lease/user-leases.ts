@@ -7,7 +7,7 @@ import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
 import type { Fencing, LeaseService, Session } from "../ports/lease-service.ts";
-import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired, SessionNotOpened } from "./errors.ts";
+import { LeaseInvalidOption, LeaseLost, LeaseNotAcquired, LeaseTableFull, SessionNotOpened } from "./errors.ts";
 
 export type AcquireOptions = {
   /**
@@ -61,7 +61,13 @@ const userLeasesOptions: KeysOf<UserLeasesOptions> = {
 const acquireOptions: KeysOf<AcquireOptions> = { waitMs: true, signal: true };
 
 /** Why a lease is not held; by which session it is, where one was named. */
-type NotHeld = { readonly why: string; readonly by?: string; readonly cause?: SessionNotOpened };
+type NotHeld = { readonly why: string; readonly by?: string; readonly cause?: SessionNotOpened | LeaseTableFull };
+
+type Awaited = {
+  readonly key: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly counts?: () => boolean;
+};
 
 const prefix = "user.";
 const retryMs = 1_000;
@@ -73,7 +79,8 @@ export class UserLeases {
   readonly #held = new Map<string, { readonly end: (reason: string) => void }>();
   /** Keys that are asked for, held, or being given back, by somebody in this process. */
   readonly #taken = new Set<string>();
-  readonly #waiting = new Set<() => void>();
+  /** Who waits here, and for which key. Undefined: for room. */
+  readonly #waiting = new Map<() => void, string | undefined>();
   /** The latest grant that was answered, by key: the view may show it a while longer. */
   readonly #granted = new Map<string, number>();
   #session: Promise<Session> | undefined;
@@ -85,8 +92,8 @@ export class UserLeases {
   }
 
   /**
-   * Rejects with LeaseNotAcquired when another holds it for so long, when the back end does not answer for so long, or at
-   * once when it never will; with LeaseInvalidOption for a name that is none.
+   * Rejects with LeaseNotAcquired when another holds it for so long, when the back end does not answer or has no room for
+   * so long, or at once when it never will; with LeaseInvalidOption for a name that is none.
    */
   async acquire(name: string, options: AcquireOptions = {}): Promise<HeldLease> {
     refuseUnknown("options of acquire", options, acquireOptions, LeaseInvalidOption);
@@ -102,11 +109,14 @@ export class UserLeases {
         ? { why: `${name} is held by this process already` }
         : await this.#attempt(name, key);
       if (!("why" in result)) return result;
-      const { cause } = result;
-      if (cause?.isFinal === true || clock.monotonic() >= untilMs) throw new LeaseNotAcquired(result.why, { cause });
-      const { by } = result;
+      const { by, cause } = result;
+      const isFinal = cause instanceof SessionNotOpened && cause.isFinal;
+      if (isFinal || clock.monotonic() >= untilMs) throw new LeaseNotAcquired(result.why, { cause });
       const forMs = Math.min(retryMs, Math.max(1, untilMs - clock.monotonic()));
-      await this.#changed(forMs, options.signal, () => by === undefined || !this.#isHeldBy(key, by));
+      // A table that is full changes all the time.
+      const isFull = cause instanceof LeaseTableFull;
+      const counts = () => !isFull && (by === undefined || !this.#isHeldBy(key, by));
+      await this.#changed(forMs, { key: isFull ? undefined : key, signal: options.signal, counts });
     }
   }
 
@@ -120,7 +130,7 @@ export class UserLeases {
   async #attempt(name: string, key: string): Promise<HeldLease | NotHeld> {
     this.#taken.add(key);
     const session = await this.#opened().catch((error: unknown) => {
-      this.#free(key);
+      this.#taken.delete(key);
       if (error instanceof SessionNotOpened) return error;
       throw error;
     });
@@ -128,9 +138,12 @@ export class UserLeases {
     try {
       const outcome = await session.acquire(key);
       if (outcome.kind === "granted") return await this.#hold(name, key, session, outcome.index);
-      if (outcome.kind === "held") {
-        this.#free(key);
-        return { why: `${name} is held by ${this.#nodeOf(outcome.by)}`, by: outcome.by };
+      // Whoever waits here is not told: nothing has become free, and he would tell the next in the same way.
+      if (outcome.kind === "held" || outcome.kind === "full") this.#taken.delete(key);
+      if (outcome.kind === "held") return { why: `${name} is held by ${this.#nodeOf(outcome.by)}`, by: outcome.by };
+      if (outcome.kind === "full") {
+        const cause = new LeaseTableFull(`no room for one more lease: ${outcome.why}; have fewer, or give some back`);
+        return { why: `${name}: ${cause.message}`, cause };
       }
       // It may be granted all the same (C8): nobody here holds it, so it must not stay so.
       void this.#giveBack(session, key);
@@ -143,7 +156,8 @@ export class UserLeases {
 
   /** Until it is gone for sure, or the session is: until then nobody here may take the same grant for a new one. */
   async #giveBack(session: Session, key: string): Promise<void> {
-    while (session.isValid && !(await session.release(key).catch(() => false))) await this.#changed(giveBackMs);
+    while (session.isValid && !(await session.release(key).catch(() => false)))
+      await this.#changed(giveBackMs, { key });
     this.#free(key);
   }
 
@@ -163,7 +177,7 @@ export class UserLeases {
 
   #free(key: string): void {
     this.#taken.delete(key);
-    for (const tell of [...this.#waiting]) tell();
+    for (const [tell, awaited] of [...this.#waiting]) if (awaited === key || awaited === undefined) tell();
   }
 
   /** Acquires, works, gives back: see `HeldLease.run`. Rejects as `acquire` and `work` do, or with LeaseLost. */
@@ -250,8 +264,9 @@ export class UserLeases {
     return this.#options.service.view().sessions.get(session)?.node ?? `session ${session}`;
   }
 
-  /** Until the view has changed so that it counts, a key is free here, or the time is over. */
-  #changed(withinMs: number, signal?: AbortSignal, counts: () => boolean = () => true): Promise<void> {
+  /** Until the view has changed so that it counts, the key is free here (undefined: any key), or the time is over. */
+  #changed(withinMs: number, awaited: Awaited): Promise<void> {
+    const { key, signal, counts } = awaited;
     const { service, clock } = this.#options;
     return new Promise((resolve) => {
       const stops: (() => void)[] = [];
@@ -260,9 +275,9 @@ export class UserLeases {
         resolve();
       };
       const cancel: Cancel = clock.after(withinMs, end);
-      this.#waiting.add(end);
+      this.#waiting.set(end, key);
       const onChange = () => {
-        if (counts()) end();
+        if (counts?.() ?? true) end();
       };
       stops.push(cancel, service.onChange(onChange), () => this.#waiting.delete(end));
       signal?.addEventListener("abort", end, { once: true });
