@@ -1,9 +1,10 @@
 /** Leases for services that want only leases: a connection and a lease bucket, put together. */
-import { hostname } from "node:os";
 import { consoleLogger } from "../runtime/adapters/console-logger.ts";
+import { openInSteps } from "../runtime/adapters/in-steps.ts";
 import { JetStreamStore } from "../runtime/adapters/jetstream/jetstream-store.ts";
-import { connectNats, type NatsOptions, natsOptions, natsTlsOptions } from "../runtime/adapters/nats/connection.ts";
-import { Requests } from "../runtime/adapters/nats/requests.ts";
+import { type NatsOptions, natsOptions, natsTlsOptions } from "../runtime/adapters/nats/connection.ts";
+import { openLink } from "../runtime/adapters/nats/link.ts";
+import { defaultNodeName } from "../runtime/adapters/node-name.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
 import { type KeysOf, unknownOptions } from "../runtime/options.ts";
@@ -56,37 +57,25 @@ export async function jetstreamLeases(options: JetStreamLeasesOptions = {}): Pro
   const clock = new SystemClock();
   const random = new SystemRandom();
   const logger = options.logger ?? consoleLogger("warn");
-  const link = await connectNats(options);
-  const closing: (() => Promise<void>)[] = [link.close];
-  const close = async () => {
-    for (const step of closing.splice(0).reverse()) await step();
-  };
-  try {
-    const { createInbox } = await import("@nats-io/transport-node");
-    const requests = new Requests(link.connection, clock, createInbox(options.inboxPrefix));
-    closing.push(async () => requests.stop());
+  return openInSteps(async (closing, close) => {
+    const link = await openLink(options, clock);
+    closing.push(() => link.close());
     const ports = { clock, random, logger };
-    const store = await JetStreamStore.open(
-      requests,
-      {
-        bucket: `${bucket}-leases`,
-        replicas,
-        history: 1,
-        fleeting: sessionPrefix,
-        requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
-      },
-      ports,
-    );
+    const bucketOptions = {
+      bucket: `${bucket}-leases`,
+      replicas,
+      history: 1,
+      fleeting: sessionPrefix,
+      requestTimeoutMs: leaseRequestTimeoutMs(ttlMs),
+    };
+    const store = await JetStreamStore.open(link.requests, bucketOptions, ports);
     closing.push(() => store.close());
     const service = await LeaseTable.open({ ...ports, store });
     closing.push(() => service.close());
     // The epoch lives where what is fenced lives: here, in the lease bucket itself, for want of another.
     const epoch = () => attachBackend({ ...ports, store }, service.identity);
-    const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
+    const node = options.node ?? defaultNodeName();
     const leases = new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
     return { leases, service, close: () => leases.close() };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
 }

@@ -1,7 +1,8 @@
 /** Leases for services without NATS: one process alone, or three or five that keep a log together. */
-import { hostname } from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 import { consoleLogger } from "../runtime/adapters/console-logger.ts";
+import { openInSteps } from "../runtime/adapters/in-steps.ts";
+import { defaultNodeName } from "../runtime/adapters/node-name.ts";
 import { SystemClock } from "../runtime/adapters/system-clock.ts";
 import { SystemRandom } from "../runtime/adapters/system-random.ts";
 import { startRaftControl } from "../runtime/control/raft-verbs.ts";
@@ -84,7 +85,7 @@ export async function raftLeases(options: RaftLeasesOptions = {}): Promise<RaftM
   const { service, member, close } = await openMember(options, ports);
   // The table itself says how often somebody recovered the cluster by hand.
   const epoch = async () => member.table.epoch;
-  const node = options.node ?? `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
+  const node = options.node ?? defaultNodeName();
   const leases = new UserLeases({ service, node, ttlMs, clock, logger, epoch, onClosed: close });
   return { leases, service, member, close: () => leases.close() };
 }
@@ -126,11 +127,7 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
   const problem = wrongIn(options);
   if (problem !== undefined) throw new LeaseInvalidOption(problem);
   const { clock, random, logger } = ports;
-  const closing: (() => Promise<void>)[] = [];
-  const close = async () => {
-    for (const step of closing.splice(0).reverse()) await step();
-  };
-  try {
+  return openInSteps(async (closing, close) => {
     const disk = options.directory === undefined ? new MemoryDisk(() => turn()) : await Files.open(options.directory);
     if (disk instanceof Files) closing.push(() => disk.close());
     const places = new Map(Object.entries(members).map(([id, address]) => [Number(id), address]));
@@ -198,10 +195,7 @@ async function openMember(options: RaftLeasesOptions, ports: Ports) {
     closing.push(() => member.handOver());
     closing.push(() => service.close());
     return { service, member, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
 }
 
 function othersOf(self: MemberId, places: ReadonlyMap<MemberId, MemberAddress>): Map<MemberId, MemberAddress> {

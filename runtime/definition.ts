@@ -2,7 +2,7 @@
  * What the runtime knows of one actor type: its logic, version, and the user's policies. Made once by `defineActor`;
  * what is wrong with it is said there, before anything runs.
  */
-import type { AnyActorLogic, EventFromLogic, InputFrom } from "xstate";
+import type { AnyActorLogic } from "xstate";
 import { described, isPlain } from "./argument.ts";
 import type { Cause } from "./document.ts";
 import { type Duration, durationMs } from "./duration.ts";
@@ -96,10 +96,6 @@ export type ActorDefinition<TLogic extends AnyActorLogic = AnyActorLogic> = {
   /** Whether some state of the machine, or its wildcard, takes events of this type. */
   readonly handles: (eventType: string) => boolean;
 };
-
-/** Types for the client, inferred from the logic. */
-export type EventOf<TLogic extends AnyActorLogic> = EventFromLogic<TLogic>;
-export type InputOf<TLogic extends AnyActorLogic> = InputFrom<TLogic>;
 
 /** Describes an actor type. Throws InvalidRequestError naming every option that is not usable. */
 export function defineActor<TLogic extends AnyActorLogic>(

@@ -14,8 +14,8 @@ import type { Logger } from "./ports/logger.ts";
 import type { PlainAnswer, PlainRequest, PlainRequests } from "./ports/plain-requests.ts";
 import { isTraceparent } from "./ports/telemetry.ts";
 
-export const keyHeader = "Idempotency-Key";
-export const timeoutHeader = "Holdfast-Timeout-Ms";
+const keyHeader = "Idempotency-Key";
+const timeoutHeader = "Holdfast-Timeout-Ms";
 
 export type EntranceOptions = {
   readonly requests: PlainRequests;
@@ -39,7 +39,7 @@ export type EntranceLimits = {
   readonly keyLength: number;
 };
 
-export const defaultEntranceLimits: EntranceLimits = {
+const defaultEntranceLimits: EntranceLimits = {
   handling: 1_000,
   timeoutMs: 4_500,
   maxTimeoutMs: 60_000,

@@ -13,7 +13,7 @@ export function requestNumber(token: Token, counter: number): RequestNumber {
   return [token[0], token[1], counter];
 }
 
-export function compareNumbers(a: RequestNumber, b: RequestNumber): number {
+function compareNumbers(a: RequestNumber, b: RequestNumber): number {
   return compareTokens([a[0], a[1]], [b[0], b[1]]) || a[2] - b[2];
 }
 

@@ -3,10 +3,10 @@ import { type KeysOf, unknownOptions } from "../../runtime/options.ts";
 import type { SessionAttributes, SessionOptions } from "../ports/lease-service.ts";
 
 /** How far the rates of two clocks may differ for C4 to hold. Real ones differ by a thousandth of this. */
-export const rateMargin = 0.05;
+const rateMargin = 0.05;
 
-export const shortestTtlMs = 500;
-export const longestTtlMs = 3_600_000;
+const shortestTtlMs = 500;
+const longestTtlMs = 3_600_000;
 
 /** What is wrong with a time to live; undefined: nothing. */
 export function ttlProblem(ttlMs: number): string | undefined {

@@ -37,10 +37,6 @@ export class FaultyDisk implements Disk {
     this.#operationsLeft = operations;
   }
 
-  get isWithoutPower(): boolean {
-    return this.#operationsLeft <= 0;
-  }
-
   /** What a process that starts after the power came back finds. Handles of before are dead. */
   restart(): void {
     this.#life++;

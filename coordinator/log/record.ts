@@ -16,7 +16,7 @@ export type LogRecord =
     }
   | { readonly kind: "entry"; readonly entry: Entry };
 
-export const longestRecordBytes = 64 * 1024 * 1024;
+const longestRecordBytes = 64 * 1024 * 1024;
 const frameBytes = 8;
 const format = 1;
 const headerBytes = 19;

@@ -59,7 +59,7 @@ export function describeConfChange({ transition, changes, context }: ConfChangeV
   return `transition:${transition}${parts.join("")}${context === "" ? "" : ` context:${quote(context)}`}`;
 }
 
-export function describeSnapshot({ metadata }: Snapshot): string {
+function describeSnapshot({ metadata }: Snapshot): string {
   return `Index:${metadata.index} Term:${metadata.term} ConfState:${describeConfState(metadata.confState)}`;
 }
 

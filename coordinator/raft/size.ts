@@ -19,7 +19,7 @@ export function payloadBytes(entries: readonly Entry[]): number {
   return entries.reduce((sum, entry) => sum + entry.data.length, 0);
 }
 
-export function varintBytes(value: number): number {
+function varintBytes(value: number): number {
   let bytes = 1;
   for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
   return bytes;

@@ -6,7 +6,7 @@ import type { LeaseChange, Leases } from "../ports/leases.ts";
 import type { Token } from "../ports/store.ts";
 
 /** The number of partitions of a store that no other node shares. */
-export const SINGLE_NODE_PARTITIONS = 64;
+const SINGLE_NODE_PARTITIONS = 64;
 
 export class SingleNodeLeases implements Leases {
   readonly partitions = SINGLE_NODE_PARTITIONS;

@@ -1,7 +1,8 @@
 /** Which NATS the command line speaks to, from options and environment, and a connection to it. */
 import { Api } from "../adapters/jetstream/api.ts";
-import { connectNats, type NatsEnvironment, type NatsOptions } from "../adapters/nats/connection.ts";
-import { Requests } from "../adapters/nats/requests.ts";
+import type { NatsEnvironment, NatsOptions } from "../adapters/nats/connection.ts";
+import { openLink } from "../adapters/nats/link.ts";
+import type { Requests } from "../adapters/nats/requests.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type OptionName, type OptionValues, UsageError } from "./command.ts";
 
@@ -53,19 +54,6 @@ export function natsTarget(options: OptionValues): NatsTarget {
 
 /** Rejects with `NatsUnreachable`, `NatsInvalidOption` or `NatsMissing`. */
 export async function linkTo(target: NatsTarget, env: NatsEnvironment, clock: Clock): Promise<NatsLink> {
-  const { connection, close } = await connectNats(target.connection, env);
-  // Only now: whoever has no store on NATS need not have its packages.
-  const { createInbox } = await import("@nats-io/transport-node");
-  const inbox = createInbox(target.inboxPrefix);
-  const requests = new Requests(connection, clock, inbox);
-  return {
-    target,
-    requests,
-    api: new Api(requests, answerMs, target.domain),
-    inbox,
-    async close() {
-      requests.stop();
-      await close();
-    },
-  };
+  const { requests, inbox, close } = await openLink(target.connection, clock, env);
+  return { target, requests, inbox, api: new Api(requests, answerMs, target.domain), close };
 }

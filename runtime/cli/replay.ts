@@ -46,7 +46,7 @@ function definitionOf(exported: unknown): ActorDefinition {
 }
 
 /** Any of the forms in which a history may have been kept. */
-export function historyIn(file: string, type: string, id: string): KeptRevision[] {
+function historyIn(file: string, type: string, id: string): KeptRevision[] {
   let text: string;
   try {
     text = readFileSync(file, "utf8");

@@ -2,7 +2,7 @@
  * What hosts say to each other over the bus, as JSON text. Bytes from outside are unknown until one of the `read…`
  * functions has accepted them.
  */
-import { type ErrorCode, errorOf } from "../errors.ts";
+import type { ErrorCode } from "../errors.ts";
 import type { RequestNumber, Sender, Settlement } from "../inbox.ts";
 import type { Json } from "../machine/codec.ts";
 import type { BusChannel } from "../ports/bus.ts";
@@ -161,11 +161,6 @@ export function readSettlement(text: string): Settlement | undefined {
   return value !== undefined && Array.isArray(value.floor) && Array.isArray(value.senders)
     ? (value as unknown as Settlement)
     : undefined;
-}
-
-/** The error that a refused answer carries over the wire. */
-export function errorFromAnswer(answer: Extract<RequestAnswer, { kind: "refused" }>): Error {
-  return errorOf(answer.code, answer.message);
 }
 
 function parse(text: string): Record<string, unknown> | undefined {

@@ -3,7 +3,7 @@ import { fencedScript } from "../../runtime/adapters/redis/index.ts";
 import type { Duration, JobHandle, ScheduleOptions } from "../../runtime/index.ts";
 import type { Stall } from "./stalls.ts";
 
-export const jobCount = 200;
+const jobCount = 200;
 export const jobNames = Array.from({ length: jobCount }, (_, index) => `job-${index}`);
 export const jobsBucket = "soak-jobs";
 export const periodMs = 1_000;

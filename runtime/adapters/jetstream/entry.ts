@@ -92,7 +92,7 @@ export function rawOf(bucket: string, message: StoredMessage): RawMessage {
 }
 
 /** The first value of each name, as the server wrote it. */
-export function parseHeaders(base64: string | undefined): Map<string, string> {
+function parseHeaders(base64: string | undefined): Map<string, string> {
   const headers = new Map<string, string>();
   if (base64 === undefined) return headers;
   for (const line of Buffer.from(base64, "base64").toString("utf8").split("\r\n").slice(1)) {

@@ -2,7 +2,6 @@
  * The store provider for a cluster: `createRuntime({ store: jetstream({ servers }) })`. State in a KV bucket, requests over
  * core NATS, partitions leased to the processes that are alive. Needs the packages @nats-io/transport-node, jetstream, kv.
  */
-import { hostname } from "node:os";
 import { LeaseTable, sessionPrefix } from "../../../coordinator/backends/kv/lease-table.ts";
 import { attachBackend, epochKey } from "../../../coordinator/lease/epoch.ts";
 import { LeaseInvalidOption } from "../../../coordinator/lease/errors.ts";
@@ -12,9 +11,12 @@ import type { LeaseProvider } from "../../../coordinator/ports/lease-service.ts"
 import { type KeysOf, unknownOptions } from "../../options.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { OpenClient, OpenStore, StoreProvider } from "../../ports/store-provider.ts";
-import { connectNats, type NatsOptions, natsOptions, natsTlsOptions } from "../nats/connection.ts";
-import { Requests } from "../nats/requests.ts";
+import { openInSteps } from "../in-steps.ts";
+import { type NatsOptions, natsOptions, natsTlsOptions } from "../nats/connection.ts";
+import { openLink } from "../nats/link.ts";
+import type { Requests } from "../nats/requests.ts";
 import { NatsBus } from "../nats-bus/nats-bus.ts";
+import { defaultNodeName } from "../node-name.ts";
 import { Api } from "./api.ts";
 import { BucketInvalidOption } from "./errors.ts";
 import { JetStreamStore, type JetStreamStoreOptions } from "./jetstream-store.ts";
@@ -24,6 +26,7 @@ export type { NatsOptions } from "../nats/connection.ts";
 export { NatsInvalidOption, NatsMissing, NatsUnreachable, NatsWrongConnection } from "../nats/errors.ts";
 export { BusInvalidOption, BusNotPublished, BusTooManyTopics } from "../nats-bus/errors.ts";
 export type { NatsBusLimits } from "../nats-bus/limits.ts";
+export { defaultNodeName } from "../node-name.ts";
 export * from "./errors.ts";
 export { JetStreamStore } from "./jetstream-store.ts";
 export type { BucketOptions, JournalOptions } from "./options.ts";
@@ -77,15 +80,10 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
       if (problem !== undefined) throw new LeaseInvalidOption(`\`leaseTtlMs\`: ${problem}`);
       const weightIs = options.weight === undefined ? undefined : weightProblem(options.weight);
       if (weightIs !== undefined) throw new LeaseInvalidOption(`\`weight\`: ${weightIs}`);
-      const link = await connectNats(options);
-      const closing: (() => Promise<void>)[] = [link.close];
-      const close = async () => {
-        for (const step of closing.splice(0).reverse()) await step();
-      };
-      try {
-        const { createInbox } = await import("@nats-io/transport-node");
-        const requests = new Requests(link.connection, ports.clock, createInbox(options.inboxPrefix));
-        closing.push(async () => requests.stop());
+      return openInSteps(async (closing, close) => {
+        const link = await openLink(options, ports.clock);
+        closing.push(() => link.close());
+        const { requests } = link;
         const { store, leases } = await new Api(requests, 0, options.domain).naming(async () => {
           const store = await JetStreamStore.open(requests, options, ports);
           closing.push(() => store.close());
@@ -111,50 +109,33 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         const bus = new NatsBus({ requests, app, leases, clock: ports.clock, logger: ports.logger });
         closing.push(() => bus.close());
         return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, close };
-      } catch (error) {
-        await close();
-        throw error;
-      }
+      });
     },
-    async connect(ports): Promise<OpenClient> {
-      const link = await connectNats(options);
-      const closing: (() => Promise<void>)[] = [link.close];
-      const close = async () => {
-        for (const step of closing.splice(0).reverse()) await step();
-      };
-      try {
-        const { createInbox } = await import("@nats-io/transport-node");
-        const requests = new Requests(link.connection, ports.clock, createInbox(options.inboxPrefix));
-        closing.push(async () => requests.stop());
+    connect(ports): Promise<OpenClient> {
+      return openInSteps(async (closing, close) => {
+        const link = await openLink(options, ports.clock);
+        closing.push(() => link.close());
+        const { requests } = link;
         const store = await JetStreamStore.open(requests, { ...options, create: false }, ports);
         closing.push(() => store.close());
         const bus = new NatsBus({ requests, app, clock: ports.clock, logger: ports.logger });
         closing.push(() => bus.close());
         return { store, bus, partitions: store.partitions, close };
-      } catch (error) {
-        await close();
-        throw error;
-      }
+      });
     },
   };
 }
 
 function kvLeases(requests: Requests, bucket: JetStreamStoreOptions): LeaseProvider {
   return {
-    async open(ports) {
-      const store = await JetStreamStore.open(requests, bucket, ports);
-      try {
+    open: (ports) =>
+      openInSteps(async (closing, close) => {
+        const store = await JetStreamStore.open(requests, bucket, ports);
+        closing.push(() => store.close());
         const service = await LeaseTable.open({ ...ports, store });
-        const close = async () => {
-          await service.close();
-          await store.close();
-        };
+        closing.push(() => service.close());
         return { service, close };
-      } catch (error) {
-        await store.close();
-        throw error;
-      }
-    },
+      }),
   };
 }
 
@@ -169,9 +150,4 @@ function leaseBucket(options: JetStreamOptions, bucket: string, ttlMs: number): 
     ...(options.domain !== undefined && { domain: options.domain }),
     ...(options.inboxPrefix !== undefined && { inboxPrefix: options.inboxPrefix }),
   };
-}
-
-/** How a process is called that was given no name. */
-export function defaultNodeName(): string {
-  return `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`;
 }

@@ -6,7 +6,7 @@ import { type Api, errorCodes, type StreamConfig, type StreamInfo } from "./api.
 import { BucketDiffers, BucketNotFound, NoRoom, ServerFailed, ServerTooOld } from "./errors.ts";
 import type { BucketSettings } from "./options.ts";
 
-export const layoutVersion = "1";
+const layoutVersion = "1";
 /** Names of the bucket's metadata. */
 export const layout = {
   version: "holdfast-layout",

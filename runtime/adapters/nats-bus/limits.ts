@@ -15,7 +15,7 @@ export type NatsBusLimits = {
   readonly closeMs: number;
 };
 
-export const defaultBusLimits: NatsBusLimits = {
+const defaultBusLimits: NatsBusLimits = {
   handling: 10_000,
   handlingBytes: 64 * 1024 * 1024,
   waiting: 20_000,

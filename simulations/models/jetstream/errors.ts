@@ -33,7 +33,6 @@ export const apiErrors = {
   batchDisabled: error(400, 10174, "atomic publish is disabled"),
   batchSequenceMissing: error(400, 10175, "atomic publish sequence is missing"),
   batchIncomplete: error(400, 10176, "atomic publish batch is incomplete"),
-  batchHeader: (name: string) => error(400, 10177, `atomic publish unsupported header used: ${name}`),
   batchIdInvalid: error(400, 10179, "atomic publish batch ID is invalid"),
   batchTooLarge: (most: number) => error(400, 10199, `atomic publish batch is too large: ${most}`),
   batchDuplicate: error(400, 10201, "atomic publish batch contains duplicate message id"),

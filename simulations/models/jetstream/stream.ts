@@ -446,10 +446,6 @@ export class StreamModel {
     this.#purged = [];
   }
 
-  get unsyncedCount(): number {
-    return this.#unsynced.length;
-  }
-
   /** Of what was not on the disk a beginning stays, of a length by chance; answers how many changes were lost. */
   losePower(dice: Dice): number {
     const kept = dice.whole(0, this.#unsynced.length);
@@ -509,7 +505,7 @@ function numberIn(text: string | undefined): number | undefined {
 }
 
 /** What a message takes in a file, as the server counts. */
-export function storedBytes({ subject, fields, data }: Published): number {
+function storedBytes({ subject, fields, data }: Published): number {
   const header = bytesOf(headerBlock(fields)).length;
   return 30 + subject.length + data.length + (header === 0 ? 0 : 4 + header);
 }
@@ -529,7 +525,7 @@ function firstFrom(seqs: readonly number[], from: number): number {
 }
 
 /** Milliseconds of `Nats-TTL`: whole seconds, a duration in Go's way, or "never"; undefined: not one. */
-export function ttlMsOf(text: string): number | undefined {
+function ttlMsOf(text: string): number | undefined {
   if (text === "never") return Number.POSITIVE_INFINITY;
   if (/^\d+$/.test(text)) return Number(text) >= 1 ? Number(text) * 1_000 : undefined;
   const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };

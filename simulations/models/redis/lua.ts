@@ -326,7 +326,7 @@ function toNumber(text: string): number | undefined {
 }
 
 /** As `%.<digits>g` of C writes it. */
-export function formatNumber(value: number, digits: number): string {
+function formatNumber(value: number, digits: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   if (value === 0) return Object.is(value, -0) ? "-0" : "0";
