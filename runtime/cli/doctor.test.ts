@@ -9,7 +9,8 @@ import { SystemClock } from "../adapters/system-clock.ts";
 import { createRuntime, type Runtime } from "../index.ts";
 import { describeWithNats, natsVersions } from "../testing/nats.fixture.ts";
 import { type NatsServer, startNatsCluster, startNatsServer } from "../testing/nats-server.ts";
-import type { Finding, Verdict } from "./deployment-grades.ts";
+import type { Finding } from "./deployment/finding.ts";
+import type { Verdict } from "./deployment/grades.ts";
 import { holdfast, type Surroundings } from "./holdfast.fixture.ts";
 import { NatsWire } from "./nats-wire.fixture.ts";
 

@@ -1,15 +1,10 @@
 import { NatsInvalidOption, NatsUnreachable } from "../adapters/nats/errors.ts";
 import { type Command, nothingMore, type Shown, UsageError } from "./command.ts";
-import { type GatherOptions, gatherFacts } from "./deployment-facts.ts";
-import {
-  type DeploymentFacts,
-  exitCodeOf,
-  type Finding,
-  gradeDeployment,
-  gradeUnreachable,
-  type Report,
-} from "./deployment-grades.ts";
-import { type Role, roles } from "./permission-probes.ts";
+import type { DeploymentFacts } from "./deployment/facts.ts";
+import type { Finding } from "./deployment/finding.ts";
+import { type GatherOptions, gatherFacts } from "./deployment/gather.ts";
+import { exitCodeOf, gradeDeployment, gradeUnreachable, type Report } from "./deployment/grades.ts";
+import { type Role, roles } from "./deployment/permission-probes.ts";
 import { readable } from "./readable.ts";
 
 export const doctor: Command = {

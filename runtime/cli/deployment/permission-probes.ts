@@ -3,8 +3,8 @@
  * a write that expects a revision that cannot be, and subjects to which nobody listens.
  */
 import type { NatsConnection } from "@nats-io/transport-node";
-import { EncodedHeaders } from "../adapters/nats/requests.ts";
-import type { Clock } from "../ports/clock.ts";
+import { EncodedHeaders } from "../../adapters/nats/requests.ts";
+import type { Clock } from "../../ports/clock.ts";
 
 export const roles = ["node", "client", "operator", "watcher", "sender"] as const;
 export type Role = (typeof roles)[number];

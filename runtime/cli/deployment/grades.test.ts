@@ -1,15 +1,8 @@
 /** What each fact of a deployment means: both sides of every boundary, and what it comes to. */
 import { describe, expect, test } from "vitest";
-import {
-  type BucketFacts,
-  type DeploymentFacts,
-  exitCodeOf,
-  type Finding,
-  gradeDeployment,
-  gradeUnreachable,
-  type MonitorFacts,
-  type StreamFacts,
-} from "./deployment-grades.ts";
+import type { BucketFacts, DeploymentFacts, MonitorFacts, StreamFacts } from "./facts.ts";
+import type { Finding } from "./finding.ts";
+import { exitCodeOf, gradeDeployment, gradeUnreachable } from "./grades.ts";
 
 const stream: StreamFacts = {
   name: "KV_shop",

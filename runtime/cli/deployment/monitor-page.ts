@@ -1,5 +1,5 @@
 /** A server's monitoring page: what a client cannot see of it. */
-import type { MonitorFacts } from "./deployment-grades.ts";
+import type { MonitorFacts } from "./facts.ts";
 
 const answerMs = 5_000;
 

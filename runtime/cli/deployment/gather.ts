@@ -1,13 +1,15 @@
 /**
  * Gathers what can be known of a deployment on NATS, in the order in which one thing makes the next possible. Asks only
- * what it was found to be allowed to ask, and changes nothing. `deployment-grades.ts` says what the facts mean.
+ * what it was found to be allowed to ask, and changes nothing. `grades.ts` says what the facts mean.
  */
-import type { StreamInfo } from "../adapters/jetstream/api.ts";
-import { JetStreamOff, PermissionMissing, ServerFailed } from "../adapters/jetstream/errors.ts";
-import { journalName } from "../adapters/jetstream/journal.ts";
-import { type BucketSettings, bucketSettings } from "../adapters/jetstream/options.ts";
-import { bucketNames, compare, configOf, layout, streamOf } from "../adapters/jetstream/setup.ts";
-import type { Clock } from "../ports/clock.ts";
+import type { StreamInfo } from "../../adapters/jetstream/api.ts";
+import { JetStreamOff, PermissionMissing, ServerFailed } from "../../adapters/jetstream/errors.ts";
+import { journalName } from "../../adapters/jetstream/journal.ts";
+import { type BucketSettings, bucketSettings } from "../../adapters/jetstream/options.ts";
+import { bucketNames, compare, configOf, layout, streamOf } from "../../adapters/jetstream/setup.ts";
+import type { Clock } from "../../ports/clock.ts";
+import { type LeaseEntries, partitionIn, readLeases, unownedOf } from "../lease-entries.ts";
+import type { NatsLink } from "../nats-target.ts";
 import type {
   AccountFacts,
   BucketFacts,
@@ -17,10 +19,8 @@ import type {
   RuntimeKeys,
   ServerFacts,
   StreamFacts,
-} from "./deployment-grades.ts";
-import { type LeaseEntries, partitionIn, readLeases, unownedOf } from "./lease-entries.ts";
+} from "./facts.ts";
 import { readMonitor } from "./monitor-page.ts";
-import type { NatsLink } from "./nats-target.ts";
 import {
   firstProbes,
   type Probe,
