@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { holdfast } from "../runtime/cli/holdfast.fixture.ts";
+import { until } from "../runtime/testing/until.fixture.ts";
 import { Authority } from "./backends/raft/certificates.fixture.ts";
 import { frameOf } from "./backends/raft/frames.ts";
 import { type MemberAddress, memberName, type PeerTls } from "./backends/raft/tcp-peers.ts";
@@ -54,11 +55,6 @@ class Shop {
     await Promise.all([...this.#open].map((one) => this.stop(one)));
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-/** Bounded by the test's own time. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 const told = (shop: Shop, what: RegExp) => until(() => shop.said.some((line) => what.test(line)));

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { until } from "../runtime/testing/until.fixture.ts";
 import { type RaftLeasesOptions, type RaftMember, raftLeases } from "./raft-leases.ts";
 
 const here = (port: number) => ({ host: "127.0.0.1", port });
@@ -21,10 +22,6 @@ const net = `127.${byte()}.${byte()}`;
 let places = 0;
 const place = () =>
   process.platform === "linux" ? { host: `${net}.${++places}`, port: 7_000 } : here(17_100 + ++places);
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
 
 function newFolder(): string {
   const directory = mkdtempSync(join(tmpdir(), "holdfast-leases-"));

@@ -7,7 +7,7 @@ import type { MemoryStore } from "./adapters/memory/memory-store.ts";
 import { connectNats } from "./adapters/nats/connection.ts";
 import { Requests } from "./adapters/nats/requests.ts";
 import { NatsBus } from "./adapters/nats-bus/nats-bus.ts";
-import { keptLogger, until } from "./adapters/nats-bus/rig.fixture.ts";
+import { keptLogger } from "./adapters/nats-bus/rig.fixture.ts";
 import { SystemClock } from "./adapters/system-clock.ts";
 import type { SendOptions } from "./client.ts";
 import { connect } from "./connect.ts";
@@ -19,6 +19,7 @@ import { createRuntime } from "./runtime.ts";
 import { ManualClock } from "./testing/manual-clock.ts";
 import { describeWithNats } from "./testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "./testing/nats-server.ts";
+import { until } from "./testing/until.fixture.ts";
 
 /** An entrance to one actor type, `order`, whose handle does as it is told. */
 function entrance(send: Sendable["send"], limits: Partial<EntranceLimits> = {}) {

@@ -9,6 +9,7 @@ import { SystemClock } from "../adapters/system-clock.ts";
 import { createRuntime, type Runtime } from "../index.ts";
 import { describeWithNats, natsVersions } from "../testing/nats.fixture.ts";
 import { type NatsServer, startNatsCluster, startNatsServer } from "../testing/nats-server.ts";
+import { until } from "../testing/until.fixture.ts";
 import type { Finding } from "./deployment/finding.ts";
 import type { Verdict } from "./deployment/grades.ts";
 import { holdfast, type Surroundings } from "./holdfast.fixture.ts";
@@ -52,14 +53,6 @@ async function diagnose(argv: readonly string[], surroundings: Surroundings = {}
       .map(({ what, why, command }) => `${what}: ${why}${command === undefined ? "" : ` -> ${command}`}`)
       .join("\n");
   return { code, verdict, findings, lines };
-}
-
-async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 type Started = { readonly bucket: string; readonly runtime: Runtime };

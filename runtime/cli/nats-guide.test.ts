@@ -15,6 +15,7 @@ import { jetstream } from "../adapters/jetstream/index.ts";
 import { createRuntime, type Runtime } from "../index.ts";
 import { describeWithNats, natsVersions } from "../testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "../testing/nats-server.ts";
+import { until } from "../testing/until.fixture.ts";
 import { holdfast, type Printed } from "./holdfast.fixture.ts";
 import { NatsWire } from "./nats-wire.fixture.ts";
 
@@ -56,14 +57,6 @@ const steady = (text: string) =>
     .replace(/(,"beat":\d+)?\}\n$/, "}\n")
     .replace(/"ttlMs":\d+/g, '"ttlMs":<ms>')
     .replace(/("token":\[1,|revision (?:")?|"revision":|"by":)\d+/g, "$1<n>");
-
-async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`in vain: ${what}`);
-    await new Promise((done) => setTimeout(done, 10));
-  }
-}
 
 /** Flags and positions, as both programs take them. */
 function parted(argv: readonly string[]): { readonly flags: readonly string[]; readonly words: readonly string[] } {

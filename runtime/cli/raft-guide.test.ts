@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, assert, beforeAll, expect, test } from "vitest";
 import type { MemberAddress, RaftMember } from "../../coordinator/index.ts";
+import { until } from "../testing/until.fixture.ts";
 import { holdfast } from "./holdfast.fixture.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -49,10 +50,6 @@ afterAll(async () => {
 
 const shell = (text = "", env: Record<string, string> = {}) =>
   execFileSync("sh", ["-e", "-c", text], { cwd: folder, env: { ...process.env, ...env }, stdio: "pipe" });
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
 
 async function run(id: number, members: Record<number, MemberAddress>, joins = false): Promise<RaftMember> {
   const member = await start(id, members, joins);

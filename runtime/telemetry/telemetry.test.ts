@@ -7,6 +7,7 @@ import { checkTraces } from "../../simulations/checkers/traces.ts";
 import { memory } from "../adapters/memory/index.ts";
 import { address, createRuntime, defineActor, effectOf, type Runtime } from "../index.ts";
 import { actorKey } from "../keys.ts";
+import { until } from "../testing/until.fixture.ts";
 import { openTelemetry } from "./index.ts";
 import { Tracing } from "./tracing.fixture.ts";
 
@@ -65,14 +66,6 @@ async function hosted(bank: Bank, options: Partial<Parameters<typeof createRunti
   const runtime = await createRuntime({ actors: actorsWith(bank), store: memory(), logger: silent, ...options });
   running.push(runtime);
   return runtime;
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, "in vain");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 async function live(runtime: Runtime<Actors>, id: string) {

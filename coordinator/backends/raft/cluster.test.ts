@@ -1,15 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { until } from "../../../runtime/testing/until.fixture.ts";
 import { leaseContract } from "../../ports/lease-service.contract.ts";
 import { TcpCluster } from "./tcp-cluster.fixture.ts";
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Bounded by the test's own time. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await wait(10);
-}
 
 describe.concurrent("leases on three members over TCP, with logs in folders", () => {
   test.each(leaseContract)("$name", { timeout: 60_000 }, ({ run }) =>

@@ -5,6 +5,7 @@ import { assign, setup } from "xstate";
 import { createRuntime } from "../../index.ts";
 import { describeWithNats, natsVersions } from "../../testing/nats.fixture.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { jetstream } from "./index.ts";
 
 const box = setup({
@@ -15,14 +16,6 @@ const box = setup({
 });
 
 const logger = { debug() {}, info() {}, warn() {}, error() {} };
-
-async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 describeWithNats("a runtime", () => {
   for (const binary of natsVersions.slice(-1)) {

@@ -1,11 +1,11 @@
 /** Several nodes over one bucket: partitions spread, move without a gap, are taken over; a frozen node does no harm. */
-import assert from "node:assert/strict";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import { connect, createRuntime, effectOf, type Runtime } from "../../index.ts";
 import { describeWithNats } from "../../testing/nats.fixture.ts";
 import { type NatsProxy, startNatsProxy } from "../../testing/nats-proxy.ts";
 import { type NatsServer, startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { SystemClock } from "../system-clock.ts";
 import { jetstream } from "./index.ts";
 
@@ -56,14 +56,6 @@ function counterOf(node: string, effects: Effect[], slowMs = 0) {
 }
 
 type Counters = { counter: ReturnType<typeof counterOf> };
-
-async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 40_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, `in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 describeWithNats("several nodes", () => {
   let server: NatsServer;

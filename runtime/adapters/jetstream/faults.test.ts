@@ -8,6 +8,7 @@ import type { StoreLoss, StoreWrite } from "../../ports/store.ts";
 import { describeWithNats } from "../../testing/nats.fixture.ts";
 import { type NatsProxy, startNatsProxy } from "../../testing/nats-proxy.ts";
 import { type NatsServer, startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { connectNats, type OpenConnection } from "../nats/connection.ts";
 import { Requests } from "../nats/requests.ts";
 import { SystemClock } from "../system-clock.ts";
@@ -21,13 +22,6 @@ const token = [1, 1] as const;
 
 function writeOf(key: string, value: string, expect: number, id: string): StoreWrite {
   return { key, value, expect, token, header: { commit: id, hash: hashText(value) } };
-}
-
-async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    assert.ok(tries < 1_000, `in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** Of a publish that was stored. */

@@ -1,5 +1,4 @@
 /** Documents in JetStream, leases on Raft: two runtimes on one bucket, each of them a member, and a third member beside them. */
-import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { holdfast } from "../../cli/holdfast.fixture.ts";
 import { createRuntime, type Runtime } from "../../index.ts";
 import { describeWithNats } from "../../testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { jetstream } from "./index.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -20,14 +20,6 @@ const counter = setup({
   on: { ADD: { actions: assign({ count: ({ context }) => context.count + 1 }) } },
 });
 type Counters = { readonly counter: typeof counter };
-
-async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 40_000;
-  while (!holds()) {
-    assert.ok(performance.now() < deadline, `in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 /** An address of this machine that no other test has. */
 const byte = () => 1 + Math.floor(Math.random() * 250);

@@ -12,8 +12,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { BusChannel } from "../../ports/bus.ts";
 import { describeWithNats, natsVersions } from "../../testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { connectNats, type NatsOptions } from "../nats/connection.ts";
-import { Rig, type RigNode, until } from "./rig.fixture.ts";
+import { Rig, type RigNode } from "./rig.fixture.ts";
 
 const guide = readFileSync(resolve("docs/guides/accounts.md"), "utf8");
 const blocks = new Map(

@@ -5,9 +5,10 @@ import { busContract, listenerContract } from "../../ports/bus.contract.ts";
 import type { BusReply } from "../../ports/bus.ts";
 import { describeWithNats, natsVersions } from "../../testing/nats.fixture.ts";
 import { type NatsServer, startNatsServer } from "../../testing/nats-server.ts";
+import { until } from "../../testing/until.fixture.ts";
 import { Requests } from "../nats/requests.ts";
 import { NatsBus } from "./nats-bus.ts";
-import { type NodeOptions, Rig, type RigNode, until } from "./rig.fixture.ts";
+import { type NodeOptions, Rig, type RigNode } from "./rig.fixture.ts";
 
 const longMs = 30_000;
 

@@ -115,12 +115,3 @@ export class Rig {
     await Promise.all(this.#closes.splice(0).map((close) => close()));
   }
 }
-
-/** Waits until the condition holds; rejects after half a minute. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadlineMs = performance.now() + 30_000;
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
