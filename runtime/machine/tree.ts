@@ -5,15 +5,7 @@
  */
 import { type AnyStateMachine, createActor } from "xstate";
 import { Address } from "../address.ts";
-import {
-  DamagedValueError,
-  decodeValue,
-  encodeValue,
-  type Json,
-  type LiveTable,
-  NotStorableError,
-  type RefTag,
-} from "./codec.ts";
+import { DamagedValueError, decodeValue, encodeValue, type Json, type LiveTable, type RefTag } from "./codec.ts";
 import {
   type AnySnapshot,
   type Event,
@@ -28,40 +20,12 @@ import {
   stopped,
 } from "./internals.ts";
 import { finalIn, type InvokeToBegin, type Reconciliation, type TimerChange } from "./reconcile.ts";
+import { type ActorRecord, rootSid, type StoredTree, sidNumber, type TimerRecord } from "./stored-tree.ts";
 import { originalOf, stubFor } from "./stubs.ts";
 import { type Collected, DurableSystem, isRunning, type Sid, type SystemOptions, type Timer } from "./system.ts";
+import { type EncodedTree, TreeText } from "./tree-text.ts";
 
-export const rootSid: Sid = "s0";
-
-/** An actor in a document. Absent fields have their usual value: running, active, no parent (the root). */
-export type ActorRecord = {
-  readonly id?: string;
-  readonly src?: Json;
-  readonly parent?: Sid;
-  readonly systemId?: string;
-  /** The parent follows its snapshots. */
-  readonly sync?: true;
-  readonly run?: "idle" | "stopped";
-  /** The id of the state that invoked it, where its own id does not say so. */
-  readonly invokedBy?: string;
-  readonly snap: Json;
-};
-
-export type TimerRecord = {
-  /** ISO 8601, UTC. */
-  readonly due: string;
-  readonly id: string;
-  readonly event: Json;
-  readonly from?: Sid;
-  readonly to?: Sid | readonly [type: string, id: string];
-};
-
-export type StoredTree = {
-  readonly actors: Readonly<Record<Sid, ActorRecord>>;
-  readonly timers: Readonly<Record<string, TimerRecord>>;
-  /** The next actor number and the next number of an effect, timer or message. */
-  readonly next: readonly [sid: number, n: number];
-};
+export { type ActorRecord, rootSid, type StoredTree, type TimerRecord } from "./stored-tree.ts";
 
 export type TreeOptions = SystemOptions & {
   /** What `self.id` is for the root. */
@@ -75,9 +39,6 @@ export type TreeOptions = SystemOptions & {
   /** Given only by a drop-in: which references outlive a rebuild. Default: all. */
   readonly keep?: "all" | "root";
 };
-
-/** The JSON of one part of a tree, ready to be joined. */
-export type EncodedTree = { readonly actors: string; readonly timers: string; readonly next: string };
 
 /** A document whose tree cannot be rebuilt: a child's logic is gone, or a field is not what it should be. */
 export class UnreadableTreeError extends Error {
@@ -108,29 +69,18 @@ function tagOfStored(object: object): RefTag | undefined {
   return object instanceof Address ? { "@address": [object.type, object.id] } : undefined;
 }
 
-/** The JSON of a context, by identity: XState replaces a context that `assign` changes, and never changes one. */
-type ContextText = { readonly text: string; readonly reaches: readonly Sid[] };
-
-type Remembered = {
-  readonly snapshot: AnySnapshot;
-  readonly run: number;
-  readonly systemId: string | undefined;
-  readonly text: string;
-  readonly reaches: readonly Sid[];
-};
-
 export class Tree {
   readonly system: DurableSystem;
   readonly logic: Logic;
   root!: Ref;
   readonly #options: TreeOptions;
-  #remembered = new WeakMap<Ref, Remembered>();
-  #contexts = new WeakMap<object, ContextText>();
+  #text: TreeText;
 
   private constructor(logic: Logic, options: TreeOptions) {
     this.logic = logic;
     this.#options = options;
     this.system = new DurableSystem(options);
+    this.#text = new TreeText(this.system, options);
   }
 
   /** The initial step is done; nothing runs before `start`. */
@@ -161,8 +111,7 @@ export class Tree {
     this.system.refs.clear();
     this.system.timers.clear();
     for (const ref of all.values()) this.system._unregister(ref);
-    this.#remembered = new WeakMap();
-    this.#contexts = new WeakMap();
+    this.#text = new TreeText(this.system, this.#options);
     this.#rebuild(stored, this.#options.keep === "root" ? new Map([[rootSid, this.root]]) : all);
   }
 
@@ -366,11 +315,7 @@ export class Tree {
   }
 
   encodeValue(value: unknown, path: string): Json {
-    return encodeValue(value, {
-      path,
-      refs: (object) => this.#tagOf(object),
-      ...(this.#options.live && { live: this.#options.live }),
-    });
+    return this.#text.encodeValue(value, path);
   }
 
   decodeValue(json: Json): unknown {
@@ -380,155 +325,9 @@ export class Tree {
     });
   }
 
-  /**
-   * The tree as JSON; `pinned` actors are kept though nothing in the tree names them (work that is still to be done
-   * needs their logic). Throws NotStorableError, naming the path, for what cannot be kept.
-   */
+  /** See `TreeText.encode`. */
   encode(pinned: Iterable<Sid> = []): EncodedTree {
-    const next = `[${this.system.nextSid},${this.system.nextN}]`;
-    if (this.system.refs.size === 1) {
-      const { text, reaches } = this.#record(this.root);
-      if (reaches.length === 0) return { actors: `{"${rootSid}":${text}}`, timers: this.#timersText(), next };
-    }
-    const reached = new Set<Sid>([rootSid, ...pinned]);
-    for (const [sid, ref] of this.system.refs) if (isRunning(ref)) reached.add(sid);
-    if (this.#options.inProcess !== undefined) {
-      // XState warns of an event that comes too late for its actor; only a drop-in can be heard doing so.
-      for (const { target } of this.system.timers.values()) if (typeof target === "string") reached.add(target);
-    }
-    const texts = new Map<Sid, string>();
-    // A set grows while it is walked: actors that a context or a children map names are reached in turn.
-    for (const sid of reached) {
-      const ref = this.system.refs.get(sid);
-      if (ref === undefined) continue;
-      const { text, reaches } = this.#record(ref);
-      texts.set(sid, text);
-      for (const other of reaches) reached.add(other);
-    }
-    for (const sid of this.system.refs.keys()) if (!texts.has(sid)) this.system.refs.delete(sid);
-    const actors = [...texts]
-      .sort((a, b) => sidNumber(a[0]) - sidNumber(b[0]))
-      .map(([sid, text]) => `"${sid}":${text}`)
-      .join();
-    return { actors: `{${actors}}`, timers: this.#timersText(), next };
-  }
-
-  // ---- to JSON ----
-
-  #record(ref: Ref): Remembered {
-    const systemId = this.system.nameOf(ref);
-    const known = this.#remembered.get(ref);
-    if (
-      known !== undefined &&
-      known.snapshot === ref._snapshot &&
-      known.run === ref._processingStatus &&
-      known.systemId === systemId
-    ) {
-      return known;
-    }
-    const reaches: Sid[] = [];
-    const snap = this.#snap(ref, reaches);
-    const text = this.#recordText(ref, systemId, snap, reaches);
-    const remembered = { snapshot: ref._snapshot, run: ref._processingStatus, systemId, text, reaches };
-    this.#remembered.set(ref, remembered);
-    return remembered;
-  }
-
-  #recordText(ref: Ref, systemId: string | undefined, snap: string, reaches: Sid[]): string {
-    let text = "{";
-    if (ref !== this.root) {
-      if (ref._parent) reaches.push(ref._parent.sid);
-      const parent = ref._parent?.sid ?? rootSid;
-      text += `"id":${JSON.stringify(ref.id)},"src":${JSON.stringify(this.#source(ref))},"parent":"${parent}",`;
-    }
-    if (systemId !== undefined) text += `"systemId":${JSON.stringify(systemId)},`;
-    if (ref._syncSnapshot) text += `"sync":true,`;
-    const invoker = invokerOf(ref);
-    if (invoker !== undefined) text += `"invokedBy":${JSON.stringify(invoker)},`;
-    if (ref._processingStatus === notStarted) text += `"run":"idle",`;
-    else if (ref._processingStatus === stopped) text += `"run":"stopped",`;
-    return `${text}"snap":${snap}}`;
-  }
-
-  /** JSON text of an actor's snapshot. */
-  #snap(ref: Ref, reaches: Sid[]): string {
-    const snapshot = ref._snapshot;
-    const name = ref === this.root ? "" : `actors.${ref.id}.`;
-    const { live } = this.#options;
-    const refs = (object: object) => this.#tagOf(object, reaches);
-    const encode = (value: unknown, path: string): Json =>
-      encodeValue(value, { path: name + path, refs, ...(live && { live }) });
-    let text = "";
-    const add = (field: string, json: Json) => {
-      text += `${text === "" ? "" : ","}"${field}":${JSON.stringify(json)}`;
-    };
-    const isMachineSnapshot = isMachineState(snapshot);
-    if (isMachineSnapshot) {
-      const { text: context, reaches: others } = this.#contextText(snapshot.context, encode, reaches);
-      for (const sid of others) reaches.push(sid);
-      text = `"value":${JSON.stringify(snapshot.value)},"context":${context}`;
-    }
-    if (snapshot.status !== "active") add("status", snapshot.status);
-    if (snapshot.output !== undefined) add("output", encode(snapshot.output, "output"));
-    if (snapshot.error !== undefined) add("error", encode(snapshot.error, "error"));
-    if (isMachineSnapshot) {
-      const history = historyOf(snapshot);
-      if (history !== undefined) add("history", history);
-      const children = childSidsOf(snapshot, reaches);
-      if (children !== undefined) add("children", children);
-      return `{${text}}`;
-    }
-    const { status: _status, output: _output, error: _error, ...rest } = persisted(originalOf(ref.logic), snapshot);
-    for (const [field, value] of Object.entries(rest)) if (value !== undefined) add(field, encode(value, field));
-    return `{${text}}`;
-  }
-
-  #contextText(context: object, encode: (value: unknown, path: string) => Json, reaches: Sid[]): ContextText {
-    const known = this.#contexts.get(context);
-    if (known !== undefined) return known;
-    const before = reaches.length;
-    const text = JSON.stringify(encode(context, "context"));
-    const made = { text, reaches: reaches.splice(before) };
-    this.#contexts.set(context, made);
-    return made;
-  }
-
-  #source(ref: Ref): Json {
-    if (typeof ref.src === "string") return ref.src;
-    if (this.#options.live !== undefined) return this.encodeValue(originalOf(ref.logic), `actors.${ref.id}`);
-    throw new NotStorableError(
-      `actors.${ref.id}`,
-      "spawned from inline logic, which has no name to find it by",
-      "name the logic in setup({ actors }) and spawn it by that name",
-    );
-  }
-
-  #timersText(): string {
-    let text = "";
-    for (const timer of this.system.timers.values())
-      text += text === "" ? this.#timerText(timer) : `,${this.#timerText(timer)}`;
-    return `{${text}}`;
-  }
-
-  #timerText(timer: Timer): string {
-    const to = timer.target instanceof Address ? ([timer.target.type, timer.target.id] as const) : timer.target;
-    const record: TimerRecord = {
-      due: new Date(timer.dueMs).toISOString(),
-      id: timer.id,
-      event: this.encodeValue(timer.event, `timers.${timer.id}.event`),
-      ...(timer.source !== rootSid && { from: timer.source }),
-      ...(to !== timer.source && { to }),
-    };
-    return `"t${timer.n}":${JSON.stringify(record)}`;
-  }
-
-  #tagOf(object: object, reaches?: Sid[]): RefTag | undefined {
-    if (object instanceof Address) return { "@address": [object.type, object.id] };
-    const ref = object as Partial<Ref>;
-    if (ref.system !== (this.system as unknown) || typeof ref.sid !== "string") return undefined;
-    if (ref.sid !== rootSid || ref._parent === undefined) this.system.refs.set(ref.sid, ref as Ref);
-    reaches?.push(ref.sid);
-    return { "@ref": ref.sid };
+    return this.#text.encode(pinned);
   }
 
   // ---- from JSON ----
@@ -729,54 +528,9 @@ function standIn(system: DurableSystem): { readonly system: DurableSystem } {
 /** What guards of time and input see as the event when a migration, and no event, brought the machine into a state. */
 const adapted: Event = { type: "holdfast.adapted" };
 
-/** XState says in an invoked child's id by whom it was invoked, unless the machine gives it one. */
-function invokerOf(ref: Ref): string | undefined {
-  const parent = ref._parent?._snapshot;
-  if (parent === undefined || !isMachineState(parent) || /^\d+\./.test(ref.id)) return undefined;
-  const { _nodes: nodes } = parent as unknown as {
-    _nodes: readonly { id: string; invoke: readonly { id: string }[] }[];
-  };
-  return nodes.find(({ invoke }) => invoke.some(({ id }) => id === ref.id))?.id;
-}
-
 const placeholder: Logic = {
   transition: (snapshot) => snapshot,
   getInitialSnapshot: () => ({ status: "active" }),
   getPersistedSnapshot: (snapshot) => snapshot,
   restoreSnapshot: (snapshot) => snapshot,
 };
-
-function persisted(logic: Logic, snapshot: AnySnapshot): AnySnapshot {
-  if (isMachine(logic)) return snapshot;
-  return logic.getPersistedSnapshot ? logic.getPersistedSnapshot(snapshot) : snapshot;
-}
-
-function isMachineState(snapshot: AnySnapshot): snapshot is MachineState {
-  return "machine" in snapshot && "value" in snapshot;
-}
-
-function historyOf(snapshot: MachineState): Json | undefined {
-  let history: Record<string, string[]> | undefined;
-  for (const node in snapshot.historyValue) {
-    history ??= {};
-    history[node] = (snapshot.historyValue[node] ?? []).map((state) => state.id);
-  }
-  return history;
-}
-
-/** The numbers of the children by the keys under which the machine knows them. */
-function childSidsOf(snapshot: MachineState, reaches: Sid[]): Json | undefined {
-  let children: Record<string, Sid> | undefined;
-  for (const key in snapshot.children) {
-    const child = snapshot.children[key];
-    if (child === undefined) continue;
-    children ??= {};
-    children[key] = child.sid;
-    reaches.push(child.sid);
-  }
-  return children;
-}
-
-function sidNumber(sid: Sid): number {
-  return Number(sid.slice(1));
-}
