@@ -9,7 +9,7 @@ import { open as openLmdb, type RootDatabase } from "lmdb";
 import { embedded } from "../runtime/adapters/embedded/index.ts";
 import { consoleLogger, createRuntime } from "../runtime/index.ts";
 import { closedLoop, type LoopFigures, middle } from "./closed-loop.ts";
-import { orderEvent, orderMachine } from "./order.ts";
+import { nextEventTo, orderMachine } from "./order.ts";
 
 export type EmbeddedFigures = {
   readonly callers: number;
@@ -35,12 +35,7 @@ export async function benchEmbedded(callers: number, rounds: number, roundMs: nu
   try {
     const handles = Array.from({ length: callers }, (_, index) => runtime.actor("order", `o-${index}`));
     await Promise.all(handles.map((handle) => handle.create({ id: handle.id })));
-    const counts = new Array<number>(callers).fill(0);
-    const event = async (caller: number) => {
-      const index = counts[caller] as number;
-      counts[caller] = index + 1;
-      await (handles[caller] as (typeof handles)[number]).send(orderEvent(index));
-    };
+    const event = nextEventTo(handles);
     for (let caller = 0; caller < Math.min(callers, 4); caller++)
       for (let turn = 0; turn < 4; turn++) await event(caller);
     const document = JSON.stringify(await (handles[0] as (typeof handles)[number]).document());

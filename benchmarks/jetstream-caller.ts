@@ -2,7 +2,7 @@
 import { jetstream } from "../runtime/adapters/jetstream/index.ts";
 import { connect, consoleLogger } from "../runtime/index.ts";
 import { closedLoop } from "./closed-loop.ts";
-import { orderEvent, orderMachine } from "./order.ts";
+import { nextEventTo, orderMachine } from "./order.ts";
 
 export type CallerOrder = { readonly callers: number; readonly forMs: number };
 
@@ -15,11 +15,7 @@ const client = await connect({
 const counts: number[] = [];
 process.on("message", ({ callers, forMs }: CallerOrder) => {
   const handles = Array.from({ length: callers }, (_, index) => client.actor("order", `${prefix}-${index}`));
-  const send = async (caller: number) => {
-    const index = counts[caller] ?? 0;
-    counts[caller] = index + 1;
-    await (handles[caller] as (typeof handles)[number]).send(orderEvent(index));
-  };
+  const send = nextEventTo(handles, counts);
   const work = async () => {
     for (const [index, handle] of handles.entries())
       if (counts[index] === undefined) await handle.create({ id: handle.id }, { key: "bench" });

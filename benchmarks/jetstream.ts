@@ -14,7 +14,7 @@ import { consoleLogger, createRuntime } from "../runtime/index.ts";
 import { startNatsCluster, startNatsServer } from "../runtime/testing/nats-server.ts";
 import { closedLoop, type LoopFigures, middle } from "./closed-loop.ts";
 import type { CallerOrder } from "./jetstream-caller.ts";
-import { orderEvent, orderMachine, orderWithEffects } from "./order.ts";
+import { nextEventTo, orderMachine, orderWithEffects } from "./order.ts";
 
 export type JetStreamRow = {
   readonly what: string;
@@ -83,12 +83,7 @@ async function inProcess(
   try {
     const handles = Array.from({ length: callers }, (_, index) => runtime.actor("order", `o-${index}`));
     await Promise.all(handles.map((handle) => handle.create({ id: handle.id })));
-    const counts = new Array<number>(callers).fill(0);
-    const event = async (caller: number) => {
-      const index = counts[caller] as number;
-      counts[caller] = index + 1;
-      await (handles[caller] as (typeof handles)[number]).send(orderEvent(index));
-    };
+    const event = nextEventTo(handles);
     for (let turn = 0; turn < 4; turn++) await event(0);
     const value = new TextEncoder().encode(JSON.stringify(await handles[0]?.document()));
     const raw = await rawPublishers(servers, bucket, callers, value);

@@ -1,5 +1,6 @@
 /** The machine that the figures are of: an order of six states with a guard and assigns, a context of about 130 bytes. */
 import { assign, fromPromise, setup } from "xstate";
+import type { ActorHandle } from "../runtime/index.ts";
 
 type Item = { readonly sku: string; readonly count: number };
 
@@ -82,4 +83,16 @@ export function heldSleeper(hold: () => Promise<void>) {
     initial: "held",
     states: { held: { invoke: { src: "hold", onDone: "free" } }, free: {} },
   });
+}
+
+/** Sends one of the orders its next event. `counts`: how many each has got. */
+export function nextEventTo(
+  orders: readonly ActorHandle<typeof orderMachine>[],
+  counts: number[] = [],
+): (caller: number) => Promise<void> {
+  return async (caller) => {
+    const index = counts[caller] ?? 0;
+    counts[caller] = index + 1;
+    await (orders[caller] as ActorHandle<typeof orderMachine>).send(orderEvent(index));
+  };
 }

@@ -3,7 +3,7 @@
  * `encode`.
  */
 import { Address } from "../address.ts";
-import { encodeValue, type Json, NotStorableError, type RefTag } from "./codec.ts";
+import { encodeValue, type Json, type LiveTable, NotStorableError, type RefTag } from "./codec.ts";
 import {
   type AnySnapshot,
   isMachine,
@@ -15,8 +15,7 @@ import {
 } from "./internals.ts";
 import { rootSid, sidNumber, type TimerRecord } from "./stored-tree.ts";
 import { originalOf } from "./stubs.ts";
-import { type DurableSystem, isRunning, type Sid, type Timer } from "./system.ts";
-import type { TreeOptions } from "./tree.ts";
+import { type DurableSystem, isRunning, type Sid, type SystemOptions, type Timer } from "./system.ts";
 
 /** The JSON of one part of a tree, ready to be joined. */
 export type EncodedTree = { readonly actors: string; readonly timers: string; readonly next: string };
@@ -32,13 +31,15 @@ type Remembered = {
   readonly reaches: readonly Sid[];
 };
 
+type TreeTextOptions = Pick<SystemOptions, "inProcess"> & { readonly live?: LiveTable };
+
 export class TreeText {
   readonly #system: DurableSystem;
-  readonly #options: Pick<TreeOptions, "live" | "inProcess">;
+  readonly #options: TreeTextOptions;
   readonly #remembered = new WeakMap<Ref, Remembered>();
   readonly #contexts = new WeakMap<object, ContextText>();
 
-  constructor(system: DurableSystem, options: Pick<TreeOptions, "live" | "inProcess">) {
+  constructor(system: DurableSystem, options: TreeTextOptions) {
     this.#system = system;
     this.#options = options;
   }
