@@ -21,12 +21,13 @@ import { type DurableSystem, isRunning, type Sid, type SystemOptions, type Timer
 export type EncodedTree = { readonly actors: string; readonly timers: string; readonly next: string };
 
 /** The JSON of a context, by identity: XState replaces a context that `assign` changes, and never changes one. */
-type ContextText = { readonly text: string; readonly reaches: readonly Sid[] };
+type ContextText = { readonly of: object; readonly text: string; readonly reaches: readonly Sid[] };
 
 type Remembered = {
   readonly snapshot: AnySnapshot;
   readonly run: number;
   readonly systemId: string | undefined;
+  readonly context: ContextText | undefined;
   readonly text: string;
   readonly reaches: readonly Sid[];
 };
@@ -37,7 +38,6 @@ export class TreeText {
   readonly #system: DurableSystem;
   readonly #options: TreeTextOptions;
   readonly #remembered = new WeakMap<Ref, Remembered>();
-  readonly #contexts = new WeakMap<object, ContextText>();
 
   constructor(system: DurableSystem, options: TreeTextOptions) {
     this.#system = system;
@@ -97,9 +97,10 @@ export class TreeText {
       return known;
     }
     const reaches: Sid[] = [];
-    const snap = this.#snap(ref, reaches);
+    const context = this.#contextText(ref, known?.context);
+    const snap = this.#snap(ref, context, reaches);
     const text = this.#recordText(ref, systemId, snap, reaches);
-    const remembered = { snapshot: ref._snapshot, run: ref._processingStatus, systemId, text, reaches };
+    const remembered = { snapshot: ref._snapshot, run: ref._processingStatus, systemId, context, text, reaches };
     this.#remembered.set(ref, remembered);
     return remembered;
   }
@@ -121,22 +122,17 @@ export class TreeText {
   }
 
   /** JSON text of an actor's snapshot. */
-  #snap(ref: Ref, reaches: Sid[]): string {
+  #snap(ref: Ref, context: ContextText | undefined, reaches: Sid[]): string {
     const snapshot = ref._snapshot;
-    const name = ref.sid === rootSid ? "" : `actors.${ref.id}.`;
-    const { live } = this.#options;
-    const refs = (object: object) => this.#tagOf(object, reaches);
-    const encode = (value: unknown, path: string): Json =>
-      encodeValue(value, { path: name + path, refs, ...(live && { live }) });
+    const encode = (value: unknown, path: string) => this.#encodeOf(ref, value, path, reaches);
     let text = "";
     const add = (field: string, json: Json) => {
       text += `${text === "" ? "" : ","}"${field}":${JSON.stringify(json)}`;
     };
     const isMachineSnapshot = isMachineState(snapshot);
-    if (isMachineSnapshot) {
-      const { text: context, reaches: others } = this.#contextText(snapshot.context, encode, reaches);
-      for (const sid of others) reaches.push(sid);
-      text = `"value":${JSON.stringify(snapshot.value)},"context":${context}`;
+    if (isMachineSnapshot && context !== undefined) {
+      for (const sid of context.reaches) reaches.push(sid);
+      text = `"value":${JSON.stringify(snapshot.value)},"context":${context.text}`;
     }
     if (snapshot.status !== "active") add("status", snapshot.status);
     if (snapshot.output !== undefined) add("output", encode(snapshot.output, "output"));
@@ -153,14 +149,21 @@ export class TreeText {
     return `{${text}}`;
   }
 
-  #contextText(context: object, encode: (value: unknown, path: string) => Json, reaches: Sid[]): ContextText {
-    const known = this.#contexts.get(context);
-    if (known !== undefined) return known;
-    const before = reaches.length;
-    const text = JSON.stringify(encode(context, "context"));
-    const made = { text, reaches: reaches.splice(before) };
-    this.#contexts.set(context, made);
-    return made;
+  /** Undefined: it is no machine, and has none. */
+  #contextText(ref: Ref, known: ContextText | undefined): ContextText | undefined {
+    if (!isMachineState(ref._snapshot)) return undefined;
+    const { context } = ref._snapshot;
+    if (known?.of === context) return known;
+    const reaches: Sid[] = [];
+    return { of: context, text: JSON.stringify(this.#encodeOf(ref, context, "context", reaches)), reaches };
+  }
+
+  #encodeOf(ref: Ref, value: unknown, path: string, reaches: Sid[]): Json {
+    return encodeValue(value, {
+      path: ref.sid === rootSid ? path : `actors.${ref.id}.${path}`,
+      refs: (object) => this.#tagOf(object, reaches),
+      ...(this.#options.live && { live: this.#options.live }),
+    });
   }
 
   #source(ref: Ref): Json {
