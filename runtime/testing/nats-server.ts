@@ -4,7 +4,6 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { connect } from "@nats-io/transport-node";
 import { type KeysOf, refuseUnknown } from "../options.ts";
 import {
   binaryAt,
@@ -157,6 +156,8 @@ const takesStreamsWithinMs = 20_000;
  */
 async function takesStreams(urls: string[], size: number): Promise<boolean> {
   const name = "HOLDFAST_PROBE";
+  // An optional peer: whoever imports `holdfast/testing` for its createActor need not have it.
+  const { connect } = await import("@nats-io/transport-node");
   const connection = await connect({ servers: urls });
   const ask = async (call: string, body: unknown): Promise<boolean> => {
     const reply = await connection.request(`$JS.API.STREAM.${call}.${name}`, JSON.stringify(body), { timeout: 5_000 });
