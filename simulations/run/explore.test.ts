@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "vitest";
+import { fromPromise, setup } from "xstate";
 import { suiteNamed } from "../suites/index.ts";
 import { drawDiagram } from "./diagram.ts";
 import { explore } from "./explore.ts";
@@ -9,7 +10,7 @@ import type { Fault } from "./fault.ts";
 import { FaultScheduleError } from "./inflict.ts";
 import { tellCoverage, tellFailure } from "./report.ts";
 import { checkScenario, readScenario, ScenarioError, writeScenario } from "./scenario.ts";
-import { seedsIn } from "./simulate.ts";
+import { seedsIn, suiteOf } from "./simulate.ts";
 import type { Plan, Suite } from "./suite.ts";
 import { everyKind, swarm } from "./swarm.ts";
 
@@ -136,4 +137,29 @@ test("a diagram holds every lane, the faults and the violation, and nothing that
   for (const part of ["n1", "n2", "n3", "store", "c1", "&lt;script&gt;", "all heals", "<svg"])
     assert.ok(html.includes(part), `${part} is missing`);
   assert.ok(!html.includes("<script>") && !/https?:/.test(html));
+});
+
+test("a diagram has a lane for a service, with what was asked of it, answered and lost", async () => {
+  const machine = setup({ actors: { charge: fromPromise(async () => {}) } }).createMachine({
+    initial: "paying",
+    states: {
+      paying: { invoke: { src: "charge", onDone: "paid", onError: { target: "paying", reenter: true } } },
+      paid: {},
+    },
+  });
+  const suite = suiteOf({
+    actors: ({ service }) => ({
+      order: machine.provide({
+        actors: { charge: fromPromise(async () => void (await service("bank")({ op: "charge" }))) },
+      }),
+    }),
+    services: { bank: () => "charged" },
+    workload: [{ to: "order/a", key: "make" }],
+    faults: [{ at: 0, kind: "service", args: { service: "bank", fault: "lose-answer", rate: 1, forMs: 1_000 } }],
+  });
+  const { picture } = await suite.run(suite.plan(1), { picture: true });
+  const told = picture?.drawn.flatMap((one) =>
+    one.kind === "message" && [one.from, one.to].includes("bank") ? [`${one.label}${one.lost ? ", lost" : ""}`] : [],
+  );
+  assert.deepEqual(told, ['{"op":"charge"}', "reply, lost", '{"op":"charge"}', "reply"]);
 });

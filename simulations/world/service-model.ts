@@ -83,20 +83,42 @@ export class ServiceModel<Request, Answer> {
       throw new ServiceTimeoutError(this.name);
     };
 
-    if (fault === "lose-request") return timeOut();
+    const sentMs = loop.nowMs;
+    const draw = (lost = false) =>
+      loop.draw?.({
+        kind: "message",
+        from: node,
+        to: this.name,
+        sentMs,
+        label: JSON.stringify(request) ?? "",
+        ...(lost && { lost }),
+      });
+
+    if (fault === "lose-request") {
+      draw(true);
+      return timeOut();
+    }
     if (fault === "late") {
-      loop.after(this.#timeoutMs + lateMs(), `service.${this.name} late`, () => this.#handleUnheard(request));
+      loop.after(this.#timeoutMs + lateMs(), `service.${this.name} late`, () => {
+        draw();
+        this.#handleUnheard(request);
+      });
       return timeOut();
     }
     await loop.sleep(requestMs + (way.kind === "passes" ? way.extraMs : 0), `service.${this.name} arrives`);
+    draw();
+    const answeredMs = loop.nowMs;
+    const reply = { kind: "message", from: this.name, to: node, sentMs: answeredMs, label: "reply" } as const;
     if (fault === "lose-answer" || links.isCut(this.name, node)) {
       this.#handleUnheard(request);
+      loop.draw?.({ ...reply, lost: true });
       return timeOut();
     }
     try {
       return this.#handle(request);
     } finally {
       await loop.sleep(fault === "slow" ? answerMs + lateMs() : answerMs, `service.${this.name} answers`);
+      loop.draw?.(reply);
     }
   }
 
