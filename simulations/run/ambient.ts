@@ -60,6 +60,7 @@ export async function guard(world: World, { tripwire = false } = {}): Promise<Gu
   const replacements = replacementsFor(world, tripwire ? refuseOwnCode : () => {}, refuse);
   if (tripwire) replacements.push(...denoReplacements(refuse));
   const wire = tripwire ? await stretchTripwire() : undefined;
+  if (wire !== undefined) replacements.push(...printing(wire));
   world.onTurn(() => {
     const before = replacements.map(({ owner, name }) => Object.getOwnPropertyDescriptor(owner, name));
     for (const { owner, name, value } of replacements)
@@ -87,12 +88,17 @@ export type Guard = {
 export const realWorldRule = "reached for the real world";
 
 function violationsOf(refused: readonly AmbientAccessError[]): readonly Violation[] {
-  const details = refused.map(({ message, stack = "" }) => {
-    const culprit = stack.split("\n").find((line) => /^\s+at /.test(line));
-    return [message, ...(culprit === undefined ? [] : [culprit])].join("\n");
-  });
-  return [...new Set(details)].map((detail) => ({ rule: realWorldRule, detail }));
+  return [...new Set(refused.map(withCulprit))].map((detail) => ({ rule: realWorldRule, detail }));
 }
+
+/** What was reached for, and the line of code that did. */
+export function withCulprit({ message, stack = "" }: AmbientAccessError): string {
+  const culprit = stack.split("\n").find((line) => /^\s+at /.test(line) && !isOfNode.test(line));
+  return [message, ...(culprit === undefined ? [] : [culprit])].join("\n");
+}
+
+/** The frames of the hook that notices, and of Node's own functions that it notices. */
+const isOfNode = /\(?node:|\/run\/ambient\.[jt]s/;
 
 export type RejectionWatch = {
   /** When the run is over: the promises that were rejected and that nobody waited for, as violations. */
@@ -165,6 +171,24 @@ function denoReplacements(refuse: Refuse): readonly Replaced[] {
   return denoOutside.filter((name) => name in deno).map((name) => refusal(deno, name, `Deno.${name}`, refuse));
 }
 
+/** What is printed goes out and comes back to nobody, so it may: a line to look at is the first thing that one adds. */
+function printing(wire: Tripwire): readonly Replaced[] {
+  const { stdout, stderr } = process;
+  const ways: readonly (readonly [owner: object, names: readonly string[]])[] = [
+    [console, ["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group"]],
+    [stdout, ["write"]],
+    [stderr, ["write"]],
+  ];
+  return ways.flatMap(([owner, names]) =>
+    names.flatMap((name): readonly Replaced[] => {
+      const print: unknown = Reflect.get(owner, name);
+      if (typeof print !== "function") return [];
+      const value = (...args: unknown[]): unknown => wire.aside(() => Reflect.apply(print, owner, args) as unknown);
+      return [{ owner, name, value }];
+    }),
+  );
+}
+
 type Refuse = (error: AmbientAccessError) => never;
 
 function refusal(owner: object, name: string, what: string, refuse: Refuse): Replaced {
@@ -208,22 +232,54 @@ function uuidFrom(next: () => number): string {
     .join("-");
 }
 
-type Tripwire = { readonly enable: () => void; readonly disable: () => void; readonly take: () => Error | undefined };
+type Tripwire = {
+  readonly enable: () => void;
+  readonly disable: () => void;
+  /** Does something that it takes no notice of. */
+  readonly aside: <T>(work: () => T) => T;
+  readonly take: () => Error | undefined;
+};
+
+/** What Node calls it is added: these are its names of what the event loop waits for. */
+function nameOfResource(type: string): string {
+  const kinds: readonly (readonly [RegExp, string])[] = [
+    [/^FS/, "a file"],
+    [/^(Timeout|Immediate|TIMERWRAP)/, "a real timer"],
+    [/^(TCP|PIPE|TLS|UDP|HTTP)/, "a connection"],
+    [/^(GETADDRINFO|GETNAMEINFO|QUERY)/, "a look-up of a name"],
+    [/^TickObject/, "process.nextTick"],
+    [/^(PROCESS|WORKER)/, "another process or thread"],
+  ];
+  const [, kind = "a resource"] = kinds.find(([names]) => names.test(type)) ?? [];
+  return `${kind} (${type})`;
+}
 
 /** Whatever the event loop would have to wait for has a type of its own; promises are all that a run may make. */
 async function stretchTripwire(): Promise<Tripwire | undefined> {
-  const { createHook } = await import("node:async_hooks");
+  const { createHook, executionAsyncId } = await import("node:async_hooks");
   let tripped: Error | undefined;
+  let isAside = false;
+  // What comes of printing later on, as where a test runner collects the lines and hands them over together.
+  const aside = new Set<number>();
   try {
     const hook = createHook({
-      init: (_id, type) => {
-        if (type !== "PROMISE" && type !== "Microtask")
-          tripped ??= new AmbientAccessError(`a resource of type ${type}`);
+      init: (id, type, triggerId) => {
+        if (isAside || aside.has(triggerId) || aside.has(executionAsyncId())) aside.add(id);
+        else if (type !== "PROMISE" && type !== "Microtask") tripped ??= new AmbientAccessError(nameOfResource(type));
       },
     });
     return {
       enable: () => void hook.enable(),
       disable: () => void hook.disable(),
+      aside: (work) => {
+        const before = isAside;
+        isAside = true;
+        try {
+          return work();
+        } finally {
+          isAside = before;
+        }
+      },
       take: () => {
         const found = tripped;
         tripped = undefined;

@@ -8,10 +8,8 @@ import type { ActorHandle, SendResult } from "../../runtime/client.ts";
 import type { Client } from "../../runtime/connect.ts";
 import { connect } from "../../runtime/connect.ts";
 import { type ActorDefinition, definitionsOf, missingIn } from "../../runtime/definition.ts";
-import type { Document } from "../../runtime/document.ts";
 import type { HostSettings } from "../../runtime/host/settings.ts";
 import { type RequestBody, readRequestAnswer } from "../../runtime/host/wire.ts";
-import { pendingPrefix } from "../../runtime/keys.ts";
 import { refuseUnknown } from "../../runtime/options.ts";
 import type { Bus } from "../../runtime/ports/bus.ts";
 import type { FencedRegister } from "../../runtime/ports/fenced-register.ts";
@@ -32,8 +30,9 @@ import { type Ground, groundOf } from "./ground.ts";
 import { inflict } from "./inflict.ts";
 import type { Always, Verdict } from "./moments.ts";
 import { named } from "./names.ts";
+import { tellStep } from "./report.ts";
+import { Rest } from "./rest.ts";
 import { judgeCluster } from "./rules.ts";
-import { needOf } from "./story.ts";
 import type { Looking, Plan, Ran } from "./suite.ts";
 
 /** What a process has at hand when it makes its actors. */
@@ -219,7 +218,8 @@ async function inWorld(
   { guarded, watched }: { readonly guarded: Guard; readonly watched: RejectionWatch },
 ): Promise<Ran> {
   const types = typesFor(cluster, "c1");
-  const { reached: missing } = missingIn(definitionsOf(types));
+  const definitions = definitionsOf(types);
+  const { reached: missing } = missingIn(definitions);
   if (missing.length > 0) throw new TypeError(`the actors of the simulation: ${missing.join("; ")}`);
   const nodes = nodeNamesOf(cluster.nodes ?? 3);
   const steps = plan.steps as unknown as readonly CallStep[];
@@ -253,7 +253,7 @@ async function inWorld(
     if (node.state === "crashed") node.restart();
   }
   const violations: Violation[] = [];
-  const rest = new Rest(world, ground);
+  const rest = new Rest(world, ground, definitions);
   for (const pauseMs of [0, lateMs + 5_000]) {
     if (violations.length > 0) break;
     if (pauseMs > 0) await world.run({ forMs: pauseMs });
@@ -261,7 +261,7 @@ async function inWorld(
     if (end !== "until")
       violations.push({
         rule: "never-at-rest",
-        detail: `${run.isDone ? "clients are done" : "clients still wait"}; ${rest.whatIsLeft()}`,
+        detail: `after ${Math.round(world.nowMs / 1_000)} virtual seconds: ${[...run.whatIsLeft(), ...rest.whatIsLeft()].join("; ")}`,
       });
   }
   const seen = await run.states();
@@ -377,6 +377,7 @@ class Work {
   readonly refusals: Refusal[] = [];
   readonly clientNames: readonly string[];
   isDone = false;
+  #isDriving = false;
   /** What the workload itself threw. */
   failure: unknown;
   readonly #world: World;
@@ -403,6 +404,16 @@ class Work {
         this.failure = error;
         this.isDone = true;
       },
+    );
+  }
+
+  /** What clients have still to do, for people. */
+  whatIsLeft(): readonly string[] {
+    if (this.isDone) return [];
+    if (this.#isDriving)
+      return ["the workload's `drive` has not ended: what it awaits does not come, or it loops for ever"];
+    return this.results.flatMap((result, index) =>
+      result.returnMs === 0 ? [`step ${index + 1} is not done: ${tellStep(result.step)}`] : [],
     );
   }
 
@@ -437,12 +448,14 @@ class Work {
     if (workload !== undefined) {
       const driven = (number: number) =>
         watchedClient(this.#client(number), (refusal) => void this.refusals.push(refusal));
+      this.#isDriving = true;
       await workload({
         actor: (type, id) => driven(1).actor(type, id) as ActorHandle<AnyActorLogic>,
         client: driven,
         sleep: (ms) => world.sleep(ms),
         dice: world.dice("workload"),
       });
+      this.#isDriving = false;
     }
     for (const result of this.results) if (result.step.first === true) await this.#do(result);
     await Promise.all(
@@ -565,53 +578,4 @@ function outsideProcess(name: string): Process {
     register: () => ({ install: refuse, write: refuse, read: refuse }),
     sleep: refuse,
   };
-}
-
-/** Whether nothing is left to do now: no effect, no message, no timer that is overdue, no entry without a need. */
-class Rest {
-  readonly #world: World;
-  readonly #ground: Ground;
-  #looked = -1;
-  #isFree = false;
-  #nextMs = Number.POSITIVE_INFINITY;
-
-  constructor(world: World, ground: Ground) {
-    this.#world = world;
-    this.#ground = ground;
-  }
-
-  isReached(): boolean {
-    if (this.#ground.log.length !== this.#looked) this.#look();
-    return this.#isFree && this.#nextMs > this.#world.wallMs;
-  }
-
-  whatIsLeft(): string {
-    return this.#ground
-      .peekAll()
-      .map(({ key, value }) => {
-        if (key.startsWith("_")) return `${key} ${value}`;
-        const { outbox, timers, inbox } = JSON.parse(value) as Document;
-        return `${key} ${JSON.stringify({ outbox, timers, inbox })}`;
-      })
-      .join("; ");
-  }
-
-  #look(): void {
-    this.#looked = this.#ground.log.length;
-    this.#isFree = true;
-    this.#nextMs = Number.POSITIVE_INFINITY;
-    const needing = new Set<string>();
-    const all = this.#ground.peekAll();
-    for (const { key, value } of all) {
-      if (key.startsWith("_")) continue;
-      const document = JSON.parse(value) as Document;
-      const need = needOf(document);
-      if (need === undefined) continue;
-      needing.add(key);
-      if (document.outbox.length > 0) this.#isFree = false;
-      else this.#nextMs = Math.min(this.#nextMs, need);
-    }
-    for (const { key } of all)
-      if (key.startsWith(pendingPrefix) && !needing.has(key.slice(pendingPrefix.length))) this.#isFree = false;
-  }
 }

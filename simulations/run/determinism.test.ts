@@ -201,4 +201,25 @@ describe("in user code", () => {
       (error: Error) => /FSREQPROMISE/.test(error.message) && /determinism\.test/.test(error.stack ?? ""),
     );
   });
+
+  test("it is told with its line, as what it is, and made small", async () => {
+    const { readFile } = await import("node:fs/promises");
+    const options = { ...doing(() => readFile("/dev/null")), faults: ["crash" as const] };
+    const { message } = await simulate(options).then(
+      () => assert.fail("it holds"),
+      (error: Error) => error,
+    );
+    assert.match(message, /breaks a rule: reached for the real world/);
+    assert.match(message, /a file \(FSREQPROMISE\) was used .*\n\s+at .*determinism\.test\.ts:\d+/);
+    assert.match(message, /faults -> 0, 2 steps -> 2\n {2}no fault is needed/);
+  });
+
+  test("a line that is printed is no I/O: it comes back to nobody", async () => {
+    const seen = await seenBy(() => {
+      console.log("a line to look at");
+      process.stderr.write("another\n");
+      return "printed";
+    });
+    assert.equal(seen, "printed");
+  });
 });

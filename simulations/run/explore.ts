@@ -4,7 +4,8 @@
  */
 import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import type { Violation } from "../checkers/violation.ts";
-import { realWorldRule } from "./ambient.ts";
+import { WorldError } from "../world/loop.ts";
+import { AmbientAccessError, realWorldRule, withCulprit } from "./ambient.ts";
 import { type Shrunk, shrink } from "./shrink.ts";
 import type { Plan, Ran, Suite } from "./suite.ts";
 
@@ -81,7 +82,7 @@ export async function explore(suite: Suite, options: ExploreOptions): Promise<Ex
       const again = await runOrExplain(suite, plan);
       const isRepeatable = again.traceHash === ran.traceHash;
       const shrunk = isRepeatable
-        ? await shrink(suite, plan, ran, violation.rule, options.shrinkRuns)
+        ? await shrink((smaller) => runOrExplain(suite, smaller), plan, ran, violation.rule, options.shrinkRuns)
         : { plan, ran, runs: 0 };
       const same = shrunk.ran.violations.find(({ rule }) => rule === violation.rule) ?? violation;
       explored.failures.push({ suite: suite.name, violation: same, plan, shrunk, isRepeatable });
@@ -111,9 +112,10 @@ async function runOrExplain(suite: Suite, plan: Plan): Promise<Ran> {
   try {
     return await suite.run(plan);
   } catch (error) {
-    const { name, message } = error as Error;
-    if (!["WorldError", "AmbientAccessError"].includes(name)) throw error;
-    const rule = name === "WorldError" ? "the run broke" : realWorldRule;
-    return { violations: [{ rule, detail: message }], traceHash: "", events: 0, virtualMs: 0, met: [] };
+    const reached = error instanceof AmbientAccessError;
+    if (!reached && !(error instanceof WorldError)) throw error;
+    const rule = reached ? realWorldRule : "the run broke";
+    const detail = reached ? withCulprit(error) : error.message;
+    return { violations: [{ rule, detail }], traceHash: "", events: 0, virtualMs: 0, met: [] };
   }
 }

@@ -3,6 +3,7 @@
  * rule in plain words. One rule per function. Start reading at `judgeCluster`.
  */
 import type { Document } from "../../runtime/document.ts";
+import { readParked } from "../../runtime/host/parking.ts";
 import { parkedPrefix } from "../../runtime/keys.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import type { KeyedReply } from "../checkers/replies.ts";
@@ -334,7 +335,13 @@ function judgeOrder({ results }: ClusterRun, story: Story): readonly Violation[]
 
 function judgeParking({ ground }: ClusterRun): readonly Violation[] {
   const parked = ground.peekAll().filter(({ key }) => key.startsWith(parkedPrefix));
-  return parked.map(({ key, value }) => ({ rule: "parked", detail: `${key} ${value}` }));
+  return parked.map(({ key, value }) => {
+    const { reason = "foreign", message = value, revision } = readParked(value) ?? {};
+    return {
+      rule: "parked",
+      detail: `${key.slice(parkedPrefix.length)}: ${reason}, at revision ${revision}: ${message}`,
+    };
+  });
 }
 
 function judgeLogs({ world }: ClusterRun): readonly Violation[] {

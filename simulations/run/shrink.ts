@@ -4,7 +4,7 @@
  * to places, leaving one thing out leaves the others what they were.
  */
 import type { Fault } from "./fault.ts";
-import type { Plan, Ran, Suite } from "./suite.ts";
+import type { Plan, Ran } from "./suite.ts";
 
 export type Shrunk = {
   readonly plan: Plan;
@@ -16,13 +16,19 @@ export type Shrunk = {
   readonly keepsSteps?: boolean;
 };
 
-export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, maxRuns = 300): Promise<Shrunk> {
+export async function shrink(
+  run: (plan: Plan) => Promise<Ran>,
+  plan: Plan,
+  ran: Ran,
+  rule: string,
+  maxRuns = 300,
+): Promise<Shrunk> {
   let best: { plan: Plan; ran: Ran } = { plan, ran };
   let runs = 0;
   const breaks = (tried: Ran | undefined): boolean =>
     tried?.violations.some((violation) => violation.rule === rule) === true;
   const breaksAlone = async (steps: Plan["steps"]): Promise<boolean> =>
-    breaks(await suite.run({ ...plan, faults: [], steps }).catch(() => undefined));
+    breaks(await run({ ...plan, faults: [], steps }).catch(() => undefined));
   // What breaks by its steps alone, with the faults left out, would shrink to something else than what was found.
   const isByFaults = plan.faults.length > 0 && !(await breaksAlone(plan.steps));
   // A rule that asks for what the steps do is broken where they are left out, which says nothing of what was found.
@@ -31,7 +37,7 @@ export async function shrink(suite: Suite, plan: Plan, ran: Ran, rule: string, m
     if (runs >= maxRuns) return false;
     runs++;
     // A plan that cannot be run at all is no smaller failure.
-    const tried = await suite.run(candidate).catch(() => undefined);
+    const tried = await run(candidate).catch(() => undefined);
     if (tried === undefined || !breaks(tried)) return false;
     if (isByFaults && (await breaksAlone(candidate.steps))) return false;
     best = { plan: candidate, ran: tried };

@@ -5,6 +5,7 @@
 
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import { Dice } from "../world/dice.ts";
+import { AmbientAccessError } from "./ambient.ts";
 import { type CallStep, type Cluster, clientNamesOf, nodeNamesOf, runCluster } from "./cluster.ts";
 import { type Explored, explore } from "./explore.ts";
 import type { Fault, FaultKind } from "./fault.ts";
@@ -62,16 +63,21 @@ export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActo
   const { name = "simulation", workload, faults = everyKind, ...rest } = options;
   const cluster: Cluster =
     typeof workload === "object" && "drive" in workload ? { ...rest, workload: workload.drive } : rest;
-  // The first run of each suite also watches for I/O that was imported before it could be replaced.
+  // The first run of each suite also watches for I/O that was imported before it could be replaced. Where that finds
+  // some, the next runs watch as well: it is to be shown again, and made small.
   let isFirst = true;
+  let hasTripped = false;
   return {
     name,
     about: `${name}, by its own invariants`,
     plan: (seed) => ({ seed, faults: scheduleOf(seed, faults, options), steps: stepsOf(seed, workload) }),
-    run: (plan, looking = {}) => {
-      const tripwire = isFirst;
+    run: async (plan, looking = {}) => {
+      const tripwire = isFirst || hasTripped;
       isFirst = false;
-      return runCluster(cluster, plan, { ...looking, tripwire });
+      return runCluster(cluster, plan, { ...looking, tripwire }).catch((error: unknown) => {
+        hasTripped ||= error instanceof AmbientAccessError;
+        throw error;
+      });
     },
   };
 }
