@@ -29,7 +29,7 @@ import { type Refusal, watchedClient } from "./driven.ts";
 import { type Ground, groundOf } from "./ground.ts";
 import { inflict } from "./inflict.ts";
 import type { Always, Verdict } from "./moments.ts";
-import { named } from "./names.ts";
+import { named, noSuch } from "./names.ts";
 import { tellStep } from "./report.ts";
 import { Rest } from "./rest.ts";
 import { judgeCluster } from "./rules.ts";
@@ -188,6 +188,13 @@ export const nodeNamesOf = (count: number): readonly string[] =>
 export const clientNamesOf = (count: number): readonly string[] =>
   Array.from({ length: count }, (_, index) => `c${index + 1}`);
 
+/** How long the client that waits longest does so, in all. */
+export function longestMs(steps: readonly CallStep[]): number {
+  const waits = new Map<number, number>();
+  for (const { client = 1, waitMs = 0 } of steps) waits.set(client, (waits.get(client) ?? 0) + waitMs);
+  return Math.max(0, ...waits.values());
+}
+
 export async function runCluster(
   cluster: Cluster,
   plan: Plan,
@@ -221,11 +228,30 @@ async function inWorld(
   const definitions = definitionsOf(types);
   const { reached: missing } = missingIn(definitions);
   if (missing.length > 0) throw new TypeError(`the actors of the simulation: ${missing.join("; ")}`);
+  if (Object.keys(definitions).length === 0)
+    throw new TypeError("a simulation needs actors, by the names of their types: { actors: { order: machine } }");
   const nodes = nodeNamesOf(cluster.nodes ?? 3);
   const steps = plan.steps as unknown as readonly CallStep[];
+  steps.forEach(({ to }, index) => {
+    const type = to.slice(0, to.indexOf("/"));
+    if (!Object.hasOwn(definitions, type))
+      throw new RangeError(
+        `step ${index + 1} of the workload: ${noSuch("actor type", type, Object.keys(definitions))}`,
+      );
+  });
   const drawn: DrawnAt[] = [];
   if (looking.picture === true) world.draw((one) => drawn.push(one));
   const services = servicesOf(world, cluster.services ?? {});
+  // A name misspelt inside an effect looks to the machine like an outside that fails, which it lives with.
+  const misnamed: unknown[] = [];
+  const serviceNamed = (name: string): ServiceModel<never, unknown> => {
+    try {
+      return named("service", services.models, name);
+    } catch (error) {
+      misnamed.push(error);
+      throw error;
+    }
+  };
   const ground = (cluster.ground ?? groundOf)(world);
   inflict(plan.faults, { world, nodes, services: services.models, ground });
   world.after(0, "the cluster starts", () => {
@@ -233,7 +259,7 @@ async function inWorld(
       world,
       nodes,
       [],
-      (ports) => definitionsFor(cluster, processOf(world, ports, nodes, services.models)),
+      (ports) => definitionsFor(cluster, processOf(world, ports, nodes, serviceNamed)),
       { ...rigSettings, ...cluster.settings },
       ground.host,
     );
@@ -264,6 +290,7 @@ async function inWorld(
         detail: `after ${Math.round(world.nowMs / 1_000)} virtual seconds: ${[...run.whatIsLeft(), ...rest.whatIsLeft()].join("; ")}`,
       });
   }
+  if (misnamed.length > 0) throw misnamed[0];
   const seen = await run.states();
   const states = seen.get("c1") ?? new Map<string, EndState>();
   const end: End = {
@@ -331,13 +358,10 @@ function processOf(
   world: World,
   ports: NodePorts,
   nodes: readonly string[],
-  services: Readonly<Record<string, ServiceModel<never, unknown>>>,
+  serviceNamed: (name: string) => ServiceModel<never, unknown>,
 ): Process {
   const node = nodes.find((name) => world.node(name).ports === ports) ?? "n1";
-  const service = (name: string) => {
-    const model = named("service", services, name);
-    return ports.service(model) as (request: unknown) => Promise<unknown>;
-  };
+  const service = (name: string) => ports.service(serviceNamed(name)) as (request: unknown) => Promise<unknown>;
   return {
     node,
     start: world.node(node).incarnation,

@@ -72,7 +72,7 @@ export function troubleOf(rule: string, holds: () => Verdict, ifFalse: string): 
   try {
     answer = holds();
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return `it threw ${toldWithPlace(error)}`;
   }
   if (isThenable(answer)) {
     answer.then(undefined, () => {});
@@ -83,6 +83,13 @@ export function troubleOf(rule: string, holds: () => Verdict, ifFalse: string): 
   }
   if (answer === false) return ifFalse;
   return typeof answer === "string" ? answer : undefined;
+}
+
+/** The error and the line of the rule that threw it. */
+function toldWithPlace(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const place = error.stack?.split("\n").find((line) => /^\s+at /.test(line) && !/node_modules|\(?node:/.test(line));
+  return `${error.name}: ${error.message}${place === undefined ? "" : ` ${place.trim()}`}`;
 }
 
 function isThenable(answer: unknown): answer is PromiseLike<unknown> {

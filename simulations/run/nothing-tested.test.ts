@@ -5,12 +5,15 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { assign, createMachine, fromPromise, setup } from "xstate";
 import type { Client } from "../../runtime/connect.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
-import type { CallStep } from "./cluster.ts";
+import type { CallStep, Process } from "./cluster.ts";
 import { ruleNames } from "./rules.ts";
 import { type SimulateOptions, SimulationError, simulate } from "./simulate.ts";
 
 const counter = setup({
-  types: { context: {} as { n: unknown }, events: {} as { type: "INC" } | { type: "BREAK" } | { type: "SPOIL" } },
+  types: {
+    context: {} as { n: unknown },
+    events: {} as { type: "INC" } | { type: "BREAK" } | { type: "SPOIL" } | { type: "LOOK" },
+  },
 }).createMachine({
   context: { n: 0 },
   on: {
@@ -21,10 +24,17 @@ const counter = setup({
       }),
     },
     SPOIL: { actions: assign({ n: () => () => 1 }) },
+    LOOK: {},
   },
 });
 const make: CallStep = { to: "counter/a", key: "make", first: true };
 const send = (type: string): CallStep => ({ to: "counter/a", send: { type }, key: type });
+
+const withEffect = (work: () => Promise<unknown>) =>
+  setup({ actors: { work: fromPromise(work) } }).createMachine({
+    initial: "working",
+    states: { working: { invoke: { src: "work", onDone: "done", onError: "done" } }, done: {} },
+  });
 
 /** As from JavaScript: whatever is not right in the types, too. */
 function simulated(options: object): Promise<unknown> {
@@ -44,11 +54,6 @@ async function reportOf(options: object): Promise<string> {
 afterEach(() => vi.unstubAllEnvs());
 
 describe("an effect that reaches for the real world, where the machine goes on after its error", () => {
-  const reaching = (work: () => Promise<unknown>) =>
-    setup({ actors: { work: fromPromise(work) } }).createMachine({
-      initial: "working",
-      states: { working: { invoke: { src: "work", onDone: "done", onError: "done" } }, done: {} },
-    });
   const culprits: Readonly<Record<string, () => Promise<unknown>>> = {
     setTimeout: () => new Promise((resolve) => setTimeout(resolve, 10)),
     fetch: () => fetch("http://127.0.0.1:1"),
@@ -62,7 +67,7 @@ describe("an effect that reaches for the real world, where the machine goes on a
   };
   for (const [it, work] of Object.entries(culprits)) {
     test(it, async () => {
-      const options = { actors: { thing: reaching(work) }, workload: [{ to: "thing/a", key: "make" }] };
+      const options = { actors: { thing: withEffect(work) }, workload: [{ to: "thing/a", key: "make" }] };
       const text = await reportOf(options);
       assert.match(text, /breaks a rule: reached for the real world/);
       assert.match(text, new RegExp(`${it.split(",")[0]} was used during a simulated run`));
@@ -100,6 +105,16 @@ describe("a step that is refused for good", () => {
       await simulated({ workload: { drive }, faults: [], except: ["step-refused"] });
     });
   }
+
+  test("a key that was used for something else", async () => {
+    const text = await reportOf({ workload: [make, send("INC"), { ...send("LOOK"), key: "INC" }] });
+    assert.match(text, /step 3, LOOK for counter\/a: KeyReused/);
+  });
+
+  test("an actor that is too large", async () => {
+    const large = createMachine({ context: { n: "x".repeat(2_000_000) } });
+    assert.match(await reportOf({ actors: { counter: large }, workload: [make] }), /step 1, create .*TooLarge/);
+  });
 
   test("is told before the rule that is broken by it", async () => {
     const text = await reportOf({ workload: [make, send("INK")], invariants: { counted: () => "nothing counted" } });
@@ -147,6 +162,46 @@ describe("what is misspelt is refused, with what is right", () => {
     "a step for nobody": [{ workload: [{ key: "k" }] }, /step 1 of the workload, \{"key":"k"\}: it lacks `to`/],
     "a step for no id": [{ workload: [{ to: "counter" }] }, /step 1 .*its `to` is no actor: it is written as type\/id/],
     "a step that is drawn": [{ workload: () => [{ first: true }] }, /step 1 .*it lacks `to`/],
+    "a workload that draws no steps": [{ workload: () => undefined }, /the workload must return an array of steps/],
+    "a workload that is async": [{ workload: async () => [make] }, /must return an array of steps, not a promise/],
+    "an actor type of a step": [
+      { workload: [{ to: "conuter/a", key: "make" }] },
+      /step 1 of the workload: there is no actor type "conuter" \("counter" was meant\?\): there are counter/,
+    ],
+    "an actor that nobody makes": [
+      { workload: [make, { ...send("INC"), to: "counter/A" }] },
+      /step 2 .*no step that creates "counter\/A" \("counter\/a" was meant\?\).*except: \["step-refused"\]/,
+    ],
+    "a wait beyond the end of the run": [
+      { workload: [make, { ...send("INC"), waitMs: 86_400_000 }] },
+      /wait 86400000 ms in all, .*machine\.provide\(\{ delays/,
+    ],
+    "a wait that is negative": [{ workload: [{ ...make, waitMs: -1 }] }, /step 1 .*its `waitMs` is no time/],
+    "a client that is nobody": [
+      { workload: [{ ...make, client: 0 }] },
+      /step 1 .*its `client` is no whole number from 1/,
+    ],
+    "no actors": [{ actors: {} }, /a simulation needs actors/],
+    "no nodes": [{ nodes: 0 }, /nodes is 0; it must be a whole number from 1/],
+    "a rule that is no function": [{ invariants: { x: true } }, /invariants: "x" is no function that returns true/],
+    "a service that is no function": [{ services: { bank: "charged" } }, /the service "bank" is no function/],
+    "a service with the name of a node": [{ services: { n1: () => 1 } }, /a service cannot be called "n1"/],
+    "a fault without an argument": [
+      { faults: [{ at: 1, kind: "pause", args: { node: "n1" } }] },
+      /the fault \{.*"pause".*\} lacks forMs, clock/,
+    ],
+    "a fault at a time that is a text": [
+      { faults: [{ at: "1", kind: "crash", args: { node: "n1" } }] },
+      /the fault \{.*\}: at must be a number/,
+    ],
+    "a service that an effect asks for, where the machine lives with its failure": [
+      {
+        actors: ({ service }: Process) => ({ counter: withEffect(() => service("bnk")({})) }),
+        services: { bank: () => "charged" },
+        workload: [make],
+      },
+      /no service "bnk" \("bank" was meant\?\): there are bank/,
+    ],
     "an event without a type": [{ workload: [{ to: "counter/a", send: {} }] }, /step 1 .*its `send` lacks a `type`/],
   };
   for (const [it, [options, message]] of Object.entries(mistakes))
@@ -194,6 +249,13 @@ test("every rule that a cluster is judged by may be named by `except`", () => {
   });
   expect(rules.length).toBeGreaterThan(40);
   expect(rules.filter((rule) => !ruleNames.includes(rule ?? ""))).toEqual([]);
+});
+
+test("a rule that throws is told as that, with its line", async () => {
+  const invariants = { x: () => (undefined as unknown as { y: string }).y.length > 0 };
+  const said = /it threw TypeError: Cannot read .*'y'.* at .*nothing-tested\.test\.ts:\d+/;
+  assert.match(await reportOf({ invariants }), said);
+  assert.match(await reportOf({ always: invariants }), said);
 });
 
 test("a rule of assertions alone returns nothing, and holds", () =>

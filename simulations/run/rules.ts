@@ -172,7 +172,15 @@ function judgeInvariants({ invariants, end }: ClusterRun): readonly Violation[] 
 }
 
 /** What is refused so, is refused always: a name misspelt, a value that cannot be kept, a machine that throws. */
-const forGood = new Set(["UnknownEvent", "NotStorable", "Rejected"]);
+const forGood = new Set([
+  "UnknownEvent",
+  "NotStorable",
+  "TooLarge",
+  "Rejected",
+  "KeyReused",
+  "InvalidKey",
+  "InvalidRequest",
+]);
 
 function judgeRefusals({ results, refusals }: ClusterRun): readonly Violation[] {
   const ofSteps = results.flatMap(({ step, outcome, code = "", message = "" }, index): readonly Refusal[] => {

@@ -4,7 +4,7 @@
  */
 import { defaultSettings } from "../../runtime/host/settings.ts";
 import { type KeysOf, refuseUnknown as refuseUnknownOptions } from "../../runtime/options.ts";
-import type { CallStep, Workload } from "./cluster.ts";
+import { type CallStep, clientNamesOf, longestMs, nodeNamesOf, type Workload } from "./cluster.ts";
 import type { FaultArguments, FaultKind } from "./fault.ts";
 import { noSuch } from "./names.ts";
 import { ruleNames } from "./rules.ts";
@@ -66,6 +66,7 @@ const faultArguments: { readonly [Kind in FaultKind]: KeysOf<FaultArguments[Kind
   disk: { node: true, fault: true, rate: true, forMs: true },
 };
 const faultKinds = Object.keys(faultArguments);
+const mayBeMissing = ["point", "nth", "restartAfterMs", "wiped", "oneWay"];
 
 /** Every name, none left out: the compiler sees to it. */
 function namesOf<TName extends string>(all: Readonly<Record<TName, true>>): readonly string[] {
@@ -86,6 +87,14 @@ export function checkOptions(options: SimulateOptions): void {
   const { except = [], invariants = {}, always = {} } = options;
   const rules = [...ruleNames, ...Object.keys(invariants), ...Object.keys(always)];
   for (const rule of except) refuseUnknown("rule", rule, rules);
+  for (const [what, all] of Object.entries({ invariants, always }))
+    for (const [rule, holds] of Object.entries(all))
+      if (typeof holds !== "function")
+        throw new TypeError(`${what}: ${JSON.stringify(rule)} is no function that returns true, false or a text`);
+  for (const name of ["nodes", "partitions", "clients", "requestTimeoutMs"] as const)
+    if (options[name] !== undefined && !isCount(options[name], 1))
+      throw new RangeError(`${name} is ${JSON.stringify(options[name])}; it must be a whole number from 1`);
+  checkServices(options);
   if (!Array.isArray(faults)) throw new TypeError("faults are an array of families and kinds, or of faults");
   for (const fault of faults as readonly unknown[]) {
     if (typeof fault === "string") refuseUnknown("fault", fault, [...Object.keys(faultFamilies), ...faultKinds]);
@@ -93,21 +102,75 @@ export function checkOptions(options: SimulateOptions): void {
   }
 }
 
-type Given = { readonly kind?: unknown; readonly args?: unknown } | null | undefined;
+function isCount(value: unknown, least: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= least;
+}
+
+function checkServices({ services = {}, nodes = 3, clients = 1 }: SimulateOptions): void {
+  const taken = [...nodeNamesOf(nodes), ...clientNamesOf(clients), "store", "leases"];
+  for (const [name, service] of Object.entries(services)) {
+    if (typeof service !== "function" && service?.kind !== "fenced")
+      throw new TypeError(
+        `the service ${JSON.stringify(name)} is no function that answers a request, and not fenced()`,
+      );
+    if (taken.includes(name))
+      throw new RangeError(`a service cannot be called ${JSON.stringify(name)}: so is a part of the simulation`);
+  }
+}
+
+type Given = { readonly at?: unknown; readonly kind?: unknown; readonly args?: unknown } | null | undefined;
 
 function checkFault(fault: Given): void {
   const kind = String(fault?.kind);
   refuseUnknown("kind of fault", kind, faultKinds);
   for (const name of Object.keys(fault ?? {})) refuseUnknown("field of a fault", name, ["at", "kind", "args"]);
   const fields = Object.keys(faultArguments[kind as FaultKind]);
-  for (const name of Object.keys(fault?.args ?? {})) refuseUnknown(`argument of the fault ${kind}`, name, fields);
+  const args = (fault?.args ?? {}) as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(args)) refuseUnknown(`argument of the fault ${kind}`, name, fields);
+  const missing = fields.filter((name) => args[name] === undefined && !mayBeMissing.includes(name));
+  if (missing.length > 0) throw new TypeError(`the fault ${JSON.stringify(fault)} lacks ${missing.join(", ")}`);
+  const wrong = Object.keys(args).filter(
+    (name) => /Ms$|^(rate|nth|partition)$/.test(name) && !Number.isFinite(args[name]),
+  );
+  if (!Number.isFinite(fault?.at)) wrong.push("at");
+  if (wrong.length > 0) throw new TypeError(`the fault ${JSON.stringify(fault)}: ${wrong.join(", ")} must be a number`);
 }
 
 function isDriven(workload: unknown): workload is { readonly drive: Workload } {
   return typeof (workload as { readonly drive?: unknown } | null | undefined)?.drive === "function";
 }
 
-export function checkStep(step: CallStep, index: number): void {
+/** Refuses steps that would test nothing, or never be done. */
+export function checkSteps(steps: unknown): asserts steps is readonly CallStep[] {
+  if (!Array.isArray(steps))
+    throw new TypeError("the workload must return an array of steps, not a promise nor anything else");
+  steps.forEach(checkStep);
+  const ms = longestMs(steps);
+  if (ms > mostWaitMs)
+    throw new RangeError(
+      `the steps of one client wait ${ms} ms in all, and a run ends after ${mostWaitMs} virtual ms: ` +
+        "give the machine short delays for the simulation, `machine.provide({ delays: { expiry: 5_000 } })`",
+    );
+}
+
+/** Of a workload that is the same for every seed: who is sent to without being made is a name misspelt. */
+export function checkMade(steps: readonly CallStep[]): void {
+  const made = new Set(steps.flatMap((step) => (isMaking(step) ? [step.to] : [])));
+  const index = steps.findIndex(({ to }) => !made.has(to));
+  if (index < 0) return;
+  throw new RangeError(
+    `step ${index + 1} of the workload, ${JSON.stringify(steps[index])}: ${noSuch("step that creates", steps[index]?.to ?? "", [...made])}; ` +
+      'if that is meant, leave it out by `except: ["step-refused"]`',
+  );
+}
+
+function isMaking({ create, send, delete: ends }: CallStep): boolean {
+  return create !== undefined || (send === undefined && ends !== true);
+}
+
+const mostWaitMs = 600_000;
+
+function checkStep(step: CallStep, index: number): void {
   const which = `step ${index + 1} of the workload, ${JSON.stringify(step)}`;
   if (typeof step !== "object" || step === null)
     throw new TypeError(`${which}, is no step: it is written as { to, send }`);
@@ -121,6 +184,10 @@ function problemOf(step: CallStep): string | undefined {
   if (typeof step.to !== "string") return "it lacks `to`, the actor that it is for, such as counter/a";
   if (!/^[^/]+\/./.test(step.to)) return "its `to` is no actor: it is written as type/id, such as counter/a";
   if (step.send !== undefined && typeof step.send?.type !== "string") return "its `send` lacks a `type`";
+  const { waitMs = 0, client = 1, retries = 0 } = step;
+  if (!(Number.isFinite(waitMs) && waitMs >= 0)) return "its `waitMs` is no time in milliseconds";
+  if (!isCount(client, 1)) return "its `client` is no whole number from 1";
+  if (!isCount(retries, 0)) return "its `retries` is no whole number";
   return undefined;
 }
 

@@ -6,12 +6,12 @@
 import type { ActorTypes } from "../../runtime/runtime.ts";
 import { Dice } from "../world/dice.ts";
 import { AmbientAccessError } from "./ambient.ts";
-import { type CallStep, type Cluster, clientNamesOf, nodeNamesOf, runCluster } from "./cluster.ts";
+import { type CallStep, type Cluster, clientNamesOf, longestMs, nodeNamesOf, runCluster } from "./cluster.ts";
 import { type Explored, explore } from "./explore.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { tellFailure } from "./report.ts";
-import { checkOptions, checkStep } from "./simulate-options.ts";
-import type { Plan, Step, Suite } from "./suite.ts";
+import { checkMade, checkOptions, checkSteps } from "./simulate-options.ts";
+import type { Step, Suite } from "./suite.ts";
 import { everyKind, faultFamilies, swarm } from "./swarm.ts";
 
 export type FaultFamily = keyof typeof faultFamilies;
@@ -70,7 +70,10 @@ export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActo
   return {
     name,
     about: `${name}, by its own invariants`,
-    plan: (seed) => ({ seed, faults: scheduleOf(seed, faults, options), steps: stepsOf(seed, workload) }),
+    plan: (seed) => {
+      const steps = stepsOf(seed, options);
+      return { seed, faults: scheduleOf(seed, faults, options, steps), steps: steps as unknown as readonly Step[] };
+    },
     run: async (plan, looking = {}) => {
       const tripwire = isFirst || hasTripped;
       isFirst = false;
@@ -82,17 +85,19 @@ export function suiteOf<TActors extends ActorTypes>(typed: SimulateOptions<TActo
   };
 }
 
-function stepsOf(seed: number, workload: SimulateOptions["workload"]): Plan["steps"] {
+function stepsOf(seed: number, { workload, except = [] }: SimulateOptions): readonly CallStep[] {
   if (typeof workload === "object" && "drive" in workload) return [];
-  const steps = typeof workload === "function" ? workload(new Dice(`${seed}/steps`)) : workload;
-  steps.forEach(checkStep);
-  return steps as unknown as readonly Step[];
+  const steps: unknown = typeof workload === "function" ? workload(new Dice(`${seed}/steps`)) : workload;
+  checkSteps(steps);
+  if (steps === workload && !except.includes("step-refused")) checkMade(steps);
+  return steps;
 }
 
 function scheduleOf(
   seed: number,
   faults: NonNullable<SimulateOptions["faults"]>,
   options: SimulateOptions,
+  steps: readonly CallStep[],
 ): readonly Fault[] {
   const [first] = faults;
   if (first === undefined || typeof first === "object") return faults as readonly Fault[];
@@ -105,7 +110,8 @@ function scheduleOf(
     clients: clientNamesOf(options.clients ?? 1),
     services: Object.keys(options.services ?? {}),
     partitions: options.partitions ?? 4,
-    untilMs: 8_000,
+    // What comes late is disturbed as well.
+    untilMs: Math.min(25_000, Math.max(8_000, longestMs(steps))),
   });
 }
 
