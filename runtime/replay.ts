@@ -268,7 +268,8 @@ function differencesOf(before: Document, after: Document, fields: readonly (keyo
   );
 }
 
-function differing(path: string, before: Json | undefined, after: Json | undefined): Difference[] {
+/** Where two values differ, down to the smallest parts. */
+export function differing(path: string, before: Json | undefined, after: Json | undefined): Difference[] {
   if (JSON.stringify(before) === JSON.stringify(after)) return [];
   if (!isComposite(before) || !isComposite(after) || Array.isArray(before) !== Array.isArray(after))
     return [{ path, before, after }];

@@ -3,14 +3,17 @@
  * runs it there, callers send what they sent later, and one fault strikes that did not strike then.
  */
 
-import { fromPromise } from "xstate";
+import { fromCallback, fromObservable, fromPromise } from "xstate";
 import type { ActorDefinition } from "../../runtime/definition.ts";
 import { type Cause, type Document, readDocument } from "../../runtime/document.ts";
 import { hashText } from "../../runtime/hash.ts";
 import { actorKey } from "../../runtime/keys.ts";
+import type { Json } from "../../runtime/machine/codec.ts";
+import { kindOf, type Logic } from "../../runtime/machine/internals.ts";
+import { effectOf } from "../../runtime/machine/live.ts";
 import { Tree } from "../../runtime/machine/tree.ts";
 import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
-import type { Difference, KeptRevision } from "../../runtime/replay.ts";
+import { type Difference, differing, type KeptRevision } from "../../runtime/replay.ts";
 import { type Attempt, bootHosts, Client } from "../protocol/rig.ts";
 import { createWorld, type World } from "../world/world.ts";
 
@@ -88,27 +91,44 @@ function resultsIn(documents: readonly Document[]): ReadonlyMap<number, Cause> {
   );
 }
 
+/**
+ * Invoked work gives what it gave then, in the same order, and the same again where it runs again under its key; what gave
+ * nothing then does not end. Callbacks and observables are silent. Actions stay, and do what they do.
+ */
 function withResults(definition: ActorDefinition, results: ReadonlyMap<number, Cause>): ActorDefinition {
-  // Logic that is given by name is replaced by what it gave; actions stay, and do what they do.
-  const { logic } = definition as unknown as {
-    logic: { provide?: (given: object) => unknown; implementations?: object };
-  };
-  const names = Object.keys((logic.implementations as { actors?: object } | undefined)?.actors ?? {});
-  if (typeof logic.provide !== "function" || names.length === 0 || results.size === 0) return definition;
-  const queue = [...results.values()];
+  const left = [...results.values()];
+  const given = new Map<string, Cause>();
   const codec = Tree.codec({});
-  const again = async () => {
-    const cause = queue.shift();
-    if (cause === undefined) return undefined;
+  const again = fromPromise(async (args) => {
+    const { key } = effectOf(args);
+    const cause = given.get(key) ?? left.shift();
+    if (cause === undefined) return new Promise(() => {});
+    given.set(key, cause);
     const value = codec.decodeValue(cause.data as never);
     if (cause.type.endsWith(".reject")) throw value;
     return value;
+  });
+  const standIns = { promise: again, callback: fromCallback(() => {}), observable: fromObservable(silence) };
+  const standInFor = (logic: Logic): unknown => {
+    const kind = kindOf(logic);
+    if (kind === "machine") return withStandIns(logic);
+    return kind in standIns ? standIns[kind as keyof typeof standIns] : logic;
   };
-  return {
-    ...definition,
-    logic: logic.provide({ actors: Object.fromEntries(names.map((name) => [name, fromPromise(again)])) }) as never,
+  const withStandIns = (logic: Logic): Logic => {
+    const { provide, implementations } = logic as unknown as Provided;
+    const actors = Object.entries(implementations.actors).map(([name, one]) => [name, standInFor(one)]);
+    return actors.length === 0 ? logic : provide.call(logic, { actors: Object.fromEntries(actors) });
   };
+  const logic = definition.logic as unknown as Logic;
+  return kindOf(logic) === "machine" ? { ...definition, logic: withStandIns(logic) as never } : definition;
 }
+
+type Provided = {
+  readonly implementations: { readonly actors: Readonly<Record<string, Logic>> };
+  provide(given: object): Logic;
+};
+
+const silence = () => ({ subscribe: () => ({ unsubscribe: () => {} }) });
 
 function plan(world: World, fault: ForkFault): void {
   switch (fault) {
@@ -163,10 +183,8 @@ function outcomeOf(world: World, key: string, end: Document): ForkOutcome {
     return { state: document?.state, status: document?.status, context: snap?.context };
   };
   const [before, after] = [root(end), root(now)];
-  const differences = (["state", "status", "context"] as const).flatMap((path): Difference[] =>
-    JSON.stringify(before[path]) === JSON.stringify(after[path])
-      ? []
-      : [{ path, before: before[path] as never, after: after[path] as never }],
+  const differences = (["state", "status", "context"] as const).flatMap((path) =>
+    differing(path, before[path] as Json | undefined, after[path] as Json | undefined),
   );
   return { steps, isSameEnd: differences.length === 0, differences };
 }

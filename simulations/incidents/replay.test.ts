@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, test } from "vitest";
-import { assign, fromPromise, setup } from "xstate";
+import { assign, fromCallback, fromPromise, setup } from "xstate";
 import { defineActor } from "../../runtime/definition.ts";
 import { readDocument } from "../../runtime/document.ts";
 import { type KeptRevision, replayHistory } from "../../runtime/replay.ts";
@@ -150,6 +150,80 @@ describe("an incident", () => {
       fault: "none",
     });
     assert.equal(outcome.isSameEnd, false);
-    assert.match(JSON.stringify(outcome.differences), /"total":12/);
+    assert.deepEqual(
+      outcome.differences.map(({ path, before, after }) => [path, before, after]),
+      [["context.total", 10, 12]],
+    );
   });
+
+  /** A child machine charges, a second work pays back; a callback that would go outside says once that it is there. */
+  const nested = () => {
+    const outside: string[] = [];
+    const asked = async ({ input }: { input: string }) => {
+      outside.push(input);
+      return `${input} done`;
+    };
+    const seller = setup({ actors: { reserve: fromPromise(asked) } }).createMachine({
+      initial: "reserving",
+      states: {
+        reserving: { invoke: { src: "reserve", input: "reserve", onDone: "reserved" } },
+        reserved: { type: "final" },
+      },
+    });
+    const machine = setup({
+      types: { context: {} as { receipts: string[] }, events: {} as { type: "PAY" } },
+      actors: { seller, charge: fromPromise(asked), hooks: fromCallback(() => void outside.push("listens")) },
+    }).createMachine({
+      context: { receipts: [] },
+      invoke: { src: "hooks" },
+      initial: "open",
+      states: {
+        open: { on: { PAY: "reserving" } },
+        reserving: { invoke: { src: "seller", onDone: "charging" } },
+        charging: {
+          invoke: {
+            src: "charge",
+            input: "charge",
+            onDone: {
+              target: "shipping",
+              actions: assign({ receipts: ({ context, event }) => [...context.receipts, event.output] }),
+            },
+          },
+        },
+        shipping: {
+          invoke: {
+            src: "charge",
+            input: "ship",
+            onDone: {
+              target: "shipped",
+              actions: assign({ receipts: ({ context, event }) => [...context.receipts, event.output] }),
+            },
+          },
+        },
+        shipped: {},
+      },
+    });
+    return { machine, outside };
+  };
+
+  test.each(["none", "crash", "freeze", "unknown", "duplicate"] as const)(
+    "with work in a child, forked with %s, ends the same: work that runs again gives the same again, and none goes outside",
+    async (fault) => {
+      const { machine, outside } = nested();
+      const world = createWorld({ seed: "nested", leases: { partitions: 1 } });
+      bootHosts(world, ["n1"], [], () => ({ order: defineActor(machine) }));
+      const client = new Client(world, "c", []);
+      const run = async () => {
+        await client.run({ actor: "order.o", id: "c", op: "create", value: undefined, callersKey: true });
+        await client.run({ actor: "order.o", id: "p", op: "event", value: { type: "PAY" }, callersKey: true });
+      };
+      await world.settle(run());
+      await world.run({ forMs: 2_000 });
+      const history = historiesOf(world).get("order.o") ?? [];
+      assert.deepEqual(outside.splice(0), ["listens", "reserve", "charge", "ship"]);
+      const outcome = await forkIncident({ definition: defineActor(machine), history, revision: 1, fault });
+      assert.deepEqual(outcome.differences, []);
+      assert.deepEqual(outside, []);
+    },
+  );
 });
