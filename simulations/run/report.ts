@@ -42,7 +42,7 @@ function plainLines(violation: Violation): readonly string[] {
 
 /** What is not to be looked for where no fault is to blame, and why steps are there that it does not take. */
 function tellCause({ plan, brokenBy, keepsSteps }: Shrunk): readonly string[] {
-  if (plan.steps.length === 0) return [];
+  if (plan.steps.length === 0) return brokenBy === "steps" ? ["  no fault is needed"] : [];
   if (keepsSteps === true)
     return [
       `  ${brokenBy === "faults" ? "" : "no fault is needed, and "}it is broken also when nobody does anything: it asks for what the steps do. So the steps are all there;`,

@@ -1,6 +1,9 @@
 /** Machines that are wrong, each found by ten lines; and the same made right, which hold. */
 import assert from "node:assert/strict";
-import { describe, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test, vi } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import { effectOf } from "../../runtime/index.ts";
 import type { ActorTypes } from "../../runtime/runtime.ts";
@@ -197,4 +200,18 @@ test("a rejection that nobody waits for is found", async () => {
   });
   assert.match(text, /unhandled-rejection/);
   assert.match(text, /forgotten/);
+});
+
+test("a failure is drawn where HOLDFAST_SHOW says, and else it is told how", async () => {
+  const wrong = { actors: { counter }, workload: clicks(true), invariants: { "it is none": () => "there is one" } };
+  assert.match(await reportOf(wrong), /HOLDFAST_SEEDS=1, and HOLDFAST_SHOW=simulation\.html draws it$/);
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-"));
+  try {
+    vi.stubEnv("HOLDFAST_SHOW", join(folder, "picture.html"));
+    assert.match(await reportOf(wrong), /HOLDFAST_SEEDS=1\ndrawn: .*picture\.html$/);
+    assert.match(readFileSync(join(folder, "picture.html"), "utf8"), /it is none/);
+  } finally {
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
+  }
 });

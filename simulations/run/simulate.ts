@@ -7,11 +7,12 @@ import type { ActorTypes } from "../../runtime/runtime.ts";
 import { Dice } from "../world/dice.ts";
 import { AmbientAccessError } from "./ambient.ts";
 import { type CallStep, type Cluster, clientNamesOf, longestMs, nodeNamesOf, runCluster } from "./cluster.ts";
+import { drawDiagram } from "./diagram.ts";
 import { type Explored, explore } from "./explore.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { tellFailure } from "./report.ts";
 import { checkMade, checkOptions, checkSteps } from "./simulate-options.ts";
-import type { Step, Suite } from "./suite.ts";
+import type { Plan, Step, Suite } from "./suite.ts";
 import { everyKind, faultFamilies, swarm } from "./swarm.ts";
 
 export type FaultFamily = keyof typeof faultFamilies;
@@ -46,13 +47,23 @@ export class SimulationError extends Error {
 
 /** Rejects with a SimulationError that tells the rule, the shrunk schedule and how to see it again. */
 export async function simulate<TActors extends ActorTypes>(options: SimulateOptions<TActors>): Promise<Explored> {
-  const explored = await explore(suiteOf(options), { seeds: seedsOf(options.seeds) });
+  const suite = suiteOf(options);
+  const explored = await explore(suite, { seeds: seedsOf(options.seeds) });
   const [failure] = explored.failures;
-  if (failure !== undefined) {
-    const replay = `run this test again with HOLDFAST_SEEDS=${failure.plan.seed}`;
-    throw new SimulationError(tellFailure(failure, replay), explored);
-  }
-  return explored;
+  if (failure === undefined) return explored;
+  const replay = `run this test again with HOLDFAST_SEEDS=${failure.plan.seed}`;
+  throw new SimulationError(tellFailure(failure, `${replay}${await drawn(suite, failure.shrunk.plan)}`), explored);
+}
+
+/** Draws it where `HOLDFAST_SHOW` says; else says how. */
+async function drawn(suite: Suite, plan: Plan): Promise<string> {
+  const file = globalThis.process?.env.HOLDFAST_SHOW;
+  if (file === undefined || file === "") return ", and HOLDFAST_SHOW=simulation.html draws it";
+  const { picture } = await suite.run(plan, { picture: true });
+  if (picture === undefined) return "";
+  const { writeFileSync } = await import("node:fs");
+  writeFileSync(file, drawDiagram({ ...picture, title: `${suite.name}, ${picture.title}` }));
+  return `\ndrawn: ${file}`;
 }
 
 /** Refuses what is misspelt: an option that nobody reads would be a rule that is never asked. */
