@@ -7,7 +7,7 @@ import { fromCallback, fromObservable, fromPromise } from "xstate";
 import type { ActorDefinition } from "../../runtime/definition.ts";
 import { type Cause, type Document, readDocument } from "../../runtime/document.ts";
 import { hashText } from "../../runtime/hash.ts";
-import { actorKey } from "../../runtime/keys.ts";
+import { actorKey, pendingKey } from "../../runtime/keys.ts";
 import type { Json } from "../../runtime/machine/codec.ts";
 import { kindOf, type Logic } from "../../runtime/machine/internals.ts";
 import { effectOf } from "../../runtime/machine/live.ts";
@@ -15,6 +15,7 @@ import { Tree } from "../../runtime/machine/tree.ts";
 import { type KeysOf, refuseUnknown } from "../../runtime/options.ts";
 import { type Difference, differing, type KeptRevision } from "../../runtime/replay.ts";
 import { type Attempt, bootHosts, Client } from "../protocol/rig.ts";
+import { needOf } from "../run/story.ts";
 import { createWorld, type World } from "../world/world.ts";
 
 export const forkFaults = ["none", "crash", "freeze", "unknown", "duplicate"] as const;
@@ -42,6 +43,9 @@ export type ForkOutcome = {
   readonly differences: readonly Difference[];
 };
 
+/** What the nodes have to start in before the moment of the revision: then its work goes on ahead of what callers sent later. */
+const bootMs = 1_000;
+
 /** The work of effects is not done again: a fork is about the actor, not about the world outside. */
 export async function forkIncident(options: Fork): Promise<ForkOutcome> {
   refuseUnknown("options of forkIncident", options, forkOptions, RangeError);
@@ -52,27 +56,33 @@ export async function forkIncident(options: Fork): Promise<ForkOutcome> {
   if (start === undefined || end === undefined)
     throw new Error(`revision ${revision} is not kept; kept are ${documents.map(({ seq }) => seq).join(", ")}`);
   const startMs = Date.parse(start.at);
-  const world = createWorld({ seed, epochMs: startMs, leases: { partitions: 1, ttlMs: 3_000 } });
+  const world = createWorld({ seed, epochMs: startMs - bootMs, leases: { partitions: 1, ttlMs: 3_000 } });
   const key = actorKey(start.type, start.id);
   const later = documents.filter(({ seq }) => seq > revision);
   const results = resultsIn(later);
-  const value = JSON.stringify({ ...start, token: [0, 0] });
-  const written = world.store.data.write(
-    { key, value, header: { commit: start.commit, hash: hashText(value) }, expect: 0, token: [0, 0] },
-    "incident",
-    0,
-  );
-  if (written.kind !== "written") throw new Error(`the document could not be put into the world: ${written.kind}`);
+  const { commit } = start;
+  const needMs = needOf(start);
+  const due = needMs === undefined || needMs === 0 ? 0 : new Date(needMs).toISOString();
+  if (needMs !== undefined) put(world, pendingKey(key), JSON.stringify({ due, token: [0, 0], commit }), commit);
+  put(world, key, JSON.stringify({ ...start, token: [0, 0] }), commit);
   bootHosts(world, ["n1", "n2"], [], () => ({ [start.type]: withResults(definition, results) }));
-  plan(world, fault);
+  // It strikes while what was pending is taken up, else what callers sent.
+  world.after(start.outbox.length > 0 ? 0 : bootMs, `the fault ${fault}`, () => plan(world, fault));
   const attempts: Attempt[] = [];
   const client = new Client(world, "caller", attempts);
-  const work = send(world, client, key, later, startMs);
+  const work = send(world, client, key, later, startMs - bootMs);
   await world.settle(work, 400 * 24 * 3_600_000);
   world.heal();
   for (const node of ["n1", "n2"]) if (world.node(node).state === "crashed") world.node(node).restart();
-  await world.run({ forMs: Math.max(10_000, Date.parse(end.at) - startMs - world.nowMs + 10_000) });
+  await world.run({ forMs: Math.max(10_000, Date.parse(end.at) - startMs + bootMs - world.nowMs + 10_000) });
   return outcomeOf(world, key, end);
+}
+
+/** As it stood then: the document, and that the index of pending work names it, or nobody would take its work up. */
+function put(world: World, key: string, value: string, commit: string): void {
+  const header = { commit, hash: hashText(value) };
+  const written = world.store.data.write({ key, value, header, expect: 0, token: [0, 0] }, "incident", 0);
+  if (written.kind !== "written") throw new Error(`the document could not be put into the world: ${written.kind}`);
 }
 
 function readable(text: string): Document | undefined {
@@ -154,7 +164,7 @@ async function send(
   client: Client,
   key: string,
   later: readonly Document[],
-  startMs: number,
+  epochMs: number,
 ): Promise<void> {
   for (const { at, causes } of later) {
     for (const cause of causes) {
@@ -162,7 +172,7 @@ async function send(
       if (cause[field] === undefined || cause.type.startsWith("xstate.") || cause.type.startsWith("holdfast."))
         continue;
       const { [field]: id, ...event } = cause;
-      await world.sleep(Math.max(0, Date.parse(at) - startMs - world.nowMs));
+      await world.sleep(Math.max(0, Date.parse(at) - epochMs - world.nowMs));
       await client.run({ actor: key, id: String(id), op: "event", value: event, callersKey: true });
     }
   }
@@ -173,7 +183,7 @@ function outcomeOf(world: World, key: string, end: Document): ForkOutcome {
   const now = stored === undefined ? undefined : readDocument(stored.value);
   const steps = world.store.log.flatMap((change) => {
     if (change.key !== key || change.value === undefined) return [];
-    const { atMs } = change;
+    const atMs = Math.max(0, change.atMs - bootMs);
     const document = readable(change.value);
     const causes = document?.causes.map(({ type }) => type).join(", ");
     return [{ at: atMs, text: `${document?.seq ?? "?"} ${document?.state ?? ""} by ${causes}` }];

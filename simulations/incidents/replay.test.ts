@@ -226,4 +226,34 @@ describe("an incident", () => {
       assert.deepEqual(outside, []);
     },
   );
+
+  test("forked where work was pending: what was sent soon after comes after its result, as it did", async () => {
+    const machine = setup({
+      types: { context: {} as { paid: boolean }, events: {} as { type: "CANCEL" } },
+      actors: { charge: fromPromise(async () => "paid") },
+    }).createMachine({
+      context: { paid: false },
+      initial: "paying",
+      states: {
+        paying: {
+          invoke: { src: "charge", onDone: { target: "paid", actions: assign({ paid: true }) } },
+          on: { CANCEL: "cancelled" },
+        },
+        paid: { on: { CANCEL: "cancelled" } },
+        cancelled: {},
+      },
+    });
+    const world = createWorld({ seed: "pending", leases: { partitions: 1 } });
+    bootHosts(world, ["n1"], [], () => ({ order: defineActor(machine) }));
+    const client = new Client(world, "c", []);
+    const run = async () => {
+      await client.run({ actor: "order.o", id: "c", op: "create", value: undefined, callersKey: true });
+      await world.sleep(30);
+      await client.run({ actor: "order.o", id: "x", op: "event", value: { type: "CANCEL" }, callersKey: true });
+    };
+    await world.settle(run());
+    const history = historiesOf(world).get("order.o") ?? [];
+    const outcome = await forkIncident({ definition: defineActor(machine), history, revision: 1, fault: "none" });
+    assert.deepEqual(outcome.differences, []);
+  });
 });

@@ -77,6 +77,17 @@ test("a reader reads, and cannot write", async () => {
   await reader.close();
 });
 
+test("a reader sees all the revisions that the host keeps, without being told how many", async () => {
+  const directory = freshDirectory();
+  const host = await EmbeddedStore.open(directory, { historyDepth: 30 });
+  for (let expect = 0; expect < 25; expect++) await host.write({ ...writeOf(host, "order.a"), expect });
+  await host.close();
+  const reader = await EmbeddedStore.open(directory, { readOnly: true });
+  assert.equal((await reader.history("order.a")).length, 25);
+  assert.equal(reader.info.historyDepth, 30);
+  await reader.close();
+});
+
 test("a smaller history depth counts from the next write of a key on", async () => {
   const directory = freshDirectory();
   const deep = await EmbeddedStore.open(directory, { historyDepth: 6 });

@@ -36,6 +36,8 @@ export type EmbeddedStoreOptions = {
   readonly readOnly?: boolean;
 };
 
+const defaultHistoryDepth = 10;
+
 const storeOptions: KeysOf<EmbeddedStoreOptions> = { maxValueBytes: true, historyDepth: true, readOnly: true };
 
 /** Keys whose kept revisions are remembered; for others a write reads them first. */
@@ -96,7 +98,8 @@ export class EmbeddedStore implements ActorStore {
       identity: file.identity() ?? "",
       durability: "power-loss",
       maxValueBytes: options.maxValueBytes ?? 1_048_576,
-      historyDepth: options.historyDepth ?? 10,
+      // Who only reads sees all that the hosts keep.
+      historyDepth: options.historyDepth ?? ((hosting === undefined && file.slots()) || defaultHistoryDepth),
     };
   }
 
@@ -107,7 +110,7 @@ export class EmbeddedStore implements ActorStore {
     openFile: typeof LmdbFile.open = LmdbFile.open,
   ): Promise<EmbeddedStore> {
     refuseUnknown("options of EmbeddedStore.open", options, storeOptions, RangeError);
-    const { historyDepth = 10, readOnly = false } = options;
+    const { historyDepth = defaultHistoryDepth, readOnly = false } = options;
     if (!Number.isInteger(historyDepth) || historyDepth < 1 || historyDepth > 64)
       throw new RangeError(`historyDepth is ${historyDepth}: choose 1 to 64`);
     const file = await openFile(directory, readOnly);
