@@ -82,6 +82,15 @@ describe("a scenario file", () => {
     assert.deepEqual(readScenario(writeScenario(scenario, { rule: "met", detail: "why" })), scenario);
   });
 
+  test("keeps dates and the like in its steps, and writes what no document could hold", () => {
+    const steps = [{ to: "a/1", send: { type: "AT", at: new Date(5), left: undefined, all: new Set([1n]) } }];
+    const scenario = { suite: "brittle", plan: { seed: 1, faults: [], steps }, breaks: undefined };
+    assert.deepEqual(readScenario(writeScenario(scenario)), scenario);
+    const odd = [{ to: "a/1", send: { type: "AT", at: () => 1 } }];
+    const plan = { seed: 1, faults: [], steps: odd };
+    assert.match(writeScenario({ ...scenario, plan }), /step {"to":"a\/1","send":{"type":"AT"}}/);
+  });
+
   test("tells what went otherwise", async () => {
     const plan = brittle.plan(3);
     assert.equal(await checkScenario({ suite: "brittle", plan, breaks: "met" }, brittle), "");

@@ -2,6 +2,7 @@
  * A run as a text file that reads as a story and is read back: what a failure leaves behind, so that it stays as a test.
  * Lines that begin with `#` tell; `suite`, `seed`, `setup`, `fault`, `step` and `expect` are the run.
  */
+import { decodeValue, encodeValue, type Json, NotStorableError } from "../../runtime/machine/codec.ts";
 import type { Violation } from "../checkers/violation.ts";
 import { type Fault, tellFault } from "./fault.ts";
 import { tellStep } from "./report.ts";
@@ -34,11 +35,22 @@ export function writeScenario({ suite, plan, breaks }: Scenario, violation?: Vio
       `fault ${fault.at} ${fault.kind} ${JSON.stringify(fault.args)}`,
     ]),
     "",
-    ...steps.flatMap((step) => [`# ${tellStep(step)}`, `step ${JSON.stringify(step)}`]),
+    ...steps.flatMap((step) => [`# ${tellStep(step)}`, `step ${textOf(step)}`]),
     "",
     breaks === undefined ? "expect holds" : `expect breaks ${breaks}`,
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** A date in an event stays one, as in documents; what no document could hold is left as JSON has it. */
+function textOf(step: Step): string {
+  const given = Object.fromEntries(Object.entries(step).filter(([, value]) => value !== undefined));
+  try {
+    return JSON.stringify(encodeValue(given, { path: "step" }));
+  } catch (error) {
+    if (!(error instanceof NotStorableError)) throw error;
+    return JSON.stringify(given);
+  }
 }
 
 export function readScenario(text: string): Scenario {
@@ -56,7 +68,7 @@ export function readScenario(text: string): Scenario {
       else if (word === "suite") suite = value;
       else if (word === "seed") seed = Number(value);
       else if (word === "setup") setup = JSON.parse(value);
-      else if (word === "step") steps.push(JSON.parse(value) as Step);
+      else if (word === "step") steps.push(decodeValue(JSON.parse(value) as Json) as Step);
       else if (word === "expect") expected = value;
       else if (word === "fault") {
         const [at, kind, ...args] = rest;
