@@ -17,7 +17,7 @@ export async function exportedFrom(given: string): Promise<unknown> {
 }
 
 /** Rejects with ControlError. */
-export async function loadModule(file: string): Promise<Readonly<Record<string, unknown>>> {
+async function loadModule(file: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     return (await import(pathToFileURL(resolve(file)).href)) as Readonly<Record<string, unknown>>;
   } catch (cause) {

@@ -56,6 +56,31 @@ describe("holdfast simulate", () => {
     assert.match(out, /^basket:filling +.*\d/m);
   });
 
+  const files: Readonly<Record<string, readonly [text: string, said: RegExp]>> = {
+    "five.mjs": ["export default 5;", /five\.mjs is neither a suite nor the options of simulate\(\)/],
+    "two.mjs": ["export const a = 1, b = 2;", /two\.mjs does not export default; it exports a, b/],
+    "seed.scenario": ["suite upgrades\nseed x\nexpect holds", /line 2 cannot be read: a seed is a whole number, not x/],
+    "expect.scenario": ["suite upgrades\nseed 1\nexpect bananas", /line 3 .*written as `holds`, or as `breaks`/],
+    "fault.scenario": ["suite upgrades\nfault 5 crsh {}", /line 2 .*no kind of fault "crsh" \("crash" was meant\?\)/],
+    "step.scenario": [
+      'suite upgrades\nseed 1\nstep {"to":"basket/a","sned":{}}\nexpect holds',
+      /step 1 .*no field "sned" \("send" was meant\?\)/,
+    ],
+  };
+  for (const [name, [text, said]] of Object.entries(files))
+    test(`${name} with a mistake says which`, async () => {
+      writeFileSync(join(folder, name), text);
+      const { code, err } = await simulate(join(folder, name), "--seeds", "1");
+      assert.notEqual(code, 0);
+      assert.match(err, said);
+    });
+
+  test("a scenario that is not there", async () => {
+    const { code, err } = await simulate(join(folder, "none.scenario"));
+    assert.equal(code, 2);
+    assert.match(err, /there is no file .*none\.scenario/);
+  });
+
   test("a file with callers that are wrong: told, saved, and seen again from what was saved", async () => {
     const file = join(folder, "counter.mjs");
     writeFileSync(file, wrong);

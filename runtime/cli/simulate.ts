@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { Explored, SimulateOptions, Suite, Tale } from "../../simulations/index.ts";
 import { type Duration, durationMs } from "../duration.ts";
 import { type Command, nothingMore, type OptionValues, ShownFailure, UsageError } from "./command.ts";
-import { loadModule } from "./exported.ts";
+import { exportedFrom } from "./exported.ts";
 
 export const simulate: Command = {
   usage: "simulate [suite|file] [--seeds 1..1000] [--for 60s] [--show] [--save file]",
@@ -97,6 +97,7 @@ async function tell(tale: Tale) {
 type Api = typeof import("../../simulations/index.ts");
 
 async function runScenario(api: Api, file: string, options: OptionValues) {
+  if (!existsSync(file)) throw new UsageError(`there is no file ${file}`);
   const scenario = api.readScenario(readFileSync(file, "utf8"));
   const [suite] = await suitesNamed(api, scenario.suite);
   const otherwise = await api.checkScenario(scenario, suite as Suite);
@@ -113,14 +114,14 @@ async function suitesNamed(api: Api, name: string | undefined): Promise<readonly
   if (name === undefined) return api.suites;
   const known = api.suiteNamed(name);
   if (known !== undefined) return [known];
-  const [file = "", wanted = "default"] = name.split("#");
+  const [file = ""] = name.split("#");
   if (!existsSync(file))
     throw new UsageError(
       `there is no suite and no file ${name}; suites: ${[...api.suites, ...api.tales].map(({ name: known }) => known).join(", ")}`,
     );
-  const exported = await loadModule(file);
-  const value = exported[wanted] as Suite | SimulateOptions | undefined;
-  if (value === undefined) throw new UsageError(`${file} does not export ${wanted}`);
+  const value = (await exportedFrom(name)) as Suite | SimulateOptions | null;
+  if (typeof value !== "object" || value === null)
+    throw new UsageError(`${name} is neither a suite nor the options of simulate(): { actors, workload, … }`);
   return ["plan" in value ? value : api.suiteOf({ name: file, ...value })];
 }
 

@@ -33,6 +33,7 @@ import { named, noSuch } from "./names.ts";
 import { tellStep } from "./report.ts";
 import { Rest } from "./rest.ts";
 import { judgeCluster } from "./rules.ts";
+import { checkSteps } from "./simulate-options.ts";
 import type { Looking, Plan, Ran } from "./suite.ts";
 
 /** What a process has at hand when it makes its actors. */
@@ -231,7 +232,9 @@ async function inWorld(
   if (Object.keys(definitions).length === 0)
     throw new TypeError("a simulation needs actors, by the names of their types: { actors: { order: machine } }");
   const nodes = nodeNamesOf(cluster.nodes ?? 3);
-  const steps = plan.steps as unknown as readonly CallStep[];
+  // Of a scenario, nobody has looked at them yet.
+  const steps: unknown = plan.steps;
+  checkSteps(steps);
   steps.forEach(({ to }, index) => {
     const type = to.slice(0, to.indexOf("/"));
     if (!Object.hasOwn(definitions, type))

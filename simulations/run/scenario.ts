@@ -7,6 +7,7 @@ import type { Violation } from "../checkers/violation.ts";
 import { type Fault, tellFault } from "./fault.ts";
 import { tellStep } from "./report.ts";
 import { inPlainWords } from "./rules.ts";
+import { checkFault } from "./simulate-options.ts";
 import type { Plan, Step, Suite } from "./suite.ts";
 
 export type Scenario = {
@@ -66,13 +67,15 @@ export function readScenario(text: string): Scenario {
     try {
       if (word === "" || word.startsWith("#")) return;
       else if (word === "suite") suite = value;
-      else if (word === "seed") seed = Number(value);
+      else if (word === "seed") seed = seedOf(value);
       else if (word === "setup") setup = JSON.parse(value);
       else if (word === "step") steps.push(decodeValue(JSON.parse(value) as Json) as Step);
-      else if (word === "expect") expected = value;
+      else if (word === "expect") expected = expectationOf(value);
       else if (word === "fault") {
         const [at, kind, ...args] = rest;
-        faults.push({ at: Number(at), kind, args: JSON.parse(args.join(" ")) } as Fault);
+        const fault = { at: Number(at), kind, args: JSON.parse(args.join(" ")) as unknown };
+        checkFault(fault);
+        faults.push(fault as Fault);
       } else throw new Error(`it begins with ${word}`);
     } catch (error) {
       throw new ScenarioError(`line ${index + 1} cannot be read: ${(error as Error).message}`);
@@ -82,6 +85,16 @@ export function readScenario(text: string): Scenario {
     throw new ScenarioError("a scenario needs a suite, a seed and what to expect");
   const breaks = expected === "holds" ? undefined : expected.replace(/^breaks /, "");
   return { suite, plan: { seed, faults, steps, ...(setup !== undefined && { setup }) }, breaks };
+}
+
+function seedOf(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new RangeError(`a seed is a whole number, not ${text}`);
+}
+
+function expectationOf(text: string): string {
+  if (text === "holds" || /^breaks ./.test(text)) return text;
+  throw new RangeError("what is expected is written as `holds`, or as `breaks` and the rule");
 }
 
 /** Runs it; an empty text when it went as expected, else what went otherwise. */

@@ -120,7 +120,7 @@ function checkServices({ services = {}, nodes = 3, clients = 1 }: SimulateOption
 
 type Given = { readonly at?: unknown; readonly kind?: unknown; readonly args?: unknown } | null | undefined;
 
-function checkFault(fault: Given): void {
+export function checkFault(fault: Given): void {
   const kind = String(fault?.kind);
   refuseUnknown("kind of fault", kind, faultKinds);
   for (const name of Object.keys(fault ?? {})) refuseUnknown("field of a fault", name, ["at", "kind", "args"]);
