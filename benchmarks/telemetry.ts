@@ -6,8 +6,10 @@ import { median } from "./step.ts";
 
 export type TelemetryFigures = { readonly withUs: number; readonly withoutUs: number; readonly ratio: number };
 
+const events = 20_000;
+
 /** The store is in memory, so that nothing hides the cost. */
-export async function benchTelemetry(rounds: number, events = 20_000): Promise<TelemetryFigures> {
+export async function benchTelemetry(rounds: number): Promise<TelemetryFigures> {
   const plain = await startOne({});
   const traced = await startOne({ telemetry: openTelemetry() });
   const without: number[] = [];

@@ -97,7 +97,7 @@ export function nextOperation(
   dice: Dice,
   known: Known,
   abilities: Abilities,
-  staysPurged = false,
+  staysPurged: boolean,
 ): Operation {
   let roll = dice.whole(
     1,

@@ -23,7 +23,7 @@ function sandbox({ do: what, source }: SandboxRequest): Compiled | Report {
 /** Again and again: a sandbox that does not answer is the world's fault, never the program's. */
 const insist = { retry: { attempts: 1_000, initialMs: 50, maxMs: 2_000 } };
 
-export function judgeActors(process: Process, version = 1): ActorTypes {
+export function judgeActors(process: Process): ActorTypes {
   const ask = process.service("sandbox");
   const submission = submissionMachine({
     sandbox: {
@@ -33,9 +33,9 @@ export function judgeActors(process: Process, version = 1): ActorTypes {
     testsOf: () => [{ input: "1", output: "1" }],
   });
   return {
-    submission: defineActor(submission, { version, effects: { compile: insist, run: insist } }),
-    author: defineActor(authorMachine, { version }),
-    problem: defineActor(problemMachine, { version }),
+    submission: defineActor(submission, { effects: { compile: insist, run: insist } }),
+    author: defineActor(authorMachine),
+    problem: defineActor(problemMachine),
   };
 }
 

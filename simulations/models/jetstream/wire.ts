@@ -32,10 +32,9 @@ export function fieldOf(fields: Fields, name: string): string | undefined {
 }
 
 /** The header block as a server stores and sends it; empty for a message without one. */
-export function headerBlock(fields: Fields, status?: WireMessage["status"]): string {
-  if (fields.length === 0 && status === undefined) return "";
-  const first = status === undefined ? "NATS/1.0" : `NATS/1.0 ${status.code} ${status.text}`;
-  return `${first}\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+export function headerBlock(fields: Fields): string {
+  if (fields.length === 0) return "";
+  return `NATS/1.0\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
 }
 
 /** The header lines of a block. */
