@@ -54,7 +54,7 @@ type Ticked = {
   readonly asked: () => void;
 };
 
-/** The longest sleep, so that a wall clock that jumps is noticed; and the wait after a request that failed. */
+/** The longest sleep, so that a wall clock that jumps is noticed; and how often a request that failed is repeated. */
 const beatMs = 1_000;
 
 export class Ticker {
@@ -131,10 +131,13 @@ export class Ticker {
     this.#wake = undefined;
     this.#complain();
     const nowMs = this.#ports.clock.now();
-    // Once a second; a lease may have gone or come without a word.
+    // Once a second, whatever the wall clock does; a lease may have gone or come without a word.
     if (nowMs - this.#lookedMs >= beatMs || nowMs < this.#lookedMs) {
       this.#lookedMs = Math.floor(nowMs / beatMs) * beatMs;
-      for (const ticked of this.#jobs.values()) this.#lookAt(ticked);
+      for (const ticked of this.#jobs.values()) {
+        this.#lookAt(ticked);
+        if (ticked.question !== undefined && !ticked.isAsking) this.#ask(ticked);
+      }
     }
     for (let due = this.#due.take(nowMs); due !== undefined; due = this.#due.take(nowMs)) {
       const { item } = due;
@@ -181,7 +184,8 @@ export class Ticker {
     if (!isOwned) {
       const event = { type: "OWNED", schedule: job.schedule, nowMs };
       const input = { name: job.name, schedule: job.schedule, nowMs };
-      const key = { kind: "caller", key: `owned/${token?.join(".")}` } as const;
+      // A partition may come back under the token that it had, when it could not be handed over; that is asked anew.
+      const key = { kind: "caller", key: `owned/${token?.join(".")}/${nowMs}` } as const;
       return { input: { kind: "create", input, event, key }, upTo: upTo ?? nowMs - ticked.offsetMs };
     }
     if (upTo === undefined || upTo + ticked.offsetMs < ticked.dueMs) {
@@ -209,7 +213,6 @@ export class Ticker {
         this.#complaints.set(problem, jobs);
       }
       ticked.complaint = problem;
-      this.#setDue(ticked, this.#ports.clock.now() + beatMs);
     }
   }
 
