@@ -220,6 +220,7 @@ test("what cannot be scheduled is refused, and says why", async () => {
   await assert.rejects(runtime.schedule("a", { every: "1h" }, nothing), /one of this name already/);
   await assert.rejects(job.backfill("x", { from: 2, to: 1 }), /to is before from/);
   await assert.rejects(job.backfill("x", { from: "then", to: 1 }), /from is then/);
+  await assert.rejects(job.backfill("x", { from: 1, to: "2030-01-01T00:00:00" }), /to is 2030-.*with its zone/);
   await assert.rejects(job.trigger("two words"), { code: "Rejected" });
 });
 

@@ -5,7 +5,14 @@
 import { scheduledJobMachine, type WorkArgs, type WorkInput } from "../actors/scheduled-job/machine.ts";
 import type { ReadCron } from "../coordinator/ports/cron.ts";
 import type { Job, RunResult } from "../coordinator/schedule/job.ts";
-import { type Moment, type Schedule, type ScheduleOptions, scheduleOf } from "../coordinator/schedule/schedule.ts";
+import {
+  isoExample,
+  type Moment,
+  momentMs,
+  type Schedule,
+  type ScheduleOptions,
+  scheduleOf,
+} from "../coordinator/schedule/schedule.ts";
 import { offsetMs, type Slots, slotsOf } from "../coordinator/schedule/slots.ts";
 import type { ActorHandle } from "./client.ts";
 import { type ActorDefinition, defineActor } from "./definition.ts";
@@ -105,7 +112,7 @@ export class JobHandle {
   /** Runs the slots of a range, both ends included, that are past, whatever became of them; one after the other. */
   async backfill(name: string, range: { readonly from: Moment; readonly to: Moment }): Promise<void> {
     refuseUnknown(`backfill ${name}`, range, { from: true, to: true }, InvalidRequestError);
-    const [fromMs, toMs] = [momentMs("from", range.from), momentMs("to", range.to)];
+    const [fromMs, toMs] = [momentIn("from", range.from), momentIn("to", range.to)];
     if (toMs < fromMs) throw new InvalidRequestError(`backfill ${name}: to is before from`);
     await this.#actor.send({ type: "BACKFILL", name, fromMs, toMs });
   }
@@ -351,10 +358,12 @@ async function loadCroner(): Promise<ReadCron> {
   }
 }
 
-function momentMs(name: string, given: Moment): number {
-  const ms = typeof given === "number" ? given : given instanceof Date ? given.getTime() : Date.parse(given);
-  if (!Number.isSafeInteger(ms)) throw new InvalidRequestError(`${name} is ${String(given)}; it must be a moment`);
-  return ms;
+function momentIn(name: string, given: Moment): number {
+  const ms = momentMs(given);
+  if (ms !== undefined) return ms;
+  throw new InvalidRequestError(
+    `${name} is ${String(given)}; it must be a date, milliseconds since 1970, or ${isoExample}`,
+  );
 }
 
 /** The second field of a W3C traceparent. */

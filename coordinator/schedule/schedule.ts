@@ -6,9 +6,9 @@ import { type Duration, durationMs } from "../../runtime/duration.ts";
 import { InvalidRequestError } from "../../runtime/errors.ts";
 import { type KeysOf, unknownOptions } from "../../runtime/options.ts";
 import type { ReadCron } from "../ports/cron.ts";
-import { slotsOf } from "./slots.ts";
+import { type Slots, slotsOf } from "./slots.ts";
 
-/** A moment: a Date, ISO 8601 text, or milliseconds since 1970. */
+/** A moment: a Date, milliseconds since 1970, or ISO 8601 text: a day ("2030-06-01", in UTC), or a time that names its zone. */
 export type Moment = Date | string | number;
 
 /** What to do with slots that were not begun in time. Those beyond `catchUp` are only counted, whatever it says. */
@@ -125,8 +125,7 @@ export function scheduleOf(job: string, options: ScheduleOptions, readCron?: Rea
     log: options.log ?? 5,
   };
   problems.push(...problemsOf(schedule));
-  if (problems.length === 0 && slotsOf(schedule, readCron).first(schedule.fromMs ?? 0) === undefined)
-    problems.push("it has no slot at all: the pattern, or what from and until leave of it, never comes");
+  if (problems.length === 0) problems.push(...slotProblems(schedule, slotsOf(schedule, readCron)));
   if (problems.length > 0) throw new InvalidRequestError(`schedule ${JSON.stringify(job)}: ${problems.join("; ")}`);
   return schedule;
 }
@@ -176,14 +175,26 @@ function problemsOf(schedule: Schedule): string[] {
   if (timing.kind === "every" && jitterMs > timing.periodMs)
     problems.push(`jitter is ${jitterMs} ms, more than the ${timing.periodMs} ms between two slots`);
   if (graceMs > catchUpMs) problems.push(`grace (${graceMs} ms) is longer than catchUp (${catchUpMs} ms)`);
-  if (timing.kind === "every" && graceMs > timing.periodMs * maxRunning)
-    problems.push(`grace (${graceMs} ms) spans more than ${maxRunning} slots`);
   if (timeoutMs < 1) problems.push("timeout must be 1 ms or more");
   if (!overlaps.includes(overlap))
     problems.push(`overlap is ${JSON.stringify(overlap)}; it must be one of ${overlaps.join(", ")}`);
   if (!Number.isInteger(log) || log < 1 || log > maxLog) problems.push(`log is ${log}; it must be from 1 to ${maxLog}`);
   problems.push(...misfireProblems(misfire));
   return problems;
+}
+
+function slotProblems({ timing, fromMs, graceMs }: Schedule, slots: Slots): string[] {
+  const first = slots.first(fromMs ?? (timing.kind === "once" ? timing.atMs : 0));
+  if (first === undefined)
+    return ["it has no slot at all: the pattern, or what from and until leave of it, never comes"];
+  // All of them may be begun in one step. No two slots of a pattern are closer than a second.
+  const closestMs = timing.kind === "every" ? timing.periodMs : 1_000;
+  if (graceMs <= closestMs * maxRunning) return [];
+  let last: number | undefined = first;
+  for (let count = 0; count <= maxRunning && last !== undefined; count++) last = slots.first(last + 1);
+  return last !== undefined && last - first <= graceMs
+    ? [`grace (${graceMs} ms) spans more than ${maxRunning} slots`]
+    : [];
 }
 
 function misfireProblems(misfire: unknown): string[] {
@@ -197,10 +208,23 @@ function misfireProblems(misfire: unknown): string[] {
 
 function momentOf(name: string, given: Moment | undefined, problems: string[]): number | null {
   if (given === undefined) return null;
-  const ms = typeof given === "number" ? given : given instanceof Date ? given.getTime() : Date.parse(given);
-  if (Number.isSafeInteger(ms) && Math.abs(ms) <= 8.64e15) return ms;
-  problems.push(`${name} is ${String(given)}; it must be a date, ISO 8601 text, or milliseconds since 1970`);
-  return null;
+  const ms = momentMs(given);
+  if (ms === undefined)
+    problems.push(`${name} is ${String(given)}; it must be a date, milliseconds since 1970, or ${isoExample}`);
+  return ms ?? null;
+}
+
+export const isoExample = 'ISO 8601 text with its zone, such as "2030-06-01T12:00:00Z"';
+
+/** Text without a zone would be another moment on a node that is set to another: then one slot would have two names. */
+const zonedText = /^[+-]?\d{4,6}-\d\d-\d\d(T.*(Z|[+-]\d\d:?\d\d))?$/;
+
+/** Milliseconds since 1970; undefined when it is no moment, or not the same one everywhere. */
+export function momentMs(given: Moment): number | undefined {
+  const isText = typeof given === "string";
+  if (isText && !zonedText.test(given)) return undefined;
+  const ms = isText ? Date.parse(given) : given instanceof Date ? given.getTime() : given;
+  return Number.isSafeInteger(ms) && Math.abs(ms) <= 8.64e15 ? ms : undefined;
 }
 
 function lengthOf(name: string, given: Duration | undefined, otherwise: number, problems: string[]): number {

@@ -112,11 +112,14 @@ const bad: readonly { readonly options: ScheduleOptions; readonly says: RegExp }
   { options: { every: "1s", timeZone: "UTC" }, says: /timeZone goes with cron/ },
   { options: { cron: "* * * * *", anchor: 0 }, says: /anchor goes with every/ },
   { options: { at: "tomorrow" }, says: /at is tomorrow; it must be a date/ },
+  { options: { at: "2030-06-01T12:00:00" }, says: /ISO 8601 text with its zone/ },
+  { options: { every: "1s", from: "June 1, 2030 UTC" }, says: /ISO 8601 text with its zone/ },
   { options: { at: 0, from: 1 }, says: /no slot at all/ },
   { options: { every: "1s", from: 10_000, until: 10_000 }, says: /until .* is not after from/ },
   { options: { every: "1s", jitter: "2s" }, says: /jitter is 2000 ms, more than the 1000 ms/ },
   { options: { every: "1s", catchUp: 10 }, says: /grace .* longer than catchUp/ },
   { options: { every: 10, grace: "2s" }, says: /spans more than 100 slots/ },
+  { options: { cron: "* * * * * *", grace: "101s" }, says: /spans more than 100 slots/ },
   { options: { every: "1s", misfire: { fireAll: 0 } }, says: /misfire is .*fireAll.*1 to 1000/ },
   { options: { every: "1s", misfire: "all" as never }, says: /misfire is "all"/ },
   { options: { every: "1s", overlap: "wait" as never }, says: /overlap is "wait"/ },
@@ -126,6 +129,24 @@ const bad: readonly { readonly options: ScheduleOptions; readonly says: RegExp }
 
 test.each(bad)("$options is refused by name", ({ options, says }) => {
   assert.throws(() => scheduleOf("job", options, readCron), says);
+});
+
+const moments = [
+  "2030-06-01",
+  "2030-06-01T00:00Z",
+  "2030-06-01T02:00:00+02:00",
+  "2030-05-31T22:00:00.000-0200",
+  new Date("2030-06-01"),
+];
+
+test.each(moments)("%s is a moment, the same one everywhere", (moment) => {
+  assert.deepEqual(scheduleOf("job", { at: moment }).timing, { kind: "once", atMs: at("2030-06-01T00:00:00Z") });
+});
+
+test("grace may span a hundred slots, and a moment may be before 1970", () => {
+  scheduleOf("job", { every: 10, grace: "1s" });
+  scheduleOf("job", { cron: "* * * * * *", grace: "100s" }, readCron);
+  scheduleOf("job", { at: "1969-07-20T20:17:40Z" });
 });
 
 test("all that is wrong is said at once", () => {
