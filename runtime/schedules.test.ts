@@ -179,6 +179,67 @@ test("work is asked to end when a slot is to take its place", async () => {
   await until(runtime, "report", ({ counts }: { counts: { cancelled: number } }) => counts.cancelled >= 2);
 });
 
+test("work that was asked to end before its owner died is asked again by the next owner, without another slot", async () => {
+  const startMs = Date.UTC(2026, 0, 1);
+  const options = { every: "1h", overlap: "cancelOther", timeout: "12h" } as const;
+  type Told = { running: { isCancelled?: true }[]; counts: { cancelled: number; begun: number } };
+  const begin = async (clock: ManualClock, handler: (tick: TickInfo) => Promise<void>) => {
+    const store = embedded(directory, { historyDepth: 64 });
+    const runtime = (await createRuntime({ actors, store, logger: silent, clock })) as unknown as Runtime;
+    runtimes.push(runtime);
+    await runtime.schedule("report", options, handler);
+    return async (holds: (told: Told) => boolean) => {
+      const told = async () => (await jobActor(runtime, "report").state()) as unknown as { context: Told };
+      while (!holds((await told()).context)) await clock.advance(1_000);
+    };
+  };
+  const clock = new ManualClock(startMs);
+  const first = await begin(clock, () => new Promise<void>(() => undefined));
+  await clock.advance(7_200_000);
+  await first(({ running }) => running[0]?.isCancelled === true);
+  // It was asked, and that is recorded.
+  await clock.advance(5_000);
+  await runtimes[0]?.stop({ drainMs: 0 });
+  const later = new ManualClock(clock.now());
+  const second = await begin(
+    later,
+    ({ signal }) =>
+      new Promise((_, failed) => {
+        const end = () => failed(signal.reason as Error);
+        if (signal.aborted) end();
+        else signal.addEventListener("abort", end);
+      }),
+  );
+  await second(({ counts }) => counts.cancelled === 1 && counts.begun === 2);
+  assert.ok(later.now() - clock.now() < 1_800_000, "no slot came between");
+});
+
+test("a job that had a cron pattern goes on by a period, though nothing else here needs what reads patterns", async () => {
+  const first = await opened();
+  await first.schedule("settle", { cron: "0 0 0 29 2 *" }, () => undefined);
+  await first.stop();
+  const second = await opened();
+  const { ticks, handler, some } = collecting();
+  await second.schedule("settle", { every: 100 }, handler);
+  await some(2);
+  assert.equal((ticks[0]?.slot ?? 1) % 100, 0);
+});
+
+test("an execution log that throws at once is a warning, and the run is done", async () => {
+  const warnings: string[] = [];
+  const logger = { ...silent, warn: (message: string) => void warnings.push(message) };
+  const runtime = (await createRuntime({ actors, store: embedded(directory), logger })) as unknown as Runtime;
+  runtimes.push(runtime);
+  const executionLog = {
+    append: () => {
+      throw new Error("no disk");
+    },
+  };
+  await runtime.schedule("settle", { every: 100, executionLog }, () => undefined);
+  await until(runtime, "settle", ({ counts }: { counts: { done: number } }) => counts.done >= 1);
+  assert.match(warnings[0] ?? "", /could not be written into the execution log: settle/);
+});
+
 test("a job can be paused, triggered, made good for, and resumed", async () => {
   const runtime = await opened();
   const { ticks, handler, some } = collecting();

@@ -3,7 +3,7 @@
  * code, so each node names its own; whoever owns a job's partition runs it. Start reading at `schedule`.
  */
 import { scheduledJobMachine, type WorkArgs, type WorkInput } from "../actors/scheduled-job/machine.ts";
-import type { ReadCron } from "../coordinator/ports/cron.ts";
+import type { Cron, ReadCron } from "../coordinator/ports/cron.ts";
 import type { Job, RunResult } from "../coordinator/schedule/job.ts";
 import {
   isoExample,
@@ -129,12 +129,15 @@ export class Schedules {
   readonly #slots = new Map<string, Slots>();
   /** Work that runs here, by tickId: how to ask it to end. */
   readonly #running = new Map<string, AbortController>();
+  /** Work that was asked to end before it had begun here, as after a takeover: the latest of it. */
+  readonly #cancelled = new Set<string>();
   /** Work that waits for its job to be scheduled here, by job. */
   readonly #waiting = new Map<string, Set<(named: Named) => void>>();
   /** Records on their way into execution logs. */
   readonly #appending = new Set<Promise<void>>();
   #ticker: Ticker | undefined;
   #readCron: ReadCron | undefined;
+  #loading: Promise<void> | undefined;
   #isStopped = false;
 
   constructor(ports: SchedulesPorts) {
@@ -176,7 +179,7 @@ export class Schedules {
     const machine = scheduledJobMachine({
       slotsOf: (schedule) => this.#slotsOf(schedule),
       work: (args) => this.#work(args),
-      cancel: (tickId) => this.#running.get(tickId)?.abort(new Error(`${tickId} was asked to end`)),
+      cancel: (tickId) => this.#cancel(tickId),
     });
     const definition = defineActor(machine, {
       // Time limits are the job's own.
@@ -193,10 +196,39 @@ export class Schedules {
     const text = JSON.stringify([schedule.timing, schedule.fromMs, schedule.untilMs]);
     let slots = this.#slots.get(text);
     if (slots === undefined) {
-      slots = slotsOf(schedule, this.#readCron);
+      slots = slotsOf(schedule, (pattern, timeZone) => this.#read(pattern, timeZone));
       this.#slots.set(text, slots);
     }
     return slots;
+  }
+
+  /** A document may hold a pattern that nothing of this node has: it is met again once croner is there. */
+  #read(pattern: string, timeZone: string): Cron {
+    if (this.#readCron !== undefined) return this.#readCron(pattern, timeZone);
+    const { logger } = this.#ports;
+    this.#loading ??= loadCroner().then(
+      (readCron) => {
+        this.#readCron ??= readCron;
+      },
+      (error: unknown) => logger.warn("a job's document has a cron pattern that nothing here reads", { error }),
+    );
+    throw new InvalidRequestError(`the cron pattern ${pattern} of its document cannot be read without croner`);
+  }
+
+  #cancel(tickId: string): void {
+    const running = this.#running.get(tickId);
+    if (running !== undefined) return running.abort(askedToEnd(tickId));
+    this.#cancelled.add(tickId);
+    // What never begins here is not kept for ever.
+    for (const oldest of this.#cancelled) {
+      if (this.#cancelled.size <= mostCancelled) break;
+      this.#cancelled.delete(oldest);
+    }
+  }
+
+  #entered(tickId: string, controller: AbortController): void {
+    this.#running.set(tickId, controller);
+    if (this.#cancelled.delete(tickId)) controller.abort(askedToEnd(tickId));
   }
 
   async #work({ input, signal, system }: WorkArgs): Promise<RunResult> {
@@ -251,11 +283,11 @@ export class Schedules {
         token,
         error,
       });
-    const appending = log
-      .append(job, record)
-      .then((outcome) => {
-        if (outcome.kind === "unknown") warn(outcome.cause);
-      })
+    const append = async () => {
+      const outcome = await log.append(job, record);
+      if (outcome.kind === "unknown") warn(outcome.cause);
+    };
+    const appending = append()
       .catch(warn)
       .finally(() => this.#appending.delete(appending));
     this.#appending.add(appending);
@@ -291,9 +323,9 @@ export class Schedules {
       const cancelWait = clock.after(longestWaitMs, giveUp);
       lost.addEventListener("abort", giveUp);
       controller.signal.addEventListener("abort", giveUp);
-      this.#running.set(tickId, controller);
       waiting.add(end);
       this.#waiting.set(job, waiting);
+      this.#entered(tickId, controller);
       if (lost.aborted) giveUp();
     });
   }
@@ -314,7 +346,7 @@ export class Schedules {
     const abort = () => controller.abort(lost.reason);
     lost.addEventListener("abort", abort);
     if (lost.aborted) abort();
-    this.#running.set(tickId, controller);
+    this.#entered(tickId, controller);
     let cancelTimer = () => {};
     const timedOut = new Promise<Pick<RunResult, "outcome" | "error">>((resolve) => {
       cancelTimer = this.#ports.clock.after(timeoutMs, () => {
@@ -349,6 +381,12 @@ const longestWaitMs = 60_000;
 
 /** Of what a handler threw, in characters: it stands in the log of the document. */
 const longestError = 300;
+
+const mostCancelled = 1_000;
+
+function askedToEnd(tickId: string): Error {
+  return new Error(`${tickId} was asked to end`);
+}
 
 async function loadCroner(): Promise<ReadCron> {
   try {

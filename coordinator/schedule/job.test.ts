@@ -5,7 +5,7 @@ import { test } from "vitest";
 import { readCron } from "./croner.ts";
 import { advance, type Counts, type Job, type JobInput, newJob, type RunResult } from "./job.ts";
 import { type Misfire, type Overlap, type ScheduleOptions, scheduleOf } from "./schedule.ts";
-import { slotsOf } from "./slots.ts";
+import { offsetMs, slotsOf } from "./slots.ts";
 
 const slotsFor = (schedule: Parameters<typeof slotsOf>[0]) => slotsOf(schedule, readCron);
 const dayMs = 86_400_000;
@@ -35,9 +35,16 @@ const ended = (tickId: string, outcome: RunResult["outcome"] = "done"): JobInput
   result: { ...result, outcome },
 });
 
+const owned = (options: ScheduleOptions, nowMs: number): JobInput => ({
+  kind: "owned",
+  schedule: scheduleOf("j", options, readCron),
+  nowMs,
+});
+
 type Story = {
   readonly it: string;
   readonly options: ScheduleOptions;
+  readonly bornMs?: number;
   readonly inputs: readonly JobInput[];
   readonly running: readonly string[];
   readonly waiting?: readonly string[];
@@ -186,23 +193,110 @@ const stories: readonly Story[] = [
     counts: { begun: 2, extra: 2, done: 4 },
   },
   {
-    it: "goes on from what it has dealt with when its schedule changes",
+    it: "deals with what was due by its old schedule when that changes, and goes on by the new one",
     options: every,
-    inputs: [
-      tick(0),
-      ended("j/0"),
-      tick(1_000),
-      ended("j/1000"),
-      { kind: "owned", schedule: scheduleOf("j", { every: "5s" }), nowMs: 4_000 },
-    ],
+    inputs: [tick(0), ended("j/0"), tick(1_000), ended("j/1000"), owned({ every: "5s" }, 4_000)],
+    running: ["j/3000"],
+    next: 5_000,
+    counts: {
+      begun: 3,
+      done: 2,
+      missed: { old: 0, superseded: 1, overMax: 0, late: 0 },
+      skipped: { overlap: 1, full: 0, paused: 0 },
+    },
+  },
+  {
+    it: "does not wait for the next slot of a schedule that holds no more",
+    options: { every: "1h" },
+    inputs: [tick(0), ended("j/0"), owned(every, 1_800_400)],
+    running: [],
+    next: 1_801_000,
+    counts: { begun: 1, missed: { old: 0, superseded: 0, overMax: 0, late: 0 } },
+  },
+  {
+    it: "whose one slot is moved to an earlier moment has that one",
+    options: { at: 9_000 },
+    inputs: [owned({ at: 5_000 }, 1_000)],
     running: [],
     next: 5_000,
-    counts: { begun: 2, done: 2 },
+    counts: {},
+  },
+  {
+    it: "whose one slot is moved after it was begun begins neither again",
+    options: { at: 5_000 },
+    inputs: [tick(5_000), ended("j/5000"), owned({ at: 4_000 }, 5_500)],
+    running: [],
+    next: null,
+    counts: { begun: 1 },
+  },
+  {
+    it: "counts a slot of its old schedule that the new one does not have, and nobody was there to begin",
+    options: { every: "10s", misfire: "skip" },
+    inputs: [tick(0), ended("j/0"), owned({ every: "10s", anchor: 5_000, misfire: "skip" }, 12_000)],
+    running: [],
+    next: 15_000,
+    counts: { begun: 1, missed: { old: 0, superseded: 0, overMax: 0, late: 1 } },
+  },
+  {
+    it: "does not begin again what an owner with a clock ahead has begun, whatever the schedule is since",
+    options: { ...every, grace: 0 },
+    inputs: [tick(8_000), ended("j/8000"), owned({ every: "1h" }, 5_000), owned(every, 5_100)],
+    running: [],
+    next: 9_000,
+    counts: { begun: 1 },
+  },
+  {
+    it: "keeps a slot that is not yet due by its jitter when the schedules have it both",
+    options: { ...every, jitter: "1s" },
+    inputs: [owned({ every: "2s", jitter: "1s" }, 2_000)],
+    running: ["j/1000"],
+    next: 2_000,
+    counts: { begun: 1 },
+  },
+  {
+    it: "begins what waits beside what runs once it may",
+    options: { ...every, overlap: "bufferAll" },
+    inputs: [tick(0), tick(1_000), tick(2_000), owned({ ...every, overlap: "allowAll" }, 3_000)],
+    running: ["j/0", "j/1000", "j/2000", "j/3000"],
+    waiting: [],
+    counts: { begun: 4 },
+  },
+  {
+    it: "begins its one slot although it is told of it too late",
+    options: { at: 500 },
+    bornMs: 1_000,
+    inputs: [owned({ at: 500 }, 1_000)],
+    running: ["j/500"],
+    next: null,
+    counts: { begun: 1 },
+  },
+  {
+    it: "counts its one slot when it is told of it long after",
+    options: { at: 500 },
+    bornMs: 2 * dayMs,
+    inputs: [owned({ at: 500 }, 2 * dayMs)],
+    running: [],
+    next: null,
+    counts: { begun: 0, missed: { old: 1, superseded: 0, overMax: 0, late: 0 } },
+  },
+  {
+    it: "does not run a trigger beside itself, however many came since",
+    options: { ...every, overlap: "allowAll" },
+    inputs: [
+      { kind: "trigger", name: "long", atMs: 0 },
+      ...Array.from({ length: 40 }, (_, index): JobInput[] => [
+        { kind: "trigger", name: `${index}`, atMs: 0 },
+        ended(`j/trigger-${index}`),
+      ]).flat(),
+      { kind: "trigger", name: "long", atMs: 0 },
+    ],
+    running: ["j/trigger-long"],
+    counts: { extra: 41 },
   },
   {
     it: "begins what was due before it had an owner",
     options: every,
-    inputs: [{ kind: "owned", schedule: scheduleOf("j", every), nowMs: 2_500 }],
+    inputs: [owned(every, 2_500)],
     running: ["j/2000"],
     next: 3_000,
     counts: { begun: 1, missed: { old: 0, superseded: 2, overMax: 0, late: 0 } },
@@ -217,9 +311,9 @@ const stories: readonly Story[] = [
   },
 ];
 
-for (const { it, options, inputs, running, waiting, next, counts } of stories) {
+for (const { it, options, bornMs, inputs, running, waiting, next, counts } of stories) {
   test(`a job ${it}`, () => {
-    const job = after(made(options), ...inputs);
+    const job = after(made(options, bornMs), ...inputs);
     const names = (runs: Job["running"]) => runs.map(({ tickId }) => tickId);
     assert.deepEqual(names(job.running), running);
     if (waiting !== undefined) assert.deepEqual(names(job.waiting), waiting);
@@ -237,12 +331,94 @@ test("a cron job with a very long gap counts it in pieces, and begins nothing un
   assert.deepEqual([job.running.map(({ slot }) => slot), job.counts.missed.superseded], [[25_000_000], 25_000]);
 });
 
+test("work that was asked to end is asked again under a new owner, which begins it again", () => {
+  const options = { ...every, overlap: "cancelOther" } as const;
+  const job = after(made(options), tick(0), tick(1_000));
+  assert.deepEqual(advance(job, tick(2_000), slotsFor).orders, []);
+  assert.deepEqual(advance(job, owned(options, 1_500), slotsFor).orders, [{ kind: "cancel", tickId: "j/0" }]);
+});
+
 test("the log keeps the latest runs only", () => {
   let job = made({ ...every, log: 2 });
   for (let slot = 0; slot < 5_000; slot += 1_000) job = after(job, tick(slot), ended(`j/${slot}`));
   assert.deepEqual(
     job.log.map(({ tick: name }) => name),
     ["j/3000", "j/4000"],
+  );
+});
+
+// ---- under one schedule after the other ----
+
+const schedules: readonly ScheduleOptions[] = [
+  { every: "1s" },
+  { every: "1s", jitter: "1s" },
+  { every: "2s", anchor: 700, overlap: "bufferAll" },
+  { every: "1h", overlap: "terminateOther" },
+  { cron: "*/3 * * * * *", misfire: { fireAll: 5 }, overlap: "allowAll" },
+  { every: "1s", from: 20_000, until: 40_000, misfire: "skip" },
+  { at: 15_000 },
+  { at: 8_000 },
+];
+
+test("whatever schedules a job has had, no slot is begun twice, each is accounted for, and it goes on by its own", () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.oneof(
+          { weight: 4, arbitrary: fc.record({ ms: fc.constantFrom(-3_000, 0, 100, 900, 1_000, 4_300, 30_000) }) },
+          { weight: 1, arbitrary: fc.record({ to: fc.constantFrom(...schedules) }) },
+          { weight: 2, arbitrary: fc.record({ end: fc.nat(9) }) },
+        ),
+        { maxLength: 40 },
+      ),
+      (acts) => {
+        let job = made(schedules[0] as ScheduleOptions);
+        let nowMs = 0;
+        let latestMs = 0;
+        const begun: number[] = [];
+        const dealtWith = ({ counts: { missed, skipped }, waiting }: Job) =>
+          begun.length +
+          waiting.length +
+          [...Object.values(missed), ...Object.values(skipped)].reduce((sum, n) => sum + n, 0);
+        /** Looks at every slot that was due by the schedule it had. */
+        const put = (input: JobInput) => {
+          const { count } = slotsFor(job.schedule);
+          const dueMs = nowMs - offsetMs("j", job.schedule);
+          const due = job.next === null ? 0 : count(job.next, dueMs + 1).count;
+          const before = dealtWith(job);
+          const given = advance(job, input, slotsFor);
+          job = given.job;
+          for (const order of given.orders) if (order.kind === "begin") begun.push(order.run.slot);
+          return { due, dealt: dealtWith(job) - before };
+        };
+        for (const act of acts) {
+          if ("end" in act) {
+            const run = job.running[act.end % Math.max(1, job.running.length)];
+            const waiting = job.waiting.length;
+            if (run === undefined) continue;
+            put(ended(run.tickId));
+            assert.ok(job.waiting.length <= waiting);
+          } else if ("ms" in act) {
+            nowMs = Math.max(0, nowMs + act.ms);
+            latestMs = Math.max(latestMs, nowMs);
+            const slot = slotsFor(job.schedule).last(nowMs - offsetMs("j", job.schedule));
+            if (slot === undefined) continue;
+            const { due, dealt } = put(tick(slot, nowMs));
+            assert.equal(dealt, due);
+          } else {
+            const { due, dealt } = put(owned(act.to, nowMs));
+            // What the old jitter had made due may be still to come by the new one, and the other way round; and one slot
+            // that is meant however late it is told of is dealt with at once.
+            const left = job.next === null ? 0 : slotsFor(job.schedule).count(job.next, nowMs + 1).count;
+            assert.ok(dealt + left >= due && dealt <= due + 1, `${due} were due, ${dealt} dealt with, ${left} left`);
+            const next = slotsFor(job.schedule).first(latestMs + 1);
+            assert.ok(next === undefined || (job.next !== null && job.next <= next), `${job.next} is after ${next}`);
+          }
+          assert.equal(new Set(begun).size, begun.length, begun.join(" "));
+        }
+      },
+    ),
+    { numRuns: 1_000 },
   );
 });
 

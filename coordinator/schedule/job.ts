@@ -2,7 +2,8 @@
  * What one job does next, as a pure function: the job, something that happened, and the slots of its schedule in; the
  * job and orders out. Start reading at `advance`. All of a job stands in its document, so a new owner goes on from it.
  *
- * J1 `next` only grows: a slot before it is never begun again, whoever asks (but by a named backfill).
+ * J1 a slot that is dealt with is never begun again, whoever asks (but by a named backfill): under one schedule `next` only
+ *    grows, and under another it is behind all that was dealt with.
  * J2 every slot before `next` was begun, waits, or is counted under the reason why it was not.
  * J3 the name of a run comes from its slot: the same slot has the same name for every owner.
  */
@@ -121,7 +122,7 @@ const maxExtras = 16;
 const maxNames = 32;
 
 export function newJob(name: string, schedule: Schedule, slots: Slots, nowMs: number): Job {
-  const first = slots.first(nowMs) ?? null;
+  const first = slots.first(heldFromMs(schedule, nowMs)) ?? null;
   return {
     name,
     schedule,
@@ -149,6 +150,11 @@ export function newJob(name: string, schedule: Schedule, slots: Slots, nowMs: nu
   };
 }
 
+/** From when on slots are a schedule's own that is told of now. One single slot is meant however late it is told of. */
+function heldFromMs({ timing }: Schedule, nowMs: number): number {
+  return timing.kind === "once" ? Math.min(timing.atMs, nowMs) : nowMs;
+}
+
 /** `slotsFor` gives the slots of a schedule; the same answer for the same schedule. */
 export function advance(
   job: Job,
@@ -159,7 +165,10 @@ export function advance(
   const slots = slotsFor(input.kind === "owned" ? input.schedule : job.schedule);
   switch (input.kind) {
     case "owned":
-      onOwned(draft, slots, input.schedule, input.nowMs);
+      if (!isSame(job.schedule, input.schedule))
+        changeTo(draft, slots, input.schedule, slotsFor(job.schedule), input.nowMs);
+      askAgainToEnd(draft);
+      takeDue(draft, slots, input.nowMs);
       break;
     case "tick":
       onTick(draft, slots, input.slot, input.nowMs);
@@ -186,15 +195,44 @@ export function advance(
 
 type Draft = { job: Job; readonly orders: JobOrder[] };
 
-function onOwned(draft: Draft, slots: Slots, schedule: Schedule, nowMs: number): void {
-  const { job } = draft;
-  if (JSON.stringify(job.schedule) !== JSON.stringify(schedule)) {
-    // Slots are instants: what is dealt with stays so, whatever the new schedule calls due.
-    const next = slots.first(job.next ?? Math.max(nowMs, (job.last ?? nowMs) + 1)) ?? null;
-    change(draft, { schedule, next, first: job.first ?? next });
+/** The new owner begins again what runs, and knows nothing of what was asked of it. */
+function askAgainToEnd({ job, orders }: Draft): void {
+  for (const { tickId, isCancelled } of job.running) if (isCancelled === true) orders.push({ kind: "cancel", tickId });
+}
+
+/** How often in a row what the old schedule left behind is counted: in all a hundred thousand slots of a cron pattern. */
+const piecesAtOnce = 10;
+
+/**
+ * The new schedule holds from now on. What came due before was a slot by the old one's times, and is dealt with first, by the
+ * policies of the new one; whatever the new one would have called due until now is none.
+ */
+function changeTo(draft: Draft, slots: Slots, schedule: Schedule, oldSlots: Slots, nowMs: number): void {
+  const { timing, fromMs, untilMs, jitterMs } = draft.job.schedule;
+  change(draft, { schedule: { ...schedule, timing, fromMs, untilMs, jitterMs } });
+  // The new policy may leave room for what waits under the old one.
+  beginWhatWaits(draft, oldSlots);
+  if (!isSame([timing, fromMs, untilMs], [schedule.timing, schedule.fromMs, schedule.untilMs])) {
+    for (let piece = 0; piece < piecesAtOnce && takeDue(draft, oldSlots, nowMs); piece++);
+    const { next, last, waiting } = draft.job;
+    const dealtWithMs = [next === null ? null : oldSlots.last(next - 1), last, ...waiting.map(({ slot }) => slot)];
+    const fromNowMs = heldFromMs(schedule, Math.min(nowMs, next ?? nowMs));
+    const first = slots.first(Math.max(fromNowMs, ...dealtWithMs.map((ms) => (ms ?? Number.NEGATIVE_INFINITY) + 1)));
+    change(draft, { next: first ?? null, first: draft.job.first ?? first ?? null });
   }
-  const due = slots.last(nowMs - offsetMs(job.name, schedule));
-  if (due !== undefined && draft.job.next !== null && due >= draft.job.next) take(draft, slots, due, nowMs);
+  change(draft, { schedule });
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/** Takes whatever is due. True: something is still due, since it was too much to be counted at once. */
+function takeDue(draft: Draft, slots: Slots, nowMs: number): boolean {
+  const due = slots.last(nowMs - offsetMs(draft.job.name, draft.job.schedule));
+  const isDue = () => due !== undefined && draft.job.next !== null && due >= draft.job.next;
+  if (due !== undefined && isDue()) take(draft, slots, due, nowMs);
+  return isDue();
 }
 
 function onTick(draft: Draft, slots: Slots, slot: number, nowMs: number): void {
@@ -299,7 +337,7 @@ function admit(draft: Draft, run: Run): void {
       wait(draft, run, 1, "overlap");
       break;
   }
-  beginNextWaiting(draft);
+  beginWaiting(draft);
 }
 
 function wait(draft: Draft, run: Run, room: number, otherwise: "overlap" | "full"): void {
@@ -364,28 +402,40 @@ function onExtra(draft: Draft, slots: Slots, extra: Extra): void {
   for (const ms of extra.kind === "trigger" ? [extra.atMs] : [extra.nextMs, extra.toMs])
     if (!Number.isSafeInteger(ms) || Math.abs(ms) > 8.64e15) throw new Error(`a ${extra.kind} needs its times in ms`);
   const mark = `${extra.kind} ${extra.name}`;
-  if (names.includes(mark)) return;
+  if (names.includes(mark) || isAtWork(draft.job, extra)) return;
   if (extras.length >= maxExtras)
     throw new Error(`${draft.job.name} has ${extras.length} triggers and backfills waiting: try again later`);
   change(draft, { names: [...names, mark].slice(-maxNames), extras: [...extras, extra] });
   beginWhatWaits(draft, slots);
 }
 
+/** Under allowAll so many may come and go while one is at work that its name is not among the latest any more. */
+function isAtWork({ extras, running }: Job, { kind, name }: Extra): boolean {
+  const end = kind === "trigger" ? `/trigger-${name}` : `~${name}`;
+  return (
+    extras.some((one) => one.kind === kind && one.name === name) || running.some(({ tickId }) => tickId.endsWith(end))
+  );
+}
+
 function beginWhatWaits(draft: Draft, slots: Slots): void {
-  beginNextWaiting(draft);
-  const hasRoom = () =>
-    draft.job.schedule.overlap === "allowAll" ? draft.job.running.length < maxRunning : draft.job.running.length === 0;
-  while (hasRoom() && draft.job.extras.length > 0) {
+  beginWaiting(draft);
+  while (hasRoom(draft.job) && draft.job.extras.length > 0) {
     const run = nextExtra(draft, slots);
     if (run !== undefined) begin(draft, run);
   }
 }
 
-function beginNextWaiting(draft: Draft): void {
-  const [run, ...waiting] = draft.job.waiting;
-  if (run === undefined || draft.job.running.length > 0 || draft.job.paused) return;
-  change(draft, { waiting });
-  begin(draft, run);
+function beginWaiting(draft: Draft): void {
+  while (hasRoom(draft.job) && !draft.job.paused) {
+    const [run, ...waiting] = draft.job.waiting;
+    if (run === undefined) return;
+    change(draft, { waiting });
+    begin(draft, run);
+  }
+}
+
+function hasRoom({ schedule, running }: Job): boolean {
+  return schedule.overlap === "allowAll" ? running.length < maxRunning : running.length === 0;
 }
 
 /** Takes one run off the first extra; undefined when that has no more. */

@@ -74,10 +74,15 @@ function stepsOf(timing: Timing, readCron: ReadCron | undefined): Steps {
         number: () => 0,
       };
     case "cron": {
-      if (readCron === undefined) throw new Error(`nothing here reads the cron pattern ${timing.pattern}`);
-      const cron: Cron = readCron(timing.pattern, timing.timeZone);
+      // Read when it is asked for: a job that has to do with no slot must not need whatever reads patterns.
+      let known: Cron | undefined;
+      const cron = () => {
+        if (readCron === undefined) throw new Error(`nothing here reads the cron pattern ${timing.pattern}`);
+        known ??= readCron(timing.pattern, timing.timeZone);
+        return known;
+      };
       // Both of cron's are exclusive.
-      return { next: (ms) => cron.next(Math.ceil(ms) - 1), previous: (ms) => cron.previous(Math.floor(ms) + 1) };
+      return { next: (ms) => cron().next(Math.ceil(ms) - 1), previous: (ms) => cron().previous(Math.floor(ms) + 1) };
     }
   }
 }
