@@ -240,6 +240,22 @@ test("an execution log that throws at once is a warning, and the run is done", a
   assert.match(warnings[0] ?? "", /could not be written into the execution log: settle/);
 });
 
+test("a job of the shortest period has room for the keys of all its ticks", async () => {
+  const warnings: string[] = [];
+  const logger = { ...silent, warn: (message: string) => void warnings.push(message) };
+  const clock = new ManualClock();
+  const runtime = (await createRuntime({ actors, store: embedded(directory), logger, clock })) as unknown as Runtime;
+  runtimes.push(runtime);
+  const { handler, some } = collecting();
+  await runtime.schedule("fast", { every: 10 }, handler);
+  for (let slot = 1; slot <= 100; slot++) {
+    await clock.advance(10);
+    await some(slot);
+    await until(runtime, "fast", ({ counts }: { counts: { done: number } }) => counts.done >= slot);
+  }
+  assert.deepEqual(warnings, []);
+});
+
 test("a job can be paused, triggered, made good for, and resumed", async () => {
   const runtime = await opened();
   const { ticks, handler, some } = collecting();

@@ -60,8 +60,11 @@ type JobMachine = ReturnType<typeof scheduledJobMachine>;
 /** The actor type under which jobs are kept: `job.<name>`. */
 export const jobType = "job";
 
-/** A job's log has its own bound; its keys are needed only while a tick may be repeated: J1 refuses what is older. */
-const jobLimits = { keys: 64, keyWindowMs: 2_000 } as const;
+/**
+ * A job's log has its own bound; its keys are needed only while a tick may be repeated: J1 refuses what is older. There is
+ * room for those of the shortest period.
+ */
+const jobLimits = { keys: 256, keyWindowMs: 2_000 } as const;
 
 export type SchedulesPorts = {
   readonly host: TickedHost & { define(type: string, definition: ActorDefinition): void };

@@ -200,8 +200,8 @@ function askAgainToEnd({ job, orders }: Draft): void {
   for (const { tickId, isCancelled } of job.running) if (isCancelled === true) orders.push({ kind: "cancel", tickId });
 }
 
-/** How often in a row what the old schedule left behind is counted: in all a hundred thousand slots of a cron pattern. */
-const piecesAtOnce = 10;
+/** How often in a row what the old schedule left behind is counted: a second or two for twenty thousand slots of a pattern. */
+const piecesAtOnce = 2;
 
 /**
  * The new schedule holds from now on. What came due before was a slot by the old one's times, and is dealt with first, by the
