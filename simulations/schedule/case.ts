@@ -51,6 +51,8 @@ export type ScheduleCase = {
   readonly rates: Rates;
   /** Old ticks that are sent again, while there is trouble. */
   readonly replays: number;
+  /** Pauses, resumptions, triggers and backfills, while there is trouble. Default 0. */
+  readonly interventions?: number;
 };
 
 export type ScheduleOutcome = {
@@ -116,6 +118,7 @@ export async function runSchedule(
     });
   }
   const replaying = replay(world, given.replays);
+  const intervening = intervene(world, given.interventions ?? 0, names);
   await world.run({ forMs: troubledMs });
   world.heal();
   for (const name of nodeNames) {
@@ -125,6 +128,7 @@ export async function runSchedule(
   }
   await world.run({ forMs: healedMs + lateMs });
   await world.settle(replaying);
+  await world.settle(intervening);
   const histories = names.map((name, index) => historyOf(world, name, given.jobs[index] as JobSpec, performed, sent));
   const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
   violations.push(...checkRecorder(recorder), ...judgeTraces(world, storyOf(world), isTick));
@@ -286,6 +290,26 @@ async function replay(world: World, count: number): Promise<void> {
   }
 }
 
+/** Pauses and resumes jobs, and has them work outside of their schedules, whatever else goes on. */
+async function intervene(world: World, count: number, names: readonly string[]): Promise<void> {
+  if (count === 0) return;
+  const client = new Client(world, "operator", []);
+  const dice = world.dice("operator");
+  for (let index = 0; index < count; index++) {
+    await world.sleep(dice.whole(500, 4_000));
+    const name = `by-hand-${index}`;
+    const nowMs = Math.round(world.wallMs);
+    const value = dice.pick([
+      { type: "PAUSE" },
+      { type: "RESUME" },
+      { type: "RESUME" },
+      { type: "TRIGGER", name, atMs: nowMs },
+      { type: "BACKFILL", name, fromMs: nowMs - 6_000, toMs: nowMs },
+    ]);
+    await client.run({ actor: `job.${dice.pick(names)}`, id: name, op: "event", value, callersKey: true });
+  }
+}
+
 /** At the resource each run is applied once, though attempts may come more often. */
 function checkRecorder(recorder: FencedRecorder): readonly Violation[] {
   const applied = new Set<string>();
@@ -293,7 +317,8 @@ function checkRecorder(recorder: FencedRecorder): readonly Violation[] {
   const slots = new Set<string>();
   for (const { key, outcome, fence, value } of recorder.recorded) {
     if (outcome !== "applied") continue;
-    const slot = `${fence} ${String(value)}`;
+    // A backfill does a slot again, under its own name.
+    const slot = isExtra(key) ? key : `${fence} ${String(value)}`;
     if (applied.has(key) || slots.has(slot)) violations.push({ rule: "done-twice", detail: `${key} for ${slot}` });
     applied.add(key);
     slots.add(slot);
@@ -319,23 +344,26 @@ function historyOf(
   for (const change of world.store.log) {
     if (change.key !== key || change.value === undefined) continue;
     const document = JSON.parse(change.value) as Document;
-    const isPaused = job?.paused ?? false;
+    let isPaused = job?.paused ?? false;
     for (const cause of document.causes) {
       const { type, slot, nowMs } = cause as unknown as { type: string; slot?: number; nowMs: number };
+      if (type === "PAUSE" || type === "RESUME") isPaused = type === "PAUSE";
       if (type === "TICK") taken.push({ upTo: slot ?? 0, nowMs, isPaused });
       if (type === "OWNED") taken.push({ upTo: Number.MAX_SAFE_INTEGER, nowMs, isPaused });
     }
     job = contextOf(document);
     // One commit may end a run and begin others, which end in later ones.
-    const log = job.log.map(({ tick }) => tick);
+    const ordinary = job.log.filter(({ tick }) => !isExtra(tick));
+    const log = ordinary.map(({ tick }) => tick);
     const fresh = freshIn(logged, log);
-    for (const { tick, outcome } of job.log.slice(log.length - fresh)) {
+    for (const { tick, outcome } of ordinary.slice(log.length - fresh)) {
       ended.push({ tickId: tick, outcome });
       // Begun and displaced in one commit: it never ran.
       if (outcome === "terminated" && !known.has(tick)) begun.push({ tickId: tick, slot: Number(tick.split("/")[1]) });
     }
-    for (const { tickId, slot } of job.running) if (!known.has(tickId)) begun.push({ tickId, slot });
-    known = new Set([...job.running.map(({ tickId }) => tickId)]);
+    const running = job.running.filter(({ tickId }) => !isExtra(tickId));
+    for (const { tickId, slot } of running) if (!known.has(tickId)) begun.push({ tickId, slot });
+    known = new Set(running.map(({ tickId }) => tickId));
     logged = log;
   }
   if (job === undefined) return { rule: "never-created", detail: name };
@@ -356,11 +384,16 @@ function historyOf(
     missed: counts.missed,
     skipped: counts.skipped.overlap + counts.skipped.full + counts.skipped.paused,
     ended,
-    performed: performed.filter((one) => one.job === name),
+    performed: performed.filter((one) => one.job === name && !isExtra(one.tickId)),
     sent: sent.filter((one) => one.job === name),
     endMs: world.wallMs,
     behindMs: spec.everyMs + spec.jitterMs + 3_000,
   };
+}
+
+/** Whether a run is outside of the schedule, by its name. */
+function isExtra(tickId: string): boolean {
+  return tickId.includes("~") || tickId.includes("/trigger-");
 }
 
 /** How many entries at the end of the log are new: it grows at the end and is cut at the beginning. */

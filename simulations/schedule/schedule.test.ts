@@ -58,6 +58,7 @@ const anyCase: fc.Arbitrary<ScheduleCase> = fc.record({
   troubles: fc.array(trouble, { maxLength: 5 }),
   rates,
   replays: fc.integer({ min: 0, max: 8 }),
+  interventions: fc.integer({ min: 0, max: 8 }),
 });
 
 const caseFile = process.env.HOLDFAST_CASE;

@@ -1,6 +1,6 @@
 /**
- * Jobs on a schedule, by period and by cron, under every kind of fault, and old ticks that are sent again: no slot is begun
- * twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
+ * Jobs on a schedule, by period and by cron, under every kind of fault, pauses, triggers and backfills, and old ticks that
+ * are sent again: no slot is begun twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
  * their owner changes.
  */
 import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
@@ -16,7 +16,7 @@ import { type JobSpec, runSchedule, successionsOf, takeoversOf, troubledMs } fro
 import { Dice } from "../world/dice.ts";
 import type { DrawnAt } from "../world/drawing.ts";
 
-type Setup = { readonly jobs: readonly JobSpec[]; readonly replays: number };
+type Setup = { readonly jobs: readonly JobSpec[]; readonly replays: number; readonly interventions?: number };
 
 function job(dice: Dice): JobSpec {
   const everyMs = dice.pick([500, 1_000, 1_000, 2_000]);
@@ -47,18 +47,30 @@ export const schedule: Suite = {
       partitions: 2,
       untilMs: troubledMs - 1_000,
     };
-    const setup: Setup = { jobs: Array.from({ length: dice.whole(1, 3) }, () => job(dice)), replays: dice.whole(0, 8) };
+    const jobs = Array.from({ length: dice.whole(1, 3) }, () => job(dice));
+    const replays = dice.whole(0, 8);
+    // Nobody pauses what is to be seen going on.
+    const interventions = options.kinds === everyKind ? dice.whole(0, 8) : 0;
+    const setup: Setup = { jobs, replays, interventions };
     return { seed, faults: swarm(seed, options), steps: [], setup };
   },
   run,
 };
 
 async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promise<Ran> {
-  const { jobs, replays } = setup as Setup;
+  const { jobs, replays, interventions = 0 } = setup as Setup;
   const drawn: DrawnAt[] = [];
   const onDrawn = looking.picture === true ? (one: DrawnAt) => drawn.push(one) : undefined;
   const watched = watchRejections();
-  const given = { seed, jobs, replays, troubles: [], faults, rates: { store: {}, request: {}, publish: {} } };
+  const given = {
+    seed,
+    jobs,
+    replays,
+    interventions,
+    troubles: [],
+    faults,
+    rates: { store: {}, request: {}, publish: {} },
+  };
   const outcome = await runSchedule(given, looking.trace === true, onDrawn).finally(() => watched.end());
   const { world, performed } = outcome;
   const violations = [...(await watched.end()), ...outcome.violations];
