@@ -338,6 +338,14 @@ test("work that was asked to end is asked again under a new owner, which begins 
   assert.deepEqual(advance(job, owned(options, 1_500), slotsFor).orders, [{ kind: "cancel", tickId: "j/0" }]);
 });
 
+test("work of a cron job ends, and is triggered, also where nothing reads patterns", () => {
+  const options = { cron: "* * * * * *" };
+  const job = after(made(options), tick(0), { kind: "trigger", name: "now", atMs: 5 });
+  const unread = (schedule: Parameters<typeof slotsOf>[0]) => slotsOf(schedule, undefined);
+  const { running, counts } = advance(job, ended("j/0"), unread).job;
+  assert.deepEqual([running.map(({ tickId }) => tickId), counts.done], [["j/trigger-now"], 1]);
+});
+
 test("the log keeps the latest runs only", () => {
   let job = made({ ...every, log: 2 });
   for (let slot = 0; slot < 5_000; slot += 1_000) job = after(job, tick(slot), ended(`j/${slot}`));

@@ -63,6 +63,12 @@ const sequences: readonly {
     slots: ["2026-01-01T00:00:20Z", "2026-01-01T00:00:40Z", "2026-01-01T00:01:00Z"],
   },
   {
+    it: "a leap day comes in leap years alone, and 2100 is none",
+    options: { cron: "0 0 0 29 2 *" },
+    from: "2092-03-01T00:00:00Z",
+    slots: ["2096-02-29T00:00:00Z", "2104-02-29T00:00:00Z"],
+  },
+  {
     it: "a fixed time that summer time leaves out comes at the end of the gap",
     options: { cron: "0 30 2 * * *", timeZone: "Europe/Berlin" },
     from: "2026-03-28T12:00:00Z",
