@@ -54,6 +54,16 @@ const cases: readonly { readonly it: string; readonly history: ScheduleHistory; 
       rules: [],
     },
     {
+      it: "accepts slots that only one of two releases has",
+      history: { ...good, periodMs: 500, changing: { lastPeriodMs: 1_000, latestMs: 3_000 } },
+      rules: [],
+    },
+    {
+      it: "sees a job that waits for the slot of a schedule that it has no more",
+      history: { ...good, next: 3_600_000, periodMs: 500, changing: { lastPeriodMs: 1_000, latestMs: 3_000 } },
+      rules: ["stands-still"],
+    },
+    {
       it: "accepts a straggler of an earlier owner",
       history: { ...good, performed: [...good.performed, { ...work(2_000), committed: [1, 3] }] },
       rules: [],

@@ -40,6 +40,8 @@ export type JobSpec = {
   /** How long its work takes; one in `failsOneIn` throws. */
   readonly workMs: number;
   readonly failsOneIn: number;
+  /** What another release says of the same job, which the second node runs. */
+  readonly elsewhere?: { readonly everyMs: number; readonly overlap: Overlap } | undefined;
 };
 
 export type ScheduleCase = {
@@ -129,10 +131,12 @@ export async function runSchedule(
   await world.run({ forMs: healedMs + lateMs });
   await world.settle(replaying);
   await world.settle(intervening);
-  const histories = names.map((name, index) => historyOf(world, name, given.jobs[index] as JobSpec, performed, sent));
+  const histories = names.map((name, index) =>
+    historyOf(world, name, given.jobs[index] as JobSpec, performed, sent, highest.ms),
+  );
   const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
   violations.push(...checkRecorder(recorder), ...judgeTraces(world, storyOf(world), isTick));
-  const slots = histories.reduce((sum, one) => sum + ("rule" in one ? 0 : (one.next - one.first) / one.periodMs), 0);
+  const slots = histories.reduce((sum, one) => sum + ("rule" in one ? 0 : one.begun.length), 0);
   return { world, violations, slots, performed, deaths, names, given };
 }
 
@@ -213,7 +217,9 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
   }
   for (const [index, name] of rig.names.entries()) {
     const spec = rig.given.jobs[index] as JobSpec;
-    void schedules.schedule(name, optionsOf(spec), async (tick) => {
+    const own =
+      node === nodeNames[1] && spec.elsewhere !== undefined ? { ...spec, ...spec.elsewhere, isCron: false } : spec;
+    void schedules.schedule(name, optionsOf(own), async (tick) => {
       const { tickId, slot, token } = tick;
       const { nowMs } = rig.world;
       rig.performed.push({
@@ -333,6 +339,7 @@ function historyOf(
   spec: JobSpec,
   performed: readonly Performed[],
   sent: readonly Sent[],
+  latestMs: number,
 ): ScheduleHistory | Violation {
   const key = `job.${name}`;
   const taken: ScheduleHistory["taken"][number][] = [];
@@ -367,10 +374,12 @@ function historyOf(
     logged = log;
   }
   if (job === undefined) return { rule: "never-created", detail: name };
-  const { first, next, waiting, counts } = job;
+  const { first, next, waiting, counts, schedule } = job;
+  const { timing } = schedule;
+  const lastPeriodMs = timing.kind === "every" ? timing.periodMs : spec.everyMs;
   return {
     job: name,
-    periodMs: spec.everyMs,
+    periodMs: spec.elsewhere === undefined ? spec.everyMs : 500,
     anchorMs: 0,
     offsetMs: offsetMs(name, job.schedule),
     misfire: spec.misfire,
@@ -387,7 +396,8 @@ function historyOf(
     performed: performed.filter((one) => one.job === name && !isExtra(one.tickId)),
     sent: sent.filter((one) => one.job === name),
     endMs: world.wallMs,
-    behindMs: spec.everyMs + spec.jitterMs + 3_000,
+    behindMs: lastPeriodMs + spec.jitterMs + 3_000,
+    ...(spec.elsewhere !== undefined && { changing: { lastPeriodMs, latestMs } }),
   };
 }
 

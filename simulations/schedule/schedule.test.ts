@@ -32,6 +32,13 @@ const job: fc.Arbitrary<JobSpec> = fc.record({
   graceMs: fc.constantFrom(0, 200, 1_000),
   workMs: fc.constantFrom(0, 20, 700, 2_600),
   failsOneIn: fc.constantFrom(0, 0, 3),
+  elsewhere: fc.option(
+    fc.record({
+      everyMs: fc.constantFrom(500, 1_000, 3_000, 3_600_000),
+      overlap: fc.constantFrom<Overlap>("skip", "bufferAll", "cancelOther", "terminateOther", "allowAll"),
+    }),
+    { freq: 3, nil: undefined },
+  ),
 });
 
 const trouble = fc.oneof(

@@ -1,6 +1,6 @@
 /**
- * Jobs on a schedule, by period and by cron, under every kind of fault, pauses, triggers and backfills, and old ticks that
- * are sent again: no slot is begun twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
+ * Jobs on a schedule, by period and by cron, under every kind of fault, pauses, triggers and backfills, two releases that
+ * schedule a job differently, and old ticks that are sent again: no slot is begun twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
  * their owner changes.
  */
 import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
@@ -18,6 +18,8 @@ import type { DrawnAt } from "../world/drawing.ts";
 
 type Setup = { readonly jobs: readonly JobSpec[]; readonly replays: number; readonly interventions?: number };
 
+const overlaps: readonly Overlap[] = ["skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"];
+
 function job(dice: Dice): JobSpec {
   const everyMs = dice.pick([500, 1_000, 1_000, 2_000]);
   return {
@@ -25,7 +27,7 @@ function job(dice: Dice): JobSpec {
     isCron: everyMs % 1_000 === 0 && dice.chance(0.4),
     jitterMs: dice.pick([0, 0, 300]),
     misfire: dice.pick<Misfire>(["fireLatest", "skip", { fireAll: 3 }, { fireAll: 100 }]),
-    overlap: dice.pick<Overlap>(["skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"]),
+    overlap: dice.pick(overlaps),
     catchUpMs: dice.pick([3_000, 600_000]),
     graceMs: dice.pick([0, 200, 1_000]),
     workMs: dice.pick([0, 20, 700, 2_600]),
@@ -51,7 +53,14 @@ export const schedule: Suite = {
     const replays = dice.whole(0, 8);
     // Nobody pauses what is to be seen going on.
     const interventions = options.kinds === everyKind ? dice.whole(0, 8) : 0;
-    const setup: Setup = { jobs, replays, interventions };
+    // As during a roll-out.
+    const isRollOut = interventions > 0 && dice.chance(0.3);
+    const elsewhere = () => ({ everyMs: dice.pick([500, 1_000, 3_000, 3_600_000]), overlap: dice.pick(overlaps) });
+    const setup: Setup = {
+      jobs: isRollOut ? jobs.map((one) => ({ ...one, elsewhere: elsewhere() })) : jobs,
+      replays,
+      interventions,
+    };
     return { seed, faults: swarm(seed, options), steps: [], setup };
   },
   run,
