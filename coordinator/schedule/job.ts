@@ -165,9 +165,9 @@ export function advance(
   const slots = slotsFor(input.kind === "owned" ? input.schedule : job.schedule);
   switch (input.kind) {
     case "owned":
+      askAgainToEnd(draft);
       if (!isSame(job.schedule, input.schedule))
         changeTo(draft, slots, input.schedule, slotsFor(job.schedule), input.nowMs);
-      askAgainToEnd(draft);
       takeDue(draft, slots, input.nowMs);
       break;
     case "tick":
