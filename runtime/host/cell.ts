@@ -210,14 +210,15 @@ export class Cell {
     else this.#kick();
   }
 
-  /** Nothing is queued or runs. */
-  get idle(): boolean {
+  /** Nothing is queued, and nothing runs that comes to an end by itself. */
+  get isAtRest(): boolean {
     return !this.isBusy && !this.#looping && this.#relaxing === undefined;
   }
 
   /** Something is queued or runs that the next owner should find done; a better entry in the index is not worth his waiting. */
   get isBusy(): boolean {
-    return (this.#looping && this.#wanted === undefined) || !this.#mailbox.isEmpty || this.effectsBusy || this.#recover;
+    const hasWork = !this.#mailbox.isEmpty || this.#recover || this.#effects?.isWorking === true;
+    return hasWork || (this.#looping && this.#wanted === undefined);
   }
 
   /** Whether it looks after its own timers and effects. */
@@ -230,10 +231,6 @@ export class Cell {
     return this.#closed;
   }
 
-  get effectsBusy(): boolean {
-    return this.#effects?.busy ?? false;
-  }
-
   get lastUsedMs(): number {
     return this.#lastUsedMs;
   }
@@ -241,7 +238,7 @@ export class Cell {
   /** Leaves memory if nothing is to be done soon; the index entry is brought up to date first. Answers whether it goes. */
   passivate(): boolean {
     if (this.#leaving) return true;
-    if (!this.idle || this.#isDueSoon) return false;
+    if (!this.isAtRest || this.#hasEffects || this.#isDueSoon) return false;
     if (this.#actor === undefined) {
       this.#closed = true;
       this.#env.left(this, undefined);
@@ -250,6 +247,10 @@ export class Cell {
       this.#kick(true);
     }
     return true;
+  }
+
+  get #hasEffects(): boolean {
+    return this.#effects !== undefined && (this.#effects.isWorking || this.#effects.hasLive);
   }
 
   get #isDueSoon(): boolean {
@@ -645,7 +646,7 @@ export class Cell {
     this.#leaving = false;
     if (actor === undefined || !(isLeaving || this.#hasEnded(actor, token))) return false;
     const due = dueMs(actor);
-    if (this.#isDueSoon || this.effectsBusy) return false;
+    if (this.#isDueSoon || this.#hasEffects) return false;
     if (this.#slot.exists && actor.head === undefined && !(await this.#isMissingForGood(token)))
       return this.#mailbox.hasWork || this.#recover;
     if (this.#slot.exists && (actor.head === undefined || this.#claimed(actor, token))) {

@@ -74,8 +74,14 @@ export class Effects {
     this.#env = env;
   }
 
-  get busy(): boolean {
-    return this.#running.size > 0 || this.#volatile.size > 0 || this.#actionRuns;
+  /** Something runs that comes to an end, which is recorded. */
+  get isWorking(): boolean {
+    return this.#running.size > 0 || this.#actionRuns;
+  }
+
+  /** Callbacks and observables live here, as long as their states do: the next owner begins them again. */
+  get hasLive(): boolean {
+    return this.#volatile.size > 0;
   }
 
   /** An action runs; invoked logic may take as long as it likes. */

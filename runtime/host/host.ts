@@ -440,7 +440,7 @@ export class Host {
   }
 
   async #drained(drainMs: number): Promise<void> {
-    const busy = () => [...this.#cells.values()].some((cell) => !cell.idle);
+    const busy = () => [...this.#cells.values()].some((cell) => !cell.isAtRest);
     const untilMs = this.#ports.clock.monotonic() + drainMs;
     while (busy() && this.#ports.clock.monotonic() < untilMs) {
       await new Promise<void>((resolve) => void this.#ports.clock.after(10, resolve));
