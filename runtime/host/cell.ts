@@ -530,8 +530,11 @@ export class Cell {
   /** "again": the right to run the actor changed meanwhile. "not": it cannot be run here now; callers were told. */
   async #load(token: Token): Promise<"loaded" | "not" | "again"> {
     this.#unload();
+    const why = this.#parkedWhy;
     const entry = await this.#document.read(token);
     if (entry === "abandoned" || !this.#document.ports(token).mayAct()) return "again";
+    // A person may have mended it after it was read, and let it go on.
+    if (this.#parkedWhy !== why) return "again";
     this.#token = token;
     this.#document.revision = entry?.revision ?? 0;
     if (entry !== undefined && !isOurs(entry)) {

@@ -72,6 +72,8 @@ export class Host {
   readonly #busService: BusService;
   /** Actors that are set aside and tried once more at a time. */
   readonly #trials: Gate;
+  /** Those that are tried, or wait for it. */
+  readonly #trying = new Set<string>();
   #trialsSoon: Cancel | undefined;
   readonly #cellEnv: CellEnv;
   readonly #counts: HostCounts = {
@@ -363,17 +365,31 @@ export class Host {
     if (change.kind === "granted") this.#tryParkedSoon();
   }
 
-  /** Once for all partitions that are granted, and all records that are seen, at the same time. */
+  /** Once for all partitions that are granted, and all records that are seen, at about the same time. */
   #tryParkedSoon(): void {
     this.#trialsSoon ??= this.#ports.clock.after(
-      0,
+      trialsMs,
       () => {
         this.#trialsSoon = undefined;
-        for (const { actor } of this.#parking.all())
-          if (this.#mayTry(actor)) this.#trials.enter((leave) => this.#recover(actor, leave));
+        for (const { actor } of this.#parking.all()) this.#tryParked(actor);
       },
       { background: true },
     );
+  }
+
+  /** Partitions come one after the other, and each has all records looked at, while those of the first still wait. */
+  #tryParked(actor: string): void {
+    if (this.#trying.has(actor) || !this.#mayTry(actor)) return;
+    this.#trying.add(actor);
+    this.#trials.enter((leave) => {
+      const done = () => {
+        this.#trying.delete(actor);
+        leave();
+      };
+      // It may have been tried meanwhile, by a request.
+      if (this.#mayTry(actor)) this.#recover(actor, done);
+      else done();
+    });
   }
 
   #mayTry(actor: string): boolean {
@@ -462,6 +478,8 @@ export class Host {
 
 /** How often a partition that is to leave is looked at. */
 const leavingMs = 20;
+/** How long a grant waits for others, until all that is set aside is looked at for all of them. */
+const trialsMs = 50;
 
 /** Definitions under their type names, with no document bound above what the store takes. */
 function bounded(

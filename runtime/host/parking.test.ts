@@ -167,6 +167,8 @@ describe("what one machine has refused", () => {
   const renamed = waitingIn("unpaid", 2);
   const alsoRenamed = waitingIn("unpayed", 2);
   const misspelt = waitingIn("unpaid", 2, ({ context }) => ({ value: "upaid", context }));
+  /** Not the text of `renamed`, and no help either. */
+  const resaid = waitingIn("unpaid", 2, ({ value, context }) => ({ value, context }));
   const mended = waitingIn("unpaid", 2, ({ context }) => ({ value: "unpaid", context }));
   const newer = waitingIn("open", 3);
 
@@ -401,6 +403,68 @@ describe("what one machine has refused", () => {
       assert.equal((await record())?.value, value);
       await stop();
     });
+
+  test("goes on when it is mended and resumed while it is tried, whatever stood there before", async () => {
+    const { clock, store, epoch, start, pass, record, read, stop } = await world();
+    await pass(renamed);
+    let isFirst = true;
+    const mending = seenThrough(store, {
+      read: async (key) => {
+        const entry = await store.read(key);
+        if (key !== "m.x" || entry === undefined || !isFirst) return entry;
+        isFirst = false;
+        const value = entry.value.replace('"value":"open"', '"value":"unpaid"');
+        const header = { commit: random.id(), hash: hashText(value) };
+        await store.write({ key, value, header, expect: entry.revision, token: [epoch, 0] });
+        void tried.host.resume("m.x", "retry");
+        await clock.advance(10);
+        assert.equal(await record(), undefined);
+        return entry;
+      },
+    });
+    const tried = await start(resaid, mending);
+    await tried.grant();
+    await clock.advance(1_000);
+    assert.equal(isFirst, false);
+    assert.equal(await record(), undefined);
+    assert.equal(await tried.ping(), "reply");
+    assert.equal((await read()).state, "unpaid");
+    await stop();
+  });
+
+  test("is tried once, however many leases come while it waits for its turn", async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore().reopen();
+    const epoch = store.raiseEpoch();
+    const actors = Array.from({ length: 200 }, (_, number) => `m.${number}`);
+    for (const actor of actors) {
+      const record = { actor, reason: "incompatible", message: "so", at: "", revision: 1, token: [epoch, 0] };
+      const value = JSON.stringify(record);
+      const header = { commit: random.id(), hash: hashText(value) };
+      await store.write({ key: parkedKey(actor), value, header, expect: 0, token: [epoch, 0] });
+    }
+    const reads: string[] = [];
+    const slow = seenThrough(store, {
+      read: async (key) => {
+        reads.push(key);
+        await new Promise<void>((resolve) => void clock.after(1_000, resolve));
+        return store.read(key);
+      },
+    });
+    const leases = new OneLease();
+    const host = hostOf(slow, clock, leases, mended);
+    await host.start();
+    leases.grant([epoch, 1]);
+    for (let times = 0; times < 10; times++) {
+      await clock.advance(100);
+      leases.grant([epoch, 1]);
+    }
+    assert.equal(reads.length, defaultSettings.recoveries);
+    await clock.advance(30_000);
+    assert.equal(host.info().parkedActors, 0);
+    assert.deepEqual(reads.sort(), actors.sort());
+    await host.stop(0);
+  });
 
   test("is left alone by a node that is too old to judge, once", async () => {
     const { start, pass, record, stop } = await world();

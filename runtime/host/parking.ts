@@ -68,6 +68,8 @@ export class Parking {
   readonly #known = new Map<string, Known>();
   /** The latest revision seen of each record, so that what is older, listed or told late, changes nothing. */
   readonly #latest = new Map<string, Revision>();
+  /** By definition: many actors are asked about at once, and it takes the text of `migrate`. */
+  readonly #machines = new WeakMap<ActorDefinition, MachineIdentity>();
   #unwatch: (() => void) | undefined;
   #stopped = false;
 
@@ -115,7 +117,9 @@ export class Parking {
     if (known === undefined || known.revision === 0 || known.isTried) return false;
     const { refusedBy = [] } = known.record;
     if (!mayReplace(known.record, token)) return false;
-    const machine = identityOf(definition);
+    if (refusedBy.length === 0) return true;
+    const machine = this.#machines.get(definition) ?? identityOf(definition);
+    this.#machines.set(definition, machine);
     return !refusedBy.some((one) => isSameMachine(one, machine));
   }
 
