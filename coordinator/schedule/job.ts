@@ -88,6 +88,8 @@ export type Job = {
   readonly next: number | null;
   /** The last slot that was begun. */
   readonly last: number | null;
+  /** The last slot that was dealt with under earlier schedules, which the present one does not know of. */
+  readonly behind?: number;
   readonly paused: boolean;
   readonly running: readonly Run[];
   readonly waiting: readonly Run[];
@@ -208,20 +210,36 @@ const piecesAtOnce = 2;
  * policies of the new one; whatever the new one would have called due until now is none.
  */
 function changeTo(draft: Draft, slots: Slots, schedule: Schedule, oldSlots: Slots, nowMs: number): void {
-  const { timing, fromMs, untilMs, jitterMs } = draft.job.schedule;
-  change(draft, { schedule: { ...schedule, timing, fromMs, untilMs, jitterMs } });
+  const { timing, fromMs, untilMs, jitterMs, graceMs } = draft.job.schedule;
+  // How many slots are in time, and so are begun in one step, is bounded for the times of its own schedule only.
+  const boundedMs = Math.min(graceMs, schedule.graceMs);
+  change(draft, { schedule: { ...schedule, timing, fromMs, untilMs, jitterMs, graceMs: boundedMs } });
   // The new policy may leave room for what waits under the old one.
   beginWhatWaits(draft, oldSlots);
   if (!isSame([timing, fromMs, untilMs], [schedule.timing, schedule.fromMs, schedule.untilMs])) {
     for (let piece = 0; piece < piecesAtOnce && takeDue(draft, oldSlots, nowMs); piece++);
-    const { next, last, waiting } = draft.job;
-    const dealtWithMs = [next === null ? null : oldSlots.last(next - 1), last, ...waiting.map(({ slot }) => slot)];
+    const { next } = draft.job;
+    const behind = lastDealtWith(draft.job, oldSlots);
     const fromNowMs = heldFromMs(schedule, Math.min(nowMs, next ?? nowMs));
-    const first = slots.first(Math.max(fromNowMs, ...dealtWithMs.map((ms) => (ms ?? Number.NEGATIVE_INFINITY) + 1)));
-    change(draft, { next: first ?? null, first: draft.job.first ?? first ?? null });
+    const first = slots.first(behind === undefined ? fromNowMs : Math.max(fromNowMs, behind + 1));
+    change(draft, {
+      next: first ?? null,
+      first: draft.job.first ?? first ?? null,
+      ...(behind !== undefined && { behind }),
+    });
   }
   change(draft, { schedule });
 }
+
+/** The last of all slots, under this schedule and those before it, that was begun, waits, or is counted. */
+function lastDealtWith({ first, next, last, behind, waiting }: Job, slots: Slots): number | undefined {
+  const counted = next !== null ? slots.last(next - 1) : first !== null ? slots.last(latestMs) : undefined;
+  const all = [counted, last, behind, ...waiting.map(({ slot }) => slot)].filter((ms) => typeof ms === "number");
+  return all.length === 0 ? undefined : Math.max(...all);
+}
+
+/** The last moment that a Date can hold. */
+const latestMs = 8.64e15;
 
 function isSame(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
