@@ -245,13 +245,16 @@ export class ActorHandle<TLogic extends AnyActorLogic> {
       };
       const failed = (error: unknown) => end(() => reject(error as Error));
       const lookParked = async (entry: StoredEntry | undefined) => {
-        if (entry === undefined) return;
+        if (entry === undefined || isOver) return;
         const parked = readParked(entry.value);
         const why = parked === undefined ? "the parking record cannot be read" : whyParked(parked);
         const error = new ParkedError(`${this.key} is parked: ${why}`);
+        if (parked?.reason !== "incompatible") return failed(error);
         // The machine of its owner may not be the one that refused it: its answer tells.
-        if (parked?.reason !== "incompatible") failed(error);
-        else await this.#request({ kind: "barrier" }, undefined).catch(() => failed(error));
+        await this.#request({ kind: "barrier" }, undefined).catch((thrown: { readonly code?: unknown }) => {
+          // Many wait: what becomes of it shows all the same.
+          if (thrown.code !== "Overloaded") failed(error);
+        });
       };
       const stops = [
         watcher.watch(this.key, look),
