@@ -28,6 +28,9 @@ export type JudgedSuccessions = {
   readonly violations: readonly Violation[];
 };
 
+/** What the commit takes that begins a run, where nothing is wrong: a slot just before the grant may be too late to be begun. */
+const beginMs = 50;
+
 export function checkSuccessions(all: readonly Succession[], rule: SuccessionRule): JudgedSuccessions {
   const { ttlMs, troubles, endMs } = rule;
   const beyondMs: number[] = [];
@@ -35,7 +38,7 @@ export function checkSuccessions(all: readonly Succession[], rule: SuccessionRul
   for (const { job, everyMs, diedMs, grantedMs, ranMs } of all) {
     // What it took longer than a time to live to know of the death, or had nobody to give the job to.
     const ownMs = Math.max(0, grantedMs - diedMs - ttlMs);
-    const boundMs = ttlMs + Math.max(1_000, everyMs);
+    const boundMs = ttlMs + Math.max(1_000, everyMs) + beginMs;
     const untilMs = Math.min(ranMs ?? Number.POSITIVE_INFINITY, diedMs + ownMs + boundMs);
     if (untilMs > endMs || troubles.some((one) => one.fromMs <= untilMs && one.untilMs > diedMs)) continue;
     const tookMs = (ranMs ?? endMs) - diedMs - ownMs;
