@@ -483,6 +483,10 @@ describe("a policy for an effect that the machine does not have", () => {
     expect(() => defineActor(named, { effects: { charge: policy, notfy: policy } })).toThrow(/notfy/);
     // @ts-expect-error: the name is right, the policy is not
     expect(() => defineActor(named, { effects: { charge: { timeout: 1 } } })).toThrow(/timeout/);
+    const either = Math.random() < 2 ? named : box;
+    defineActor(either, { effects: { charge: policy, inChild: policy } });
+    // @ts-expect-error: neither has it
+    expect(() => defineActor(either, { effects: { chrage: policy } })).toThrow(/chrage/);
     const byName: Record<string, typeof policy> = { charge: policy };
     defineActor(named, { effects: byName });
     defineActor(loose, { effects: { notify: policy, charge: policy } });

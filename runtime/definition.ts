@@ -44,18 +44,23 @@ export type EffectName<TLogic> = [Provided<TLogic>] extends [never]
   ? string
   :
       | `xstate.invoke.${string}`
-      | (keyof Part<Provided<TLogic>, "actions"> & string)
+      | NameIn<Part<Provided<TLogic>, "actions">>
       | ActorName<Part<Provided<TLogic>, "actors">>;
 
+/** Of one machine or another, the names of either. */
+type NameIn<TPart> = TPart extends unknown ? keyof TPart & string : never;
+
 type ActorName<TActors> =
-  | (keyof TActors & string)
-  | {
-      [Name in keyof TActors]: NonNullable<TActors[Name]> extends infer TChild
-        ? [Provided<TChild>] extends [never]
-          ? never
-          : EffectName<TChild>
-        : never;
-    }[keyof TActors];
+  | NameIn<TActors>
+  | (TActors extends unknown
+      ? {
+          [Name in keyof TActors]: NonNullable<TActors[Name]> extends infer TChild
+            ? [Provided<TChild>] extends [never]
+              ? never
+              : EffectName<TChild>
+            : never;
+        }[keyof TActors]
+      : never);
 
 export type ActorOptions<TLogic = unknown> = {
   /** Of the machine, a whole number. Default: the machine's own `version`, or 1. */
