@@ -42,10 +42,7 @@ type Part<TProvided, TName extends string> = TProvided extends { readonly [Name 
  */
 export type EffectName<TLogic> = [Provided<TLogic>] extends [never]
   ? string
-  :
-      | `xstate.invoke.${string}`
-      | NameIn<Part<Provided<TLogic>, "actions">>
-      | ActorName<Part<Provided<TLogic>, "actors">>;
+  : `xstate.invoke.${string}` | NameIn<Part<Provided<TLogic>, "actions">> | ActorName<Part<Provided<TLogic>, "actors">>;
 
 /** Of one machine or another, the names of either. */
 type NameIn<TPart> = TPart extends unknown ? keyof TPart & string : never;
