@@ -321,6 +321,16 @@ cases.push(
     document: { ...ended, ...outputOf("xstate.done.state.o") },
   },
   {
+    it: "a parallel machine is done when all its regions are, beside a history state",
+    old: machine({ p: { initial: "a", states: { a: {} } } }, { type: "parallel" }),
+    now: machine(
+      { p: { initial: "a", states: { a: {}, z: { type: "final" } } }, before: { type: "history" } },
+      { type: "parallel" },
+    ),
+    options: { ...to({ p: "z" }), retain },
+    document: { status: "done" },
+  },
+  {
     it: "a parallel machine with a region at work is not done, nor one with a final state further down",
     old: machine(
       { p: { initial: "a", states: { a: {} } }, q: { initial: "a", states: { a: {} } } },

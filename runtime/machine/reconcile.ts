@@ -388,7 +388,8 @@ export function finalIn(nodes: readonly StateNode[]): StateNode | undefined {
 function isOver(node: StateNode, nodes: readonly StateNode[]): boolean {
   const children = Object.values(node.states);
   if (node.type === "compound") return children.some((child) => child.type === "final" && nodes.includes(child));
-  if (node.type === "parallel") return children.every((child) => isOver(child, nodes));
+  // A history state is a child that nobody is ever in.
+  if (node.type === "parallel") return children.every((child) => child.type === "history" || isOver(child, nodes));
   return node.type === "final";
 }
 
