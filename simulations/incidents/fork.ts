@@ -59,13 +59,13 @@ export async function forkIncident(options: Fork): Promise<ForkOutcome> {
   const world = createWorld({ seed, epochMs: startMs - bootMs, leases: { partitions: 1, ttlMs: 3_000 } });
   const key = actorKey(start.type, start.id);
   const later = documents.filter(({ seq }) => seq > revision);
-  const results = resultsIn(later);
+  const then = workIn(documents, later);
   const { commit } = start;
   const needMs = needOf(start);
   const due = needMs === undefined || needMs === 0 ? 0 : new Date(needMs).toISOString();
   if (needMs !== undefined) put(world, pendingKey(key), JSON.stringify({ due, token: [0, 0], commit }), commit);
   put(world, key, JSON.stringify({ ...start, token: [0, 0] }), commit);
-  bootHosts(world, ["n1", "n2"], [], () => ({ [start.type]: withResults(definition, results) }));
+  bootHosts(world, ["n1", "n2"], [], () => ({ [start.type]: withResults(definition, then) }));
   // It strikes while what was pending is taken up, else what callers sent.
   world.after(start.outbox.length > 0 ? 0 : bootMs, `the fault ${fault}`, () => plan(world, fault));
   const attempts: Attempt[] = [];
@@ -93,40 +93,64 @@ function readable(text: string): Document | undefined {
   }
 }
 
-/** What each work gave then, by its number. */
-function resultsIn(documents: readonly Document[]): ReadonlyMap<number, Cause> {
-  const causes = documents.flatMap((document) => document.causes);
-  return new Map(
-    causes.flatMap((cause) => (cause.type.startsWith("xstate.promise.") ? [[Number(cause.n), cause]] : [])),
+/** Invoked work as the history has it, by its actor's number and its own: `s1/7`. */
+type Work = {
+  readonly begun: ReadonlySet<string>;
+  readonly results: ReadonlyMap<string, Cause>;
+  /** Of an actor's number. */
+  readonly sources: ReadonlyMap<string, Json | undefined>;
+};
+
+function workIn(documents: readonly Document[], later: readonly Document[]): Work {
+  const begun = documents.flatMap(({ outbox }) =>
+    outbox.flatMap((item) => (item.do === "start" ? [`${item.by}/${item.n}`] : [])),
   );
+  const results = later
+    .flatMap(({ causes }) => causes)
+    .flatMap((cause): [string, Cause][] =>
+      cause.type.startsWith("xstate.promise.") ? [[`${String(cause.sid)}/${String(cause.n)}`, cause]] : [],
+    );
+  const sources = documents.flatMap(({ actors }) =>
+    Object.entries(actors).map(([sid, { src }]) => [sid, src] as const),
+  );
+  return { begun: new Set(begun), results: new Map(results), sources: new Map(sources) };
 }
 
 /**
- * Invoked work gives what it gave then, in the same order, and the same again where it runs again under its key; what gave
- * nothing then does not end. Callbacks and observables are silent. Actions stay, and do what they do.
+ * Invoked work gives what it gave then, and the same again where it runs again under its key; what gave nothing then does
+ * not end. What was not begun then, as the fork has left the history, gives what the next of its name gave that is still to
+ * come. Callbacks and observables are silent. Actions stay, and do what they do.
  */
-function withResults(definition: ActorDefinition, results: ReadonlyMap<number, Cause>): ActorDefinition {
-  const left = [...results.values()];
+function withResults(definition: ActorDefinition, { begun, results, sources }: Work): ActorDefinition {
+  const left = new Map(results);
   const given = new Map<string, Cause>();
   const codec = Tree.codec({});
-  const again = fromPromise(async (args) => {
-    const { key } = effectOf(args);
-    const cause = given.get(key) ?? left.shift();
-    if (cause === undefined) return new Promise(() => {});
-    given.set(key, cause);
-    const value = codec.decodeValue(cause.data as never);
-    if (cause.type.endsWith(".reject")) throw value;
-    return value;
-  });
-  const standIns = { promise: again, callback: fromCallback(() => {}), observable: fromObservable(silence) };
-  const standInFor = (logic: Logic): unknown => {
+  const causeFor = (work: string, name: string): Cause | undefined => {
+    const isOfName = (one: string) => sources.get(one.slice(0, one.indexOf("/"))) === name;
+    if ((results.has(work) || begun.has(work)) && isOfName(work)) return results.get(work);
+    return [...left].find(([one]) => isOfName(one))?.[1];
+  };
+  const again = (name: string) =>
+    fromPromise(async (args) => {
+      const work = effectOf(args).key.split("/").slice(-2).join("/");
+      const cause = given.get(work) ?? causeFor(work, name);
+      if (cause === undefined) return new Promise(() => {});
+      given.set(work, cause);
+      for (const [one, same] of left) if (same === cause) left.delete(one);
+      const value = codec.decodeValue(cause.data as never);
+      if (cause.type.endsWith(".reject")) throw value;
+      return value;
+    });
+  const standIns = { callback: fromCallback(() => {}), observable: fromObservable(silence) };
+  const standInFor = (name: string, logic: Logic): unknown => {
     const kind = kindOf(logic);
     if (kind === "machine") return withStandIns(logic);
+    if (kind === "promise") return again(name);
     return kind in standIns ? standIns[kind as keyof typeof standIns] : logic;
   };
   const withStandIns = (logic: Logic): Logic => {
     const { provide, implementations } = logic as unknown as Provided;
-    const actors = Object.entries(implementations.actors).map(([name, one]) => [name, standInFor(one)]);
+    const actors = Object.entries(implementations.actors).map(([name, one]) => [name, standInFor(name, one)]);
     return actors.length === 0 ? logic : provide.call(logic, { actors: Object.fromEntries(actors) });
   };
   const logic = definition.logic as unknown as Logic;

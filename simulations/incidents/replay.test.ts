@@ -227,6 +227,44 @@ describe("an incident", () => {
     },
   );
 
+  test("forked where two ran at once: each gives what it gave, also where the later one ended first", async () => {
+    const world = createWorld({ seed: "two", leases: { partitions: 1 } });
+    const giving = (result: string, ms: number) =>
+      fromPromise(async () => {
+        await world.sleep(ms);
+        return result;
+      });
+    const machine = setup({
+      types: { context: {} as { slow?: unknown; fast?: unknown }, events: {} as { type: "GO" } },
+      actors: { slow: giving("slow", 500), fast: giving("fast", 20) },
+    }).createMachine({
+      context: {},
+      initial: "open",
+      states: {
+        open: { on: { GO: "both" } },
+        both: {
+          invoke: [
+            { src: "slow", onDone: { actions: assign({ slow: ({ event }) => event.output }) } },
+            { src: "fast", onDone: { actions: assign({ fast: ({ event }) => event.output }) } },
+          ],
+        },
+      },
+    });
+    bootHosts(world, ["n1"], [], () => ({ order: defineActor(machine) }));
+    const client = new Client(world, "c", []);
+    const run = async () => {
+      await client.run({ actor: "order.o", id: "c", op: "create", value: undefined, callersKey: true });
+      await client.run({ actor: "order.o", id: "g", op: "event", value: { type: "GO" }, callersKey: true });
+    };
+    await world.settle(run());
+    await world.run({ forMs: 2_000 });
+    const history = historiesOf(world).get("order.o") ?? [];
+    for (const revision of [1, 2]) {
+      const outcome = await forkIncident({ definition: defineActor(machine), history, revision, fault: "none" });
+      assert.deepEqual(outcome.differences, []);
+    }
+  });
+
   test("forked where work was pending: what was sent soon after comes after its result, as it did", async () => {
     const machine = setup({
       types: { context: {} as { paid: boolean }, events: {} as { type: "CANCEL" } },
