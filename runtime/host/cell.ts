@@ -564,7 +564,9 @@ export class Cell {
       // What waits in the own lane may be the result of something that would be begun again here.
       if (!this.#mailbox.hasOwn) effects?.startDue(actor);
       this.#arm();
-    } else if (dueMs(actor) !== undefined && !this.#onlyExpires(actor)) {
+    } else if (this.#onlyExpires(actor)) {
+      this.#arm();
+    } else if (dueMs(actor) !== undefined) {
       this.#recover = true;
     }
     return "loaded";

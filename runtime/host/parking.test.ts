@@ -8,55 +8,18 @@ import { type ActorDefinition, type ActorOptions, defineActor } from "../definit
 import { hashText } from "../hash.ts";
 import { parkedKey } from "../keys.ts";
 import { identityOf } from "../migration.ts";
-import type { LeaseChange, Leases } from "../ports/leases.ts";
+import type { Leases } from "../ports/leases.ts";
 import type { Logger } from "../ports/logger.ts";
-import type { ActorStore, StoredEntry, StoreWrite, Token, WriteOutcome } from "../ports/store.ts";
+import type { ActorStore, StoredEntry, StoreWrite, WriteOutcome } from "../ports/store.ts";
 import { ManualClock } from "../testing/manual-clock.ts";
 import { Host } from "./host.ts";
 import type { Outcome } from "./outcome.ts";
 import { type ParkedRecord, Parking, readParked } from "./parking.ts";
+import { OneLease, seenThrough } from "./rig.fixture.ts";
 import { defaultSettings } from "./settings.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const random = new SystemRandom();
-
-/** One partition, granted and taken away by hand. */
-class OneLease implements Leases {
-  readonly partitions = 1;
-  #token: Token | undefined;
-  readonly #listeners = new Set<(change: LeaseChange) => void>();
-
-  token(): Token | undefined {
-    return this.#token;
-  }
-
-  onChange(listener: (change: LeaseChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  grant(token: Token): void {
-    this.#token = token;
-    for (const listener of this.#listeners) listener({ kind: "granted", partition: 0, token });
-  }
-
-  lose(): void {
-    this.#token = undefined;
-    for (const listener of this.#listeners) listener({ kind: "lost", partition: 0 });
-  }
-
-  async release(): Promise<void> {}
-}
-
-/** The same store for somebody whose calls go through these first. */
-function seenThrough(store: ActorStore, changed: Partial<ActorStore>): ActorStore {
-  return new Proxy(store, {
-    get(target, name) {
-      const found = Reflect.get(changed, name) ?? Reflect.get(target, name);
-      return typeof found === "function" ? found.bind(target) : found;
-    },
-  });
-}
 
 /** An actor that goes on by itself after 100 ms; in the older code it throws there. */
 function stepping(isOld: boolean): ActorDefinition {
