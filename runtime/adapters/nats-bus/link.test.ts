@@ -83,6 +83,19 @@ describe("the link to the server", () => {
     ]);
     await fake.tell({ type: "close" });
     expect(link.isUp).toBe(false);
+    expect(lines.at(-1)).toMatchObject({ level: "error", message: expect.stringContaining("closed for good") });
+  });
+
+  test("credentials that are refused again and again are told once a minute", async () => {
+    const error = Object.assign(new Error("Authorization Violation"), { name: "AuthorizationError" });
+    for (let attempt = 0; attempt < 10; attempt++) {
+      await fake.tell({ type: "error", error });
+      await fake.tell({ type: "disconnect", server: "a:1" });
+    }
+    expect(lines.map(({ level, message }) => `${level} ${message}`)).toEqual([
+      expect.stringContaining("error the server does not accept the credentials of this process"),
+      "warn the connection to NATS at a:1 is lost; trying again",
+    ]);
   });
 
   test("says when the server goes down, answers no ping, or finds us slow", async () => {

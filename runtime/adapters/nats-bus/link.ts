@@ -141,15 +141,17 @@ export class Link {
   #told(status: Status): void {
     switch (status.type) {
       case "disconnect":
+        // Told of each attempt that the server refuses, too.
+        if (!this.#isDown) this.#logger.warn(`the connection to NATS at ${status.server} is lost; trying again`);
         this.#isDown = true;
-        return this.#logger.warn(`the connection to NATS at ${status.server} is lost; trying again`);
+        return;
       case "reconnect":
         this.#isDown = false;
         this.#logger.info(`connected to NATS again, at ${status.server}`);
         return this.#subscribeRefused();
       case "close":
         this.#isDown = true;
-        return;
+        return this.#logger.error("the connection to NATS is closed for good: start this process again");
       case "ldm":
         return this.#logger.info(`the server ${status.server} is going down; the connection will move to another`);
       case "staleConnection":
@@ -174,6 +176,13 @@ export class Link {
           error,
           alsoRefused: held,
         }),
+      );
+    } else if (error.name === "AuthorizationError" || error.name === "UserAuthenticationExpiredError") {
+      this.#seldom.say("credentials", (held) =>
+        this.#logger.error(
+          `the server does not accept the credentials of this process (${error.message}): set them right, here or there; trying again`,
+          { alsoRefused: held },
+        ),
       );
     } else if (error.name !== "PermissionViolationError") {
       this.#logger.warn("the server reported an error", { error });

@@ -2,6 +2,7 @@
  * One connection to NATS: made from options or from the usual environment variables, or the caller's own. Everything
  * that speaks to a server here goes through such a connection.
  */
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
 import type { KeysOf } from "../../options.ts";
@@ -132,6 +133,8 @@ async function settingsOf(
     // A runtime outlives any outage: what it cannot do meanwhile it says, and goes on afterwards.
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
+    // A password or key may be changed at the server first and here later; the library would close for good at the second refusal.
+    ignoreAuthErrorAbort: true,
     // A server that answers no ping any more is left for another after three of these, not after minutes.
     pingInterval: 1_000,
     maxPingOut: 2,
@@ -149,11 +152,11 @@ async function authenticatorOf(
   transport: typeof import("@nats-io/transport-node"),
 ): Promise<Authenticator | undefined> {
   const credsFile = options.credsFile ?? environment.NATS_CREDS;
-  if (credsFile !== undefined) return transport.credsAuthenticator(await bytesOf(credsFile, "credsFile"));
+  if (credsFile !== undefined) return transport.credsAuthenticator(await freshBytesOf(credsFile, "credsFile"));
   const nkeyFile = options.nkeyFile ?? environment.NATS_NKEY;
   if (nkeyFile !== undefined) {
-    const text = new TextDecoder().decode(await bytesOf(nkeyFile, "nkeyFile")).trim();
-    return transport.nkeyAuthenticator(new TextEncoder().encode(text));
+    const bytes = await freshBytesOf(nkeyFile, "nkeyFile");
+    return transport.nkeyAuthenticator(() => new TextEncoder().encode(new TextDecoder().decode(bytes()).trim()));
   }
   const token = options.token ?? environment.NATS_TOKEN;
   if (token !== undefined) return transport.tokenAuthenticator(token);
@@ -164,12 +167,22 @@ async function authenticatorOf(
   return undefined;
 }
 
-async function bytesOf(path: string, option: string): Promise<Uint8Array> {
+/** The file is read again for each connection, since credentials expire and are replaced while a process runs. */
+async function freshBytesOf(path: string, option: string): Promise<() => Uint8Array> {
+  let bytes: Uint8Array;
   try {
-    return await readFile(path);
+    bytes = await readFile(path);
   } catch (error) {
     throw new NatsInvalidOption(`\`${option}\`: ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   }
+  return () => {
+    try {
+      bytes = readFileSync(path);
+    } catch {
+      // Being replaced, or gone: what was read before may still do, and the next attempt looks again.
+    }
+    return bytes;
+  };
 }
 
 function dropUndefined<TValue>(fields: Record<string, TValue | undefined>): Record<string, TValue> {
