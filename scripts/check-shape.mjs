@@ -62,7 +62,7 @@ const mayImport = {
   core: ["core", "port"],
   port: ["port"],
   adapter: [
-    ["adapter", "port", "transport", "runtime/hash.ts", "runtime/options.ts"],
+    ["adapter", "port", "transport", ...["hash", "options", "seldom"].map((name) => `runtime/${name}.ts`)],
     // The holder's side, the arithmetic and the errors of the lease contract, which every back end shares.
     ["session-life", "validity", "errors"].map((name) => `coordinator/lease/${name}.ts`),
   ].flat(),

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { memory } from "../../runtime/adapters/memory/index.ts";
 import { SystemRandom } from "../../runtime/adapters/system-random.ts";
 import type { LeaseChange } from "../../runtime/ports/leases.ts";
+import type { Logger } from "../../runtime/ports/logger.ts";
 import type { ActorStore } from "../../runtime/ports/store.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { LeaseTable } from "../backends/kv/lease-table.ts";
@@ -19,12 +20,15 @@ type Node = {
   readonly owned: () => number[];
   /** The process stops as it stands: nothing reaches the store any more. */
   readonly crash: () => void;
+  /** What it asks of its leases fails, until it does not. */
+  readonly failing: (is: boolean) => void;
 };
 
 type NodeOptions = {
   readonly offsetMs?: () => number;
   readonly done?: boolean;
   readonly reachStore?: () => Promise<unknown>;
+  readonly logger?: Logger;
 };
 
 async function world(partitions = 8) {
@@ -42,10 +46,17 @@ async function world(partitions = 8) {
 
   async function node(name: string, more: NodeOptions = {}): Promise<Node> {
     let isDead = false;
+    let isFailing = false;
     const mine: ActorStore = {
       info: store.info,
-      read: (key) => (isDead ? new Promise(() => {}) : store.read(key)),
-      write: (write) => (isDead ? new Promise(() => {}) : late(() => store.write(write))),
+      read: async (key) => {
+        if (isFailing) throw new Error("no answer");
+        return isDead ? new Promise(() => {}) : store.read(key);
+      },
+      write: async (write) => {
+        if (isFailing) return { kind: "unknown" };
+        return isDead ? new Promise(() => {}) : late(() => store.write(write));
+      },
       purge: (key, expect, token) =>
         isDead ? new Promise(() => {}) : late(() => store.purge(key, expect, token), moreFor(key)),
       list: (options) => (isDead ? new Promise(() => {}) : store.list(options)),
@@ -61,7 +72,7 @@ async function world(partitions = 8) {
       node: name,
       ttlMs: 3_000,
       clock,
-      logger: silent,
+      logger: more.logger ?? silent,
       epoch: () => attachBackend({ ...ports, store }, service.identity),
       ...(offsetMs && { clockOffset: async () => ({ offsetMs: offsetMs(), errorMs: 5 }) }),
       ...(reachStore && { reachStore }),
@@ -78,6 +89,9 @@ async function world(partitions = 8) {
       owned,
       crash: () => {
         isDead = true;
+      },
+      failing: (is) => {
+        isFailing = is;
       },
     };
   }
@@ -340,6 +354,21 @@ describe("partitions over live sessions", () => {
     await clock.advance(2_000);
     expect([owned(), leases.status().problem]).toEqual([4, undefined]);
     expect(told.slice(1)).toEqual(["there is room for the leases of partitions again"]);
+  });
+
+  test("one whose leases do not answer says so, in its log once a minute, and takes part when they do", async () => {
+    const { clock, node } = await world();
+    const told: string[] = [];
+    const one = await node("one", { logger: { ...silent, warn: (text) => void told.push(text) } });
+    await clock.advance(1_000);
+    expect([one.owned().length, one.leases.status().problem]).toEqual([8, undefined]);
+    one.failing(true);
+    await clock.advance(300_000);
+    expect(one.leases.status().problem).toMatch(/can hold no partitions: no session could be opened/);
+    expect(told.filter((text) => text.startsWith("no new session")).length).toBeLessThanOrEqual(6);
+    one.failing(false);
+    await clock.advance(20_000);
+    expect([one.owned().length, one.leases.status().problem]).toEqual([8, undefined]);
   });
 
   test("a session that others ended begins anew, with higher tokens", async () => {

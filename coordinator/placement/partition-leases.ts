@@ -8,6 +8,7 @@ import type { Cancel, Clock } from "../../runtime/ports/clock.ts";
 import type { LeaseChange, LeaseStatus, Leases } from "../../runtime/ports/leases.ts";
 import type { Logger } from "../../runtime/ports/logger.ts";
 import type { Token } from "../../runtime/ports/store.ts";
+import { Seldom } from "../../runtime/seldom.ts";
 import { LeaseInvalidOption } from "../lease/errors.ts";
 import { weightProblem } from "../lease/validity.ts";
 import type { Fencing, LeaseService, Session, SessionAttributes } from "../ports/lease-service.ts";
@@ -64,6 +65,7 @@ const acquiresAtATime = 16;
 export class PartitionLeases implements Leases {
   readonly partitions: number;
   readonly #options: PartitionLeasesOptions;
+  readonly #seldom: Seldom;
   readonly #listeners = new Set<(change: LeaseChange) => void>();
   readonly #held = new Map<number, Held>();
   /** Grants that are being handed over, by partition: the view may show them as this process's for a while. */
@@ -75,6 +77,8 @@ export class PartitionLeases implements Leases {
   #problem: string | undefined;
   /** While there is no room for the leases of partitions that are free, and assigned to this process. */
   #roomProblem: string | undefined;
+  /** While this process has no session, and could not open one. */
+  #sessionProblem: string | undefined;
   /** While the store does not answer. */
   #storeProblem: string | undefined;
   /** When the first question to the store was asked that is not answered yet. */
@@ -100,6 +104,7 @@ export class PartitionLeases implements Leases {
 
   private constructor(options: PartitionLeasesOptions) {
     this.#options = options;
+    this.#seldom = new Seldom(options.clock);
     this.partitions = options.partitions;
   }
 
@@ -116,7 +121,7 @@ export class PartitionLeases implements Leases {
 
   status(): LeaseStatus {
     const roomProblem = this.#held.size === 0 ? this.#roomProblem : undefined;
-    return { session: this.#session?.id, problem: this.#ownProblem() ?? roomProblem };
+    return { session: this.#session?.id, problem: this.#ownProblem() ?? this.#sessionProblem ?? roomProblem };
   }
 
   async drain(boundMs: number): Promise<void> {
@@ -224,11 +229,18 @@ export class PartitionLeases implements Leases {
         this.#openSession().then(
           () => {
             this.#isOpening = false;
+            this.#sessionProblem = undefined;
             this.#look();
           },
           (error: unknown) => {
             this.#isOpening = false;
-            this.#options.logger.warn("no new session could be opened; trying again", { error });
+            this.#sessionProblem = `this node can hold no partitions: ${(error as Error).message}`;
+            this.#seldom.say("session", (held) =>
+              this.#options.logger.warn("no new session could be opened; trying again", {
+                error,
+                unsaid: held || undefined,
+              }),
+            );
             this.#reopen(Math.min(waitMs * 2, reopenMaxMs));
           },
         );

@@ -17,6 +17,7 @@ import type { Bus } from "../ports/bus.ts";
 import type { Random } from "../ports/random.ts";
 import { compareTokens, type Token } from "../ports/store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import type { Seldom } from "../seldom.ts";
 import { type Actor, dueMs, type Input, load, type Reply, type Step, step } from "../step.ts";
 import { Alarm } from "./alarm.ts";
 import { type CommitResult, isOurs, pause, tokenOf } from "./commit.ts";
@@ -45,6 +46,8 @@ export type CellEnv = Omit<StoredDocumentEnv, "count"> & {
   readonly effectGate: Gate;
   readonly messenger: Messenger;
   readonly parking: Parking;
+  /** For what would be said of each actor, and each time that it is looked at. */
+  readonly seldom: Seldom;
   readonly partition: (key: string) => number;
   /** A new identity of a commit: of this host's life, and a running number. */
   readonly commitId: () => string;
@@ -510,7 +513,9 @@ export class Cell {
       if (result.reason === "fenced") this.#env.fenced(result.detail);
       return false;
     }
-    this.#env.logger.error(`a commit was refused: ${result.detail}`, { actor: this.key });
+    this.#env.seldom.say(`refused ${result.reason}`, (held) =>
+      this.#env.logger.error(`a commit was refused: ${result.detail}`, { actor: this.key, unsaid: held || undefined }),
+    );
     if (result.reason === "tooLarge") {
       // The same again under the bound that the store has shown: the step finds whose input is too large.
       this.#mailbox.putBack(taken);
@@ -574,7 +579,9 @@ export class Cell {
 
   async #unreadable(thrown: unknown): Promise<void> {
     if (thrown instanceof NewerDocumentError) {
-      this.#env.logger.warn(`left alone: ${thrown.message}`, { actor: this.key });
+      this.#env.seldom.say(`newer ${this.name.type}`, (held) =>
+        this.#env.logger.warn(`left alone: ${thrown.message}`, { actor: this.key, unsaid: held || undefined }),
+      );
       this.#answerAll({ kind: "moved" });
       this.#mailbox.dropOwnAndSettlements();
       this.#recover = false;

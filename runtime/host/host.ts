@@ -14,6 +14,7 @@ import type { Logger } from "../ports/logger.ts";
 import type { Random } from "../ports/random.ts";
 import type { ActorStore, Revision } from "../ports/store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import { Seldom } from "../seldom.ts";
 import type { Input } from "../step.ts";
 import { BusService } from "./bus-service.ts";
 import { Cell, type CellEnv } from "./cell.ts";
@@ -168,6 +169,7 @@ export class Host {
       effectGate: new Gate(settings.effects),
       messenger: this.#messenger,
       parking: this.#parking,
+      seldom: new Seldom(clock),
       token,
       partition: partitionOf,
       commitId: () => `${this.#life}.${this.#commits++}`,

@@ -448,6 +448,22 @@ describe("what one machine has refused", () => {
     await stop();
   });
 
+  test("is told of once, by a node that is too old, however often it is looked at", async () => {
+    const { start, pass, stop } = await world();
+    await pass(newer);
+    const { grant, ping, lose, lines } = await start(renamed);
+    for (let takeover = 0; takeover < 3; takeover++) {
+      await grant();
+      await ping();
+      lose();
+    }
+    assert.deepEqual(
+      lines.map((line) => line.slice(0, 39)),
+      ["left alone: it was written by version 3"],
+    );
+    await stop();
+  });
+
   test("is not set aside again by a node that was deposed and does not know it", async () => {
     const { clock, start, record, read, stop } = await world();
     const deposed = await start(renamed);

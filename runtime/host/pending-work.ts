@@ -6,6 +6,7 @@ import { pendingPrefix } from "../keys.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
 import type { ActorStore, StoredEntry } from "../ports/store.ts";
+import { Seldom } from "../seldom.ts";
 import { pause } from "./commit.ts";
 import { Gate } from "./gate.ts";
 import { type PendingEntry, type PendingSlot, readPendingEntry } from "./pending-index.ts";
@@ -29,6 +30,7 @@ export type PendingWorkEnv = {
 
 export class PendingWork {
   readonly #env: PendingWorkEnv;
+  readonly #seldom: Seldom;
   readonly #entries = new Map<string, PendingEntry>();
   readonly #gate: Gate;
   #wake: Cancel | undefined;
@@ -39,6 +41,7 @@ export class PendingWork {
 
   constructor(env: PendingWorkEnv) {
     this.#env = env;
+    this.#seldom = new Seldom(env.clock);
     this.#gate = new Gate(env.settings.recoveries);
   }
 
@@ -113,7 +116,12 @@ export class PendingWork {
         if (page.length < 1_000) return;
         after = page.at(-1)?.key;
       } catch (error) {
-        this.#env.logger.warn("the index of pending work could not be listed; trying again", { error });
+        this.#seldom.say("list", (held) =>
+          this.#env.logger.warn("the index of pending work could not be listed; trying again", {
+            error,
+            unsaid: held || undefined,
+          }),
+        );
         await pause(this.#env.clock, waitMs);
         waitMs = Math.min(waitMs * 2, this.#env.settings.settleMaxMs);
       }

@@ -11,6 +11,7 @@ import type { Cancel, Clock } from "../../../runtime/ports/clock.ts";
 import type { Logger } from "../../../runtime/ports/logger.ts";
 import type { Random } from "../../../runtime/ports/random.ts";
 import type { ActorStore, Revision, StoreChange, StoredEntry } from "../../../runtime/ports/store.ts";
+import { Seldom } from "../../../runtime/seldom.ts";
 import { LeaseInvalidOption, SessionNotOpened } from "../../lease/errors.ts";
 import { type Renewed, SessionLife, unanswered } from "../../lease/session-life.ts";
 import { expiresMs, sessionProblem, ttlProblem } from "../../lease/validity.ts";
@@ -64,6 +65,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
   readonly fencing = "kv-revision";
   readonly identity: string;
   readonly #ports: LeaseTablePorts;
+  readonly #seldom: Seldom;
   readonly #sessions = new Map<string, SeenSession>();
   readonly #leases = new Map<string, Holding>();
   /** The latest revision seen of each key, so that what is older, listed late, changes nothing. */
@@ -94,6 +96,7 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
 
   private constructor(ports: LeaseTablePorts) {
     this.#ports = ports;
+    this.#seldom = new Seldom(ports.clock);
     this.identity = ports.store.info.identity;
     this.#unwatch = ports.store.watch("", (change) => {
       this.#shown = Math.max(this.#shown, revisionOf(change));
@@ -240,7 +243,14 @@ export class LeaseTable implements LeaseService<"kv-revision"> {
       rereadMs,
       () => {
         void this.#readAll()
-          .catch((error: unknown) => this.#ports.logger.warn("the leases could not be read; trying again", { error }))
+          .catch((error: unknown) =>
+            this.#seldom.say("reread", (held) =>
+              this.#ports.logger.warn("the leases could not be read; trying again", {
+                error,
+                unsaid: held || undefined,
+              }),
+            ),
+          )
           .finally(() => {
             if (!this.#closed) this.#armReread();
           });

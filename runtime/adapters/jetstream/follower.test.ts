@@ -10,7 +10,7 @@ import { Follower } from "./follower.ts";
 type Callback = (error: Error | null, message: Msg) => void;
 
 /** A connection on which what is published is seen, and answered by hand. */
-function rig(clock = new ManualClock()) {
+function rig(clock = new ManualClock(), warn: (text: string) => void = () => {}) {
   const inboxes = new Map<string, Callback>();
   const asked: { readonly call: string; readonly reply: string | undefined }[] = [];
   const connection = {
@@ -29,7 +29,7 @@ function rig(clock = new ManualClock()) {
     bucket: "shop",
     stream: "KV_shop",
     clock,
-    logger: { debug() {}, info() {}, warn() {}, error() {} },
+    logger: { debug() {}, info() {}, warn, error() {} },
     id: () => `id${++ids}`,
     inboxPrefix: undefined,
     floor: () => 0,
@@ -82,6 +82,17 @@ test("a consumer is asked for again, the same one, while nobody answers", async 
   await answer();
   await clock.advance(4_000);
   expect(creations()).toHaveLength(3);
+  follower.stop();
+});
+
+test("an outage of ten minutes is ten lines of the log, not hundreds", async () => {
+  const told: string[] = [];
+  const { clock, follower, creations } = rig(new ManualClock(), (text) => void told.push(text));
+  follower.watch("", () => {});
+  await clock.advance(600_000);
+  expect(new Set(creations().map(({ call }) => call)).size).toBeGreaterThan(90);
+  expect(told.length).toBeLessThanOrEqual(10);
+  expect(told.length).toBeGreaterThan(5);
   follower.stop();
 });
 

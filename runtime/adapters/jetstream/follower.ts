@@ -7,6 +7,7 @@ import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Logger } from "../../ports/logger.ts";
 import type { Revision, StoreChange } from "../../ports/store.ts";
+import { Seldom } from "../../seldom.ts";
 import type { Api } from "./api.ts";
 import { changeOf, type RawMessage } from "./entry.ts";
 
@@ -39,6 +40,7 @@ const createAgainMs = 500;
 
 export class Follower {
   readonly #options: FollowerOptions;
+  readonly #seldom: Seldom;
   readonly #listeners = new Set<Listener>();
   #subscription: Subscription | undefined;
   #consumer: string | undefined;
@@ -58,6 +60,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
+    this.#seldom = new Seldom(options.clock);
   }
 
   watch(prefix: string, onChange: (change: StoreChange) => void): () => void {
@@ -99,7 +102,10 @@ export class Follower {
     const generation = this.#generation;
     void this.#create(generation).catch((error: unknown) => {
       if (this.#stopped || generation !== this.#generation) return;
-      this.#options.logger.warn(`the bucket ${this.#options.bucket} could not be followed; trying again`, { error });
+      const { bucket, logger } = this.#options;
+      this.#seldom.say("follow", (held) =>
+        logger.warn(`the bucket ${bucket} could not be followed; trying again`, { error, unsaid: held || undefined }),
+      );
       this.#retryLater();
     });
   }

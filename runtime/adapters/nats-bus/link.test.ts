@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { Msg, NatsConnection, Status } from "@nats-io/transport-node";
 import { beforeEach, describe, expect, test } from "vitest";
+import { Seldom } from "../../seldom.ts";
 import { ManualClock } from "../../testing/manual-clock.ts";
 import { Link } from "./link.ts";
 import { keptLogger, type Line } from "./rig.fixture.ts";
-import { Seldom } from "./seldom.ts";
 
 type Callback = (error: Error | null, message: Msg) => void;
 type FakeSubscription = { readonly subject: string; readonly callback: Callback; ended: boolean };

@@ -5,7 +5,7 @@
 import type { Msg, MsgHdrs, NatsConnection, Status, Subscription } from "@nats-io/transport-node";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Logger } from "../../ports/logger.ts";
-import { Seldom } from "./seldom.ts";
+import { Seldom } from "../../seldom.ts";
 
 export type Listening = {
   /** Nothing is handed out any more. */

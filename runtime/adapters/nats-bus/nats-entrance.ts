@@ -3,10 +3,10 @@ import type { Msg } from "@nats-io/transport-node";
 import type { Clock } from "../../ports/clock.ts";
 import type { Logger } from "../../ports/logger.ts";
 import type { PlainAnswer, PlainRequest, PlainRequests } from "../../ports/plain-requests.ts";
+import { Seldom } from "../../seldom.ts";
 import { EncodedHeaders } from "../nats/requests.ts";
 import { bytesOf } from "./frames.ts";
 import type { Link, Listening } from "./link.ts";
-import { Seldom } from "./seldom.ts";
 import { isInbox, type Subjects } from "./subjects.ts";
 
 type Handler = (request: PlainRequest) => Promise<PlainAnswer>;

@@ -8,10 +8,10 @@ import type { BusChannel, BusReply, BusRequest } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Leases } from "../../ports/leases.ts";
 import type { Logger } from "../../ports/logger.ts";
+import { Seldom } from "../../seldom.ts";
 import { bytesOf, failedStatus, nobodyStatus, refused, traceIn } from "./frames.ts";
 import type { NatsBusLimits } from "./limits.ts";
 import type { Link, Listening } from "./link.ts";
-import { Seldom } from "./seldom.ts";
 import { channels, isInbox, type Subjects } from "./subjects.ts";
 
 export type Handler = (request: BusRequest) => Promise<string>;

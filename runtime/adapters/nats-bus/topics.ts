@@ -2,11 +2,11 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { Clock } from "../../ports/clock.ts";
 import type { Logger } from "../../ports/logger.ts";
+import { Seldom } from "../../seldom.ts";
 import { BusNotPublished, BusTooManyTopics } from "./errors.ts";
 import { bytesOf, emittedHeaders, idIn } from "./frames.ts";
 import type { NatsBusLimits } from "./limits.ts";
 import type { Link, Listening } from "./link.ts";
-import { Seldom } from "./seldom.ts";
 import { isTopic, type Subjects } from "./subjects.ts";
 
 type Listener = (body: string, id: string) => void;

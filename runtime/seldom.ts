@@ -1,5 +1,5 @@
-/** For lines of the log that a stranger could cause by the million: one per minute for each matter, with a count. */
-import type { Clock } from "../../ports/clock.ts";
+/** For lines of the log that a stranger or an outage could cause by the million: one per minute for each matter, with a count. */
+import type { Clock } from "./ports/clock.ts";
 
 type Matter = { saidMs: number; held: number };
 
