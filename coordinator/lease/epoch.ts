@@ -21,8 +21,9 @@ export async function attachBackend(ports: EpochPorts, backend: string): Promise
     const { record, revision } = await readRecord(ports.store);
     if (record?.backend === backend) return record.epoch;
     if (record !== undefined) {
+      const command = `holdfast leases adopt${backend.startsWith("raft:") ? " --raft <folder of a member>" : ""}`;
       throw new LeaseBackendChanged(
-        `the actors were run under leases of ${record.backend}, and these are ${backend}: if they take over for good, stop every runtime and run \`holdfast leases adopt\``,
+        `the actors were run under leases of ${record.backend}, and these are ${backend}: if they take over for good, stop every runtime and run \`${command}\``,
       );
     }
     if (await write(ports, { epoch: 1, backend }, revision)) return 1;

@@ -266,6 +266,21 @@ describeWithNats("holdfast doctor", () => {
         expect((await diagnose(at("left"))).lines("warn")).toMatch(/^nodes: no runtime is alive/m);
       });
 
+      test("the bucket of leases is gone, made anew, declared", async () => {
+        const { runtime } = await start(server.url, "lost");
+        await runtime.stop();
+        await connection.request("$JS.API.STREAM.DELETE.KV_lost-leases");
+        const gone = await diagnose(at("lost"));
+        expect(gone.code).toBe(2);
+        expect(gone.lines("fail")).toMatch(/^leases lost-leases: is gone, .* start one: .* -> holdfast leases adopt$/);
+        await expect(start(server.url, "lost")).rejects.toMatchObject({ code: "LeaseBackendChanged" });
+        const anew = await diagnose(at("lost"));
+        expect(anew.code).toBe(2);
+        expect(anew.lines("fail")).toMatch(/^leases lost-leases: .*: no runtime starts. .* -> holdfast leases adopt$/);
+        await holdfast(["leases", "adopt", ...at("lost")]);
+        expect((await diagnose(at("lost"))).lines("fail")).toBe("");
+      }, 30_000);
+
       test("JetStream off", async () => {
         const off = await startNatsServer({ binary, jetstream: false });
         const { lines, code, findings } = await diagnose(["--nats", off.url]);
@@ -322,7 +337,7 @@ describeWithNats("holdfast doctor", () => {
           ],
           [
             'publish: { deny: ["$KV.shop-leases.>"] }',
-            /^permission to publish: \$KV\.shop-leases\._probe is denied: a node needs it to write -> permissions: \{ publish:/m,
+            /^permission to publish: \$KV\.shop-leases\._probe is denied: a node needs it to write -> permissions: \{ publish: "\$KV\.shop-leases\.>" \}/m,
           ],
           [
             'publish: { deny: ["$JS.API.INFO"] }',

@@ -1,4 +1,5 @@
 /** Who is alive and who owns what, read from the lease bucket as it stands. Nothing is written, and no session opened. */
+import { epochKey } from "../../coordinator/lease/epoch.ts";
 import { leaseName } from "../../coordinator/placement/partition-leases.ts";
 import type { Api, StoredMessage } from "../adapters/jetstream/api.ts";
 import { entryOf, rawOf, subjectOf } from "../adapters/jetstream/entry.ts";
@@ -33,6 +34,30 @@ type Found = {
 const sessionPrefix = "session.";
 const leasePrefix = "lease.";
 const readsAtATime = 32;
+
+/** Under whose leases the actors of this bucket, or first shard, were run last. Undefined: nobody's, or not to be seen. */
+export async function grantorOf(api: Api, bucket: string): Promise<string | undefined> {
+  const message = await api.lastOf(streamOf(bucket), subjectOf(bucket, epochKey)).catch(() => undefined);
+  if (message === undefined) return undefined;
+  const { backend } = parsed(entryOf(rawOf(bucket, message))?.value ?? "") ?? {};
+  return typeof backend === "string" ? backend : undefined;
+}
+
+/** What a bucket of leases does not know: its runtimes are members of a cluster of their own. */
+export function isRaft(grantor: string | undefined): grantor is string {
+  return grantor?.startsWith("raft:") === true;
+}
+
+/** As `leasesOf`, of the bucket alone: where a Raft cluster grants, what the bucket holds says nothing, and that is told. */
+export async function leasesInUse(link: NatsLink): Promise<LeaseEntries> {
+  const { api, target } = link;
+  const grantor = (await grantorOf(api, target.bucket)) ?? (await grantorOf(api, `${target.bucket}-00`));
+  if (!isRaft(grantor)) return leasesOf(link);
+  throw new ControlError(
+    "NotAllowed",
+    `leases are granted by ${grantor}, not by a bucket: ask a member, with \`holdfast leases --data <its folder>\``,
+  );
+}
 
 /** Rejects with ControlError where there are none, or none for this user to see. */
 export async function leasesOf({ api, target }: NatsLink): Promise<LeaseEntries> {

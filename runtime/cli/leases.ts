@@ -2,7 +2,7 @@ import { SystemRandom } from "../adapters/system-random.ts";
 import { ControlError } from "../control/errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Command, nothingMore, type Shown, UsageError } from "./command.ts";
-import { type LeaseRow, leasesOf, readLeases } from "./lease-entries.ts";
+import { type LeaseRow, leasesInUse, leasesOf, readLeases } from "./lease-entries.ts";
 import type { NatsLink } from "./nats-target.ts";
 import { askMember, identityOf, isMemberFolder } from "./raft.ts";
 import { readable, table } from "./readable.ts";
@@ -30,7 +30,7 @@ adopt  declares that the actors are run under these leases from now on, where th
 };
 
 async function list(link: NatsLink): Promise<Shown> {
-  const { leases: rows } = await leasesOf(link);
+  const { leases: rows } = await leasesInUse(link);
   const text =
     rows.length === 0 ? "nothing is leased\n" : table(["LEASE", "INDEX", "HOLDER", "SESSION"], rows.map(cells));
   return { json: rows, text };

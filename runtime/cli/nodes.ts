@@ -1,6 +1,6 @@
 import type { NodeRow } from "../control/verbs.ts";
 import { type Command, nothingMore } from "./command.ts";
-import { leasesOf } from "./lease-entries.ts";
+import { leasesInUse } from "./lease-entries.ts";
 import { clipped, readable, table } from "./readable.ts";
 
 export const nodes: Command = {
@@ -12,7 +12,7 @@ others; one with a problem takes no partitions until it is mended. On NATS only.
 
   async run({ args, nats }) {
     nothingMore(args);
-    const found = await leasesOf(await nats());
+    const found = await leasesInUse(await nats());
     const rows = found.nodes;
     const headings = ["NODE", "PARTITIONS", "WEIGHT", "ZONE", "SILENT", "TTL", "STATE", "PROBLEM"];
     return { json: rows, text: rows.length === 0 ? "no node is alive\n" : table(headings, rows.map(cells)) };

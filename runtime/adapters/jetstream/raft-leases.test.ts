@@ -68,7 +68,10 @@ describeWithNats("a runtime under leases on Raft", () => {
     const third = await raftLeases({ cluster: "shop", self: 3, members, directory: folderOf(3), logger: silent });
     closing.push(() => third.close());
 
-    await expect(start(1)).rejects.toMatchObject({ name: "LeaseBackendChanged" });
+    await expect(start(1)).rejects.toMatchObject({
+      name: "LeaseBackendChanged",
+      message: expect.stringContaining("`holdfast leases adopt --raft <folder of a member>`"),
+    });
     const adopted = await holdfast([
       "leases",
       "adopt",
@@ -81,6 +84,12 @@ describeWithNats("a runtime under leases on Raft", () => {
     ]);
     expect(adopted.err).toBe("");
     expect(adopted.out).toMatch(/^raft:shop\.\S+\.1 grants from now on, in epoch 2\n$/);
+
+    // The bucket of leases of before says nothing of who is alive now.
+    for (const command of ["nodes", "leases"]) {
+      const { err, code } = await holdfast([command, "--nats", server.url, "--bucket", "shop"]);
+      expect([err, code]).toEqual([expect.stringMatching(/granted by raft:shop\.\S+, not by a bucket/), 1]);
+    }
 
     const [first, second] = await Promise.all([start(1), start(2)]);
     await until(() => owned(first) === 4 && owned(second) === 4, "both have a half");

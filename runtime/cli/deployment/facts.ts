@@ -106,6 +106,10 @@ export type DeploymentFacts = {
   readonly buckets: readonly BucketFacts[];
   /** Undefined: not to be seen by this role. */
   readonly leases: BucketFacts | undefined;
+  /** Under whose leases the actors were run last. Undefined: nobody's yet, or not to be seen. */
+  readonly grantor: string | undefined;
+  /** What that has to be where the lease bucket grants. */
+  readonly leaseIdentity: string | undefined;
   readonly nodes: readonly NodeRow[];
   /** Partitions whose owner is gone, or that never had one. */
   readonly unowned: number;

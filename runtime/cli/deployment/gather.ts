@@ -8,7 +8,7 @@ import { journalName } from "../../adapters/jetstream/journal.ts";
 import { type BucketSettings, bucketSettings } from "../../adapters/jetstream/options.ts";
 import { bucketNames, compare, configOf, layout, streamOf } from "../../adapters/jetstream/setup.ts";
 import type { Clock } from "../../ports/clock.ts";
-import { type LeaseEntries, partitionIn, readLeases, unownedOf } from "../lease-entries.ts";
+import { grantorOf, type LeaseEntries, partitionIn, readLeases, unownedOf } from "../lease-entries.ts";
 import type { NatsLink } from "../nats-target.ts";
 import type {
   AccountFacts,
@@ -52,7 +52,7 @@ export async function gatherFacts(link: NatsLink, { role, monitors, clock }: Gat
     ...{ server: serverOf(link), role, monitors: seenMonitors, permissions: first },
     ...{ buckets: [], nodes: [], unowned: 0 },
     ...{ jetstreamProblem: undefined, account: undefined, leases: undefined, journal: undefined },
-    ...{ clock: undefined, roundTrip: undefined },
+    ...{ clock: undefined, roundTrip: undefined, grantor: undefined, leaseIdentity: undefined },
   };
   // Without an inbox nothing is answered, and without the bucket's configuration nothing can be compared.
   if (role === "sender" || first.some(({ outcome }) => outcome === "denied"))
@@ -69,7 +69,10 @@ export async function gatherFacts(link: NatsLink, { role, monitors, clock }: Gat
   }
 }
 
-type Inside = Pick<DeploymentFacts, "buckets" | "leases" | "nodes" | "unowned" | "journal" | "clock" | "roundTrip">;
+type Inside = Pick<
+  DeploymentFacts,
+  "buckets" | "leases" | "grantor" | "leaseIdentity" | "nodes" | "unowned" | "journal" | "clock" | "roundTrip"
+>;
 
 /** What lies in JetStream, as far as these permissions let it be seen. Rejects as the API does. */
 async function inside(
@@ -98,6 +101,8 @@ async function inside(
     leases: seesLeases
       ? await bucketFacts(link, leaseBucket, leaseInfo, { ...numbers, shards: 1, shard: 0 }, false)
       : undefined,
+    grantor: mayRead(name) ? await grantorOf(api, name) : undefined,
+    leaseIdentity: leaseInfo && `${streamOf(leaseBucket)} ${leaseInfo.created}`,
     nodes: entries?.nodes ?? [],
     unowned: entries === undefined ? 0 : unownedOf(entries, partitions).length,
     journal: await journalFacts(link),

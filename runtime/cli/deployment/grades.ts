@@ -4,7 +4,7 @@
  */
 import type { DeploymentFacts } from "./facts.ts";
 import { type Finding, fail } from "./finding.ts";
-import { gradeLeaseBucket, gradeNodes } from "./leases.ts";
+import { gradeLeases } from "./leases.ts";
 import {
   gradeAccount,
   gradeClock,
@@ -32,8 +32,7 @@ export function gradeDeployment(facts: DeploymentFacts): Report {
     ...gradeJetStream(facts),
     ...gradePermissions(facts),
     ...facts.buckets.flatMap((bucket) => gradeBucket(bucket, "bucket")),
-    ...(facts.leases === undefined ? [] : gradeLeaseBucket(facts.leases, facts)),
-    ...gradeNodes(facts),
+    ...gradeLeases(facts),
     ...gradeJournal(facts.journal),
     ...gradePlacement(facts),
     ...gradeSync(facts),

@@ -1,10 +1,34 @@
 /** Who runs the partitions, and whether the leases outlive what the actors do. */
 import type { NodeRow } from "../../control/verbs.ts";
+import { isRaft } from "../lease-entries.ts";
 import type { BucketFacts, DeploymentFacts } from "./facts.ts";
 import { type Finding, fail, ok, secondsText, warn } from "./finding.ts";
 import { gradeBucket } from "./streams.ts";
 
-export function gradeLeaseBucket(leases: BucketFacts, { buckets }: DeploymentFacts): Finding[] {
+/** A runtime compares who granted last with who grants: where they differ, none starts. */
+export function gradeLeases(facts: DeploymentFacts): Finding[] {
+  const { grantor, leaseIdentity, leases } = facts;
+  if (isRaft(grantor))
+    return [ok("leases", `granted by ${grantor}: \`holdfast leases --data <folder of a member>\` tells who is alive`)];
+  if (leases === undefined) return [];
+  if (grantor === undefined || grantor === leaseIdentity)
+    return [...gradeLeaseBucket(leases, facts), ...gradeNodes(facts)];
+  const what = `leases ${leases.bucket}`;
+  const was = `the actors were run under ${grantor}`;
+  if (leaseIdentity === undefined)
+    return [
+      fail(
+        what,
+        `is gone, and ${was}: no node can hold a partition. Stop every runtime and start one: it makes the bucket, and is refused`,
+        "holdfast leases adopt",
+      ),
+    ];
+  return [
+    fail(what, `${was}, and this is ${leaseIdentity}: no runtime starts. Stop every runtime`, "holdfast leases adopt"),
+  ];
+}
+
+function gradeLeaseBucket(leases: BucketFacts, { buckets }: DeploymentFacts): Finding[] {
   const findings = gradeBucket(leases, "leases");
   const least = Math.min(...buckets.map(({ stream }) => stream?.replicas ?? Number.POSITIVE_INFINITY));
   const { stream } = leases;
@@ -20,7 +44,7 @@ export function gradeLeaseBucket(leases: BucketFacts, { buckets }: DeploymentFac
   return findings;
 }
 
-export function gradeNodes({ nodes, unowned, leases, buckets }: DeploymentFacts): Finding[] {
+function gradeNodes({ nodes, unowned, leases, buckets }: DeploymentFacts): Finding[] {
   if (leases?.stream === undefined) return [];
   const isSilent = ({ silentMs, ttlMs }: NodeRow) => silentMs > ttlMs;
   const findings: Finding[] = nodes.flatMap((one) => {

@@ -82,6 +82,13 @@ export function probesOf(role: Role, { api, app, buckets, leaseBucket }: ProbePl
   }
 }
 
+/** The wildcard of docs/guides/accounts.md that a probe stands for: allowing the probe alone would please only the doctor. */
+export function ruleFor(subject: string): string {
+  return subject
+    .replace(/(?<=\.(emitted|send))\.doctor\.probe$|\.(holdfast-doctor|_probe|node\.doctor)$/, ".>")
+    .replace(/(?<=\.(ask|operate))\.doctor$/, ".*");
+}
+
 /** The one subscription for answers: the server gives some of them to one subscription of a connection only. */
 function answersTo(inbox: string): string {
   return `${inbox}.probe.*`;

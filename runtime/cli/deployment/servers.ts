@@ -1,6 +1,7 @@
 /** What the servers are, allow and have room for. */
 import type { DeploymentFacts, ServerFacts } from "./facts.ts";
 import { bytesText, type Finding, fail, msText, ok, secondsText, warn } from "./finding.ts";
+import { ruleFor } from "./permission-probes.ts";
 import { holders } from "./streams.ts";
 
 type Version = readonly [major: number, minor: number, patch: number];
@@ -66,7 +67,7 @@ export function gradePermissions({ permissions, role, jetstreamProblem }: Deploy
         fail(
           `permission to ${operation}`,
           `${subject} is denied: ${needs} ${use}`,
-          `permissions: { ${operation}: "${subject}" } in the server's configuration (docs/guides/accounts.md has them all)`,
+          `permissions: { ${operation}: "${ruleFor(subject)}" } in the server's configuration (docs/guides/accounts.md has them all)`,
         ),
       ];
     // JetStream that is off answers nothing either, and is spoken of already.
@@ -75,7 +76,7 @@ export function gradePermissions({ permissions, role, jetstreamProblem }: Deploy
       fail(
         "permission by import",
         `nobody answers on ${subject}: ${needs} ${use}`,
-        `exports: { service: "${subject}" } in JetStream's account, and its import here (docs/guides/accounts.md)`,
+        `exports: { service: "${ruleFor(subject)}" } in JetStream's account, and its import here (docs/guides/accounts.md)`,
       ),
     ];
   });
