@@ -78,7 +78,10 @@ describeWithNats("a runtime", () => {
         await call("$JS.API.STREAM.CREATE.filler", JSON.stringify({ name: "filler", subjects: ["filler"] }));
         for (const size of [500_000, 10_000, 100]) while (await call("filler", new Uint8Array(size)));
         const full = a.send({ type: "SET", text: "during" }, { key: "k-1", timeoutMs: 5_000 });
-        await expect(full).rejects.toMatchObject({ code: "StoreFull" });
+        await expect(full).rejects.toMatchObject({
+          code: "StoreFull",
+          message: expect.stringContaining("`holdfast doctor` names the limit"),
+        });
         expect((await a.state())?.context.text).toBe("before");
         await call("$JS.API.STREAM.DELETE.filler", "");
         await until(

@@ -289,7 +289,7 @@ export class Shard {
       if (info.created !== this.created) {
         return this.#lose(
           "replaced",
-          `the bucket ${this.bucket} was made anew at ${info.created}; this process had opened that of ${this.created}`,
+          `the bucket ${this.bucket} was made anew at ${info.created}; this process had opened that of ${this.created}: if a backup was restored, start it again`,
         );
       }
       if (info.state.last_seq >= before) {

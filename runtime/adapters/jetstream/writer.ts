@@ -302,6 +302,7 @@ function notSent(error: Error): WriteOutcome {
 /** Only what the server says before it stores anything is a refusal; whatever else goes wrong may have been stored. */
 function outcomeOf(error: Answer["error"]): WriteOutcome {
   const detail = `${error?.description ?? "an answer that cannot be read"} (${error?.err_code ?? "?"})`;
+  const full = { kind: "refused", reason: "full", detail: `${detail}: \`holdfast doctor\` names the limit` } as const;
   switch (error?.err_code) {
     case errorCodes.wrongLastSequence:
     case errorCodes.wrongLastSequenceInFlight:
@@ -312,11 +313,9 @@ function outcomeOf(error: Answer["error"]): WriteOutcome {
     case errorCodes.accountResources:
     case errorCodes.memoryResources:
     case errorCodes.storageResources:
-      return { kind: "refused", reason: "full", detail };
+      return full;
     case errorCodes.storeFailed:
-      return /maximum|no space/.test(detail)
-        ? { kind: "refused", reason: "full", detail }
-        : { kind: "unknown", cause: new Error(detail) };
+      return /maximum|no space/.test(detail) ? full : { kind: "unknown", cause: new Error(detail) };
     default:
       return { kind: "unknown", cause: new Error(detail) };
   }
