@@ -1,4 +1,4 @@
-/** The default logger: one line per message on standard error, fields after the text. */
+/** The default logger: one line per message on standard error, fields after the text; of errors that are errors, the stack. */
 import type { LogFields, Logger } from "../ports/logger.ts";
 
 const levels = ["debug", "info", "warn", "error", "silent"] as const;
@@ -11,18 +11,19 @@ export function consoleLogger(level: LogLevel = "warn"): Logger {
   if (lowest < 0)
     throw new RangeError(`${JSON.stringify(level)} is no level of consoleLogger; there are ${levels.join(", ")}`);
   const at = (name: LogLevel) => (message: string, fields?: LogFields) => {
-    if (levels.indexOf(name) >= lowest) console.error(`${name.padEnd(5)} ${message}${describe(fields)}`);
+    if (levels.indexOf(name) >= lowest)
+      console.error(`${name.padEnd(5)} ${message}${describe(fields, name === "error")}`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-function describe(fields: LogFields | undefined): string {
+function describe(fields: LogFields | undefined, withStacks: boolean): string {
   let text = "";
   for (const [name, value] of Object.entries(fields ?? {})) {
     if (value === undefined) continue;
     const shown =
       value instanceof Error
-        ? (value.stack ?? value.message)
+        ? ((withStacks ? value.stack : undefined) ?? `${value.name}: ${value.message}`)
         : typeof value === "string"
           ? value
           : JSON.stringify(value);

@@ -11,7 +11,7 @@ import type { Sender } from "../inbox.ts";
 import type { ActorName } from "../keys.ts";
 import type { OutsideEvent } from "../machine/system.ts";
 import { Tree } from "../machine/tree.ts";
-import { identityOf } from "../migration.ts";
+import { IncompatibleDocumentError, identityOf } from "../migration.ts";
 import type { SendItem } from "../outbox.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Random } from "../ports/random.ts";
@@ -830,7 +830,8 @@ export class Cell {
     this.#env.logger.error(`parked (${reason}): ${message}`, {
       actor: this.key,
       storeRevision: this.#document.revision,
-      error,
+      // Its stack is ours, and the message has all of it.
+      ...(!(error instanceof IncompatibleDocumentError) && { error }),
     });
     const token = this.#token ?? this.#env.token(this.partition) ?? [0, 0];
     const revision = this.#document.revision;
