@@ -99,6 +99,9 @@ export class TurnSpans {
         span?.set("holdfast.duplicate", reply.duplicate);
         span?.set("holdfast.changed", reply.receipt.changed);
         span?.set("holdfast.revision", reply.receipt.revision);
+      } else if (reply?.kind === "life" || reply?.kind === "renumber") {
+        // Nothing was done; the sender asks again.
+        span?.set("holdfast.sent_back", true);
       }
     });
     this.#endAll();

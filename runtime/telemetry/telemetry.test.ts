@@ -113,6 +113,8 @@ describe("with telemetry", () => {
     assert.equal(parentOf(timer), undefined);
     assert.ok(timer?.links.some(({ context }) => context.traceId === pay?.spanContext().traceId));
     assert.equal(parentOf(tracing.named("printer PRINT")[0]), contextOf(timer), "a message goes on, too");
+    const sentBack = tracing.named("printer PRINT").map(({ attributes }) => attributes["holdfast.sent_back"]);
+    assert.deepEqual(sentBack, [true, undefined], "the first of all told the sender in which life the printer is");
     assert.deepEqual(pay?.attributes["holdfast.actor"], actorKey("order", "o-1"));
   });
 
