@@ -256,7 +256,8 @@ class HostedRuntime {
   live(): Health {
     const { failure } = this.#host;
     if (failure !== undefined) return { ok: false, problem: failure.message };
-    return this.#stopped ? { ok: false, problem: "the runtime has stopped" } : { ok: true };
+    const problem = this.#stopped ? "the runtime has stopped" : this.#opened.lostForGood?.();
+    return problem === undefined ? { ok: true } : { ok: false, problem };
   }
 
   async ready(): Promise<Health> {

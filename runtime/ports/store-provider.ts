@@ -35,6 +35,8 @@ export type OpenStore = {
   readonly plainRequests?: PlainRequests;
   /** Where the store lives on this machine, if it does; a host may put its own socket there. */
   readonly directory?: string;
+  /** Why this process will never reach the store again, if so: only another one can. */
+  lostForGood?(): string | undefined;
   /** Gives the leases back, waits for writes in flight, closes the store. May be called twice. */
   close(): Promise<void>;
 };

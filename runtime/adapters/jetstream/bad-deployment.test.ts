@@ -46,6 +46,19 @@ describeWithNats("a runtime", () => {
         20_000,
       );
 
+      test("on a connection of the caller's that is closed is not live: nothing but a new process helps", async () => {
+        const server = await startNatsServer({ binary });
+        const connection = await connectNats({ servers: server.url });
+        const store = jetstream({ connection, bucket: "shop" });
+        const runtime = await createRuntime({ actors: { box }, store, logger });
+        expect(runtime.live()).toEqual({ ok: true });
+        await connection.close();
+        expect(runtime.live()).toEqual({ ok: false, problem: "the connection to NATS is closed for good" });
+        expect((await runtime.ready()).ok).toBe(false);
+        await runtime.stop({ drainMs: 0 });
+        await server.stop();
+      });
+
       test("refuses a document above max_payload with both sizes, and goes on", async () => {
         const server = await startNatsServer({ binary, config: "max_payload: 65536" });
         const store = jetstream({ servers: server.url, bucket: "shop" });

@@ -108,7 +108,10 @@ export function jetstream(options: JetStreamOptions = {}): JetStreamProvider {
         });
         const bus = new NatsBus({ requests, app, leases, clock: ports.clock, logger: ports.logger });
         closing.push(() => bus.close());
-        return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, close };
+        // A connection of ours is never given up; one of the caller's may be, by the caller or by its options.
+        const lostForGood = () =>
+          requests.connection.isClosed() ? "the connection to NATS is closed for good" : undefined;
+        return { store, leases, bus: bus satisfies Bus, plainRequests: bus.plainRequests, lostForGood, close };
       });
     },
     connect(ports): Promise<OpenClient> {
