@@ -95,6 +95,8 @@ export type Runtime<TActors extends ActorTypes = ActorTypes> = {
    * job's partition runs it. Rejects with InvalidRequestError, saying all that is wrong.
    */
   schedule(name: string, options: JobOptions, handler: JobHandler): Promise<JobHandle>;
+  /** A job by its name, scheduled by this process or not: to look at it, to intervene, to remove it. Reads nothing. */
+  job(name: string): JobHandle;
   /** For a liveness probe: false once this process can do nothing but be started again. */
   live(): Health;
   /** For a readiness probe: whether requests are taken here, and the store answers. */
@@ -251,6 +253,10 @@ class HostedRuntime {
 
   schedule(name: string, options: JobOptions, handler: JobHandler): Promise<JobHandle> {
     return this.#schedules.schedule(name, options, handler);
+  }
+
+  job(name: string): JobHandle {
+    return this.#schedules.job(name);
   }
 
   live(): Health {

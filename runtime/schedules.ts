@@ -16,7 +16,7 @@ import {
 import { offsetMs, type Slots, slotsOf } from "../coordinator/schedule/slots.ts";
 import type { ActorHandle } from "./client.ts";
 import { type ActorDefinition, defineActor } from "./definition.ts";
-import { InvalidRequestError } from "./errors.ts";
+import { InvalidRequestError, NotFoundError } from "./errors.ts";
 import { type TickedHost, Ticker } from "./host/ticker.ts";
 import { actorKey } from "./keys.ts";
 import { effectOf } from "./machine/live.ts";
@@ -86,16 +86,21 @@ type Named = {
   readonly executionLog: JobOptions["executionLog"];
 };
 
+/** This process schedules the job no more, if `remove` resolves; until then nothing is asked of it from here. */
+type Removing = (remove: () => Promise<void>) => Promise<void>;
+
 /** One job, wherever it runs. */
 export class JobHandle {
   readonly name: string;
   readonly #actor: ActorHandle<JobMachine>;
   readonly #clock: Clock;
+  readonly #removing: Removing;
 
-  constructor(name: string, actor: ActorHandle<JobMachine>, clock: Clock) {
+  constructor(name: string, actor: ActorHandle<JobMachine>, clock: Clock, removing: Removing) {
     this.name = name;
     this.#actor = actor;
     this.#clock = clock;
+    this.#removing = removing;
   }
 
   /** No slot is begun until `resume`; those that pass are counted. What runs goes on. */
@@ -120,7 +125,25 @@ export class JobHandle {
     await this.#actor.send({ type: "BACKFILL", name, fromMs, toMs });
   }
 
-  /** As committed: next and last slot, what runs and waits, counts, log. Undefined before its first owner. */
+  /**
+   * Ends the job at once: no further slot begins, what runs has its signal aborted and is not waited for. This process
+   * does not schedule it any more. It comes back, as a new job, when a process calls `schedule` for it afterwards, or becomes
+   * its owner while it still schedules it. A job that was removed before, or never was, is none now. When it rejects, this
+   * process goes on as before, and whoever wants it removed calls again.
+   */
+  async remove(): Promise<void> {
+    await this.#removing(async () => {
+      try {
+        await this.#actor.send({ type: "REMOVE" });
+      } catch (error) {
+        if (!(error instanceof NotFoundError)) throw error;
+      }
+    });
+  }
+
+  /**
+   * As committed: next and last slot, what runs and waits, counts, log. Undefined before its first owner; `removed` when it is.
+   */
   async state(): Promise<Job | undefined> {
     return (await this.#actor.state())?.context;
   }
@@ -162,7 +185,27 @@ export class Schedules {
     this.#jobs.set(name, named);
     for (const begin of this.#waiting.get(name) ?? []) begin(named);
     await ticker.add({ name, key, schedule, slots: this.#slotsOf(schedule) });
-    return new JobHandle(name, this.#ports.actor(jobType, name), this.#ports.clock);
+    return this.job(name);
+  }
+
+  /** Of a job that need not be scheduled here. */
+  job(name: string): JobHandle {
+    this.#startTicker();
+    const actor = this.#ports.actor(jobType, name);
+    return new JobHandle(name, actor, this.#ports.clock, (remove) => this.#removed(name, remove));
+  }
+
+  async #removed(name: string, remove: () => Promise<void>): Promise<void> {
+    // Or a question that is repeated would bring it back right after its end.
+    this.#ticker?.hold(name);
+    try {
+      await remove();
+    } catch (error) {
+      this.#ticker?.letGo(name);
+      throw error;
+    }
+    this.#ticker?.drop(name);
+    this.#jobs.delete(name);
   }
 
   /** No more ticks: the runtime is about to stop, and another node takes over. */

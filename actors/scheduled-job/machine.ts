@@ -21,6 +21,8 @@ export type JobEvent =
   | { readonly type: "TICK"; readonly slot: number; readonly nowMs: number }
   | { readonly type: "PAUSE" }
   | { readonly type: "RESUME" }
+  /** The job ends at once. Until code that schedules it owns it again, which makes a new one, nothing begins. */
+  | { readonly type: "REMOVE" }
   /** Run once now. A repeated name is not run again. */
   | { readonly type: "TRIGGER"; readonly name: string; readonly atMs: number }
   /** Run the slots from one instant to another again, or for the first time, one after the other. */
@@ -44,7 +46,7 @@ export type JobPorts = {
 type Ended = { readonly actorId: string; readonly output?: RunResult; readonly error?: unknown };
 
 /**
- * States: scheduled, paused (which ends nothing that runs), over (no slot comes any more). Whether work runs is said by the
+ * States: scheduled, paused (which ends nothing that runs), over (no slot comes any more), removed. Whether work runs is said by the
  * context alone: a state of its own would be entered and left for every slot.
  */
 export function scheduledJobMachine(ports: JobPorts) {
@@ -83,9 +85,11 @@ export function scheduledJobMachine(ports: JobPorts) {
       }),
     },
     guards: {
-      isPaused: ({ context }) => context.paused,
-      isOver: ({ context }) => !context.paused && context.next === null && context.running.length === 0,
-      isScheduled: ({ context }) => !context.paused && (context.next !== null || context.running.length > 0),
+      isThere: ({ context }) => context.removed !== true,
+      isRemoved: ({ context }) => stateOf(context) === "removed",
+      isPaused: ({ context }) => stateOf(context) === "paused",
+      isOver: ({ context }) => stateOf(context) === "over",
+      isScheduled: ({ context }) => stateOf(context) === "scheduled",
     },
   }).createMachine({
     id: "job",
@@ -93,35 +97,34 @@ export function scheduledJobMachine(ports: JobPorts) {
     initial: "scheduled",
     on: {
       OWNED: { actions: "advance" },
-      TICK: { actions: "advance" },
+      // Of a job that is removed these change nothing, and their receipts say so.
+      TICK: { guard: "isThere", actions: "advance" },
       PAUSE: { actions: "advance" },
       RESUME: { actions: "advance" },
+      REMOVE: { guard: "isThere", actions: "advance" },
       TRIGGER: { actions: "advance" },
       BACKFILL: { actions: "advance" },
       "xstate.done.actor.*": { actions: "advance" },
       "xstate.error.actor.*": { actions: "advance" },
-    } as Record<JobEvent["type"], { actions: "advance" }>,
+    } as Record<JobEvent["type"], { guard?: "isThere"; actions: "advance" }>,
     states: {
-      scheduled: {
-        always: [
-          { guard: "isPaused", target: "paused" },
-          { guard: "isOver", target: "over" },
-        ],
-      },
-      paused: {
-        always: [
-          { guard: "isScheduled", target: "scheduled" },
-          { guard: "isOver", target: "over" },
-        ],
-      },
-      over: {
-        always: [
-          { guard: "isPaused", target: "paused" },
-          { guard: "isScheduled", target: "scheduled" },
-        ],
-      },
+      scheduled: { always: [toRemoved, toPaused, toOver] },
+      paused: { always: [toRemoved, toScheduled, toOver] },
+      over: { always: [toRemoved, toPaused, toScheduled] },
+      removed: { always: [toPaused, toScheduled, toOver] },
     },
   });
+}
+
+const toScheduled = { guard: "isScheduled", target: "scheduled" } as const;
+const toPaused = { guard: "isPaused", target: "paused" } as const;
+const toOver = { guard: "isOver", target: "over" } as const;
+const toRemoved = { guard: "isRemoved", target: "removed" } as const;
+
+function stateOf({ removed, paused, next, running }: Job): "scheduled" | "paused" | "over" | "removed" {
+  if (removed === true) return "removed";
+  if (paused) return "paused";
+  return next === null && running.length === 0 ? "over" : "scheduled";
 }
 
 function inputOf(event: JobEvent): JobInput | undefined {
@@ -134,6 +137,8 @@ function inputOf(event: JobEvent): JobInput | undefined {
       return { kind: "pause" };
     case "RESUME":
       return { kind: "resume" };
+    case "REMOVE":
+      return { kind: "remove" };
     case "TRIGGER":
       return { kind: "trigger", name: event.name, atMs: event.atMs };
     case "BACKFILL":

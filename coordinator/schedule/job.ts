@@ -6,11 +6,16 @@
  *    grows, and under another it is behind all that was dealt with.
  * J2 every slot before `next` was begun, waits, or is counted under the reason why it was not.
  * J3 the name of a run comes from its slot: the same slot has the same name for every owner.
+ * J4 of a job that was removed nothing begins, until code that schedules it makes a new one: with nothing of the old one but
+ *    how far that came, so that no slot is begun in both lives.
  */
 import { maxRunning, maxWaiting, type Schedule } from "./schedule.ts";
 import { offsetMs, type Slots } from "./slots.ts";
 
-/** One piece of work. `tickId` is `<job>/<slot>`; with `~<name>` in a backfill; `<job>/trigger-<name>` for a trigger. */
+/**
+ * One piece of work. `tickId` is `<job>/<slot>`; with `~<name>` in a backfill; `<job>/trigger-<name>` for a trigger. The last
+ * two have `~<life>` at the end in later lives: their names may come again.
+ */
 export type Run = {
   readonly tickId: string;
   /** The instant for which it is scheduled, in milliseconds since 1970. */
@@ -81,6 +86,12 @@ export type Extra =
 
 export type Job = {
   readonly name: string;
+  /** How many jobs of this name there have been, this one included. This and the next two are missing in older documents. */
+  readonly life?: number;
+  /** Slots up to this instant were dealt with under an earlier schedule, or begun in an earlier life: they are none of now. */
+  readonly behindMs?: number | null;
+  /** It has been ended, and stands as it stood then. */
+  readonly removed?: boolean;
   readonly schedule: Schedule;
   /** The first slot of its life. */
   readonly first: number | null;
@@ -88,8 +99,6 @@ export type Job = {
   readonly next: number | null;
   /** The last slot that was begun. */
   readonly last: number | null;
-  /** The last slot that was dealt with under earlier schedules, which the present one does not know of. */
-  readonly behind?: number;
   readonly paused: boolean;
   readonly running: readonly Run[];
   readonly waiting: readonly Run[];
@@ -108,6 +117,7 @@ export type JobInput =
   | { readonly kind: "ended"; readonly tickId: string; readonly result: RunResult }
   | { readonly kind: "pause" }
   | { readonly kind: "resume" }
+  | { readonly kind: "remove" }
   | { readonly kind: "trigger"; readonly name: string; readonly atMs: number }
   | { readonly kind: "backfill"; readonly name: string; readonly fromMs: number; readonly toMs: number };
 
@@ -123,10 +133,18 @@ export type JobOrder =
 const maxExtras = 16;
 const maxNames = 32;
 
-export function newJob(name: string, schedule: Schedule, slots: Slots, nowMs: number): Job {
-  const first = slots.first(heldFromMs(schedule, nowMs)) ?? null;
+/** What a new life knows of those before. */
+type Before = { readonly life: number; readonly behindMs: number | null };
+
+const nothingBefore: Before = { life: 1, behindMs: null };
+
+export function newJob(name: string, schedule: Schedule, slots: Slots, nowMs: number, before = nothingBefore): Job {
+  const first =
+    slots.first(Math.max(heldFromMs(schedule, nowMs), 1 + (before.behindMs ?? Number.NEGATIVE_INFINITY))) ?? null;
   return {
     name,
+    ...before,
+    removed: false,
     schedule,
     first,
     next: first,
@@ -164,13 +182,20 @@ export function advance(
   slotsFor: (schedule: Schedule) => Slots,
 ): { readonly job: Job; readonly orders: readonly JobOrder[] } {
   const draft: Draft = { job, orders: [] };
+  if (job.removed === true && input.kind !== "owned") {
+    afterRemoval(draft, input);
+    return draft;
+  }
   const slots = slotsFor(input.kind === "owned" ? input.schedule : job.schedule);
   switch (input.kind) {
     case "owned":
+      if (job.removed === true) draft.job = newLife(job, input.schedule, slots, input.nowMs);
       askAgainToEnd(draft);
-      if (!isSame(job.schedule, input.schedule))
+      if (!isSame(draft.job.schedule, input.schedule))
         changeTo(draft, slots, input.schedule, slotsFor(job.schedule), input.nowMs);
       takeDue(draft, slots, input.nowMs);
+      // What could not be read when its turn came.
+      beginWhatWaits(draft, slots);
       break;
     case "tick":
       onTick(draft, slots, input.slot, input.nowMs);
@@ -185,6 +210,9 @@ export function advance(
       change(draft, { paused: false });
       beginWhatWaits(draft, slots);
       break;
+    case "remove":
+      onRemove(draft);
+      break;
     case "trigger":
       onExtra(draft, slots, { kind: "trigger", name: input.name, atMs: input.atMs });
       break;
@@ -196,6 +224,36 @@ export function advance(
 }
 
 type Draft = { job: Job; readonly orders: JobOrder[] };
+
+/** Needs no slots: whoever removes a job may have nothing that reads its pattern. */
+function onRemove(draft: Draft): void {
+  for (const { tickId } of draft.job.running) terminate(draft, tickId);
+  displace(draft, draft.job.waiting.length);
+  change(draft, { removed: true, extras: [] });
+}
+
+/** Ticks, late results and a second removal change nothing. Who intervenes is told that there is no job. */
+function afterRemoval({ job, orders }: Draft, input: Exclude<JobInput, { kind: "owned" }>): void {
+  if (input.kind === "ended") orders.push({ kind: "forget", tickId: input.tickId });
+  else if (input.kind !== "tick" && input.kind !== "remove")
+    throw new Error(`${job.name} was removed: schedule it again first`);
+}
+
+function newLife(old: Job, schedule: Schedule, slots: Slots, nowMs: number): Job {
+  return newJob(old.name, schedule, slots, nowMs, { life: lifeOf(old) + 1, behindMs: behindOf(old, nowMs) });
+}
+
+/** A life that came further than this is one by a wrong clock: the next one does not wait for that time to come. */
+const furthestAheadMs = 86_400_000;
+
+function behindOf({ last, behindMs }: Job, nowMs: number): number | null {
+  const reached = Math.max(last ?? Number.NEGATIVE_INFINITY, behindMs ?? Number.NEGATIVE_INFINITY);
+  return Number.isFinite(reached) && reached <= nowMs + furthestAheadMs ? reached : null;
+}
+
+function lifeOf({ life = 1 }: Job): number {
+  return life;
+}
 
 /** The new owner begins again what runs, and knows nothing of what was asked of it. */
 function askAgainToEnd({ job, orders }: Draft): void {
@@ -219,22 +277,22 @@ function changeTo(draft: Draft, slots: Slots, schedule: Schedule, oldSlots: Slot
   if (!isSame([timing, fromMs, untilMs], [schedule.timing, schedule.fromMs, schedule.untilMs])) {
     for (let piece = 0; piece < piecesAtOnce && takeDue(draft, oldSlots, nowMs); piece++);
     const { next } = draft.job;
-    const behind = lastDealtWith(draft.job, oldSlots);
+    const behindMs = lastDealtWith(draft.job, oldSlots);
     const fromNowMs = heldFromMs(schedule, Math.min(nowMs, next ?? nowMs));
-    const first = slots.first(behind === undefined ? fromNowMs : Math.max(fromNowMs, behind + 1));
+    const first = slots.first(behindMs === undefined ? fromNowMs : Math.max(fromNowMs, behindMs + 1));
     change(draft, {
       next: first ?? null,
       first: draft.job.first ?? first ?? null,
-      ...(behind !== undefined && { behind }),
+      ...(behindMs !== undefined && { behindMs }),
     });
   }
   change(draft, { schedule });
 }
 
 /** The last of all slots, under this schedule and those before it, that was begun, waits, or is counted. */
-function lastDealtWith({ first, next, last, behind, waiting }: Job, slots: Slots): number | undefined {
+function lastDealtWith({ first, next, last, behindMs, waiting }: Job, slots: Slots): number | undefined {
   const counted = next !== null ? slots.last(next - 1) : first !== null ? slots.last(latestMs) : undefined;
-  const all = [counted, last, behind, ...waiting.map(({ slot }) => slot)].filter((ms) => typeof ms === "number");
+  const all = [counted, last, behindMs, ...waiting.map(({ slot }) => slot)].filter((ms) => typeof ms === "number");
   return all.length === 0 ? undefined : Math.max(...all);
 }
 
@@ -428,16 +486,24 @@ function onExtra(draft: Draft, slots: Slots, extra: Extra): void {
 }
 
 /** Under allowAll so many may come and go while one is at work that its name is not among the latest any more. */
-function isAtWork({ extras, running }: Job, { kind, name }: Extra): boolean {
-  const end = kind === "trigger" ? `/trigger-${name}` : `~${name}`;
+function isAtWork(job: Job, { kind, name }: Extra): boolean {
+  const { extras, running } = job;
+  const end = `${kind === "trigger" ? "/trigger-" : "~"}${name}${ofLife(job)}`;
   return (
     extras.some((one) => one.kind === kind && one.name === name) || running.some(({ tickId }) => tickId.endsWith(end))
   );
 }
 
+/** What a name of this life is told by from the same name in the first. */
+function ofLife(job: Job): string {
+  return lifeOf(job) === 1 ? "" : `~${lifeOf(job)}`;
+}
+
 function beginWhatWaits(draft: Draft, slots: Slots): void {
   beginWaiting(draft);
   while (hasRoom(draft.job) && draft.job.extras.length > 0) {
+    // A backfill waits until somebody owns the job who reads its pattern: the end of a run must not fail for it.
+    if (draft.job.extras[0]?.kind === "backfill" && !slots.isReadable()) return;
     const run = nextExtra(draft, slots);
     if (run !== undefined) begin(draft, run);
   }
@@ -462,7 +528,7 @@ function nextExtra(draft: Draft, slots: Slots): Run | undefined {
   const [extra, ...others] = extras as [Extra, ...Extra[]];
   if (extra.kind === "trigger") {
     change(draft, { extras: others });
-    return { tickId: `${name}/trigger-${extra.name}`, slot: extra.atMs, extra: extra.name };
+    return { tickId: `${name}/trigger-${extra.name}${ofLife(draft.job)}`, slot: extra.atMs, extra: extra.name };
   }
   const slot = slots.first(extra.nextMs);
   // Slots that are still to come are nobody's to make good for.
@@ -471,7 +537,7 @@ function nextExtra(draft: Draft, slots: Slots): Run | undefined {
     return undefined;
   }
   change(draft, { extras: [{ ...extra, nextMs: slot + 1 }, ...others] });
-  return { tickId: `${name}/${slot}~${extra.name}`, slot, extra: extra.name };
+  return { tickId: `${name}/${slot}~${extra.name}${ofLife(draft.job)}`, slot, extra: extra.name };
 }
 
 function note(draft: Draft, entry: LogEntry): void {

@@ -8,6 +8,8 @@ import type { Cron, ReadCron } from "../ports/cron.ts";
 import type { Schedule, Timing } from "./schedule.ts";
 
 export interface Slots {
+  /** Whether anything here reads its pattern, as yet; if not, whatever needs it throws. */
+  isReadable(): boolean;
   /** The first slot at or after this instant; undefined: none comes any more. */
   first(atOrAfterMs: number): number | undefined;
   /** The last slot at or before this instant; undefined: there was none. */
@@ -25,7 +27,7 @@ export function slotsOf(schedule: Schedule, readCron: ReadCron | undefined): Slo
     slot !== undefined && (untilMs === null || slot < untilMs) && (fromMs === null || slot >= fromMs)
       ? slot
       : undefined;
-  const { next, previous, number } = stepsOf(timing, readCron);
+  const { next, previous, number, isReadable = () => true } = stepsOf(timing, readCron);
   const first = (ms: number) => within(next(fromMs === null ? ms : Math.max(ms, fromMs)));
   const last = (ms: number) => within(previous(untilMs === null ? ms : Math.min(ms, untilMs - 1)));
   const count = (from: number, before: number) => {
@@ -40,7 +42,7 @@ export function slotsOf(schedule: Schedule, readCron: ReadCron | undefined): Slo
     for (; slot !== undefined && slot < before && counted < countedAtOnce; counted++) slot = first(slot + 1);
     return { count: counted, next: slot };
   };
-  return { first, last, count };
+  return { isReadable, first, last, count };
 }
 
 /** How much later than its slot a job is begun: always the same for a job, spread evenly over many (jitter). */
@@ -55,6 +57,8 @@ type Steps = {
   readonly previous: (ms: number) => number | undefined;
   /** Which one it is, where slots have numbers: their differences count them. */
   readonly number?: (slot: number) => number;
+  /** Missing: there is nothing to be read. */
+  readonly isReadable?: () => boolean;
 };
 
 function stepsOf(timing: Timing, readCron: ReadCron | undefined): Steps {
@@ -81,8 +85,20 @@ function stepsOf(timing: Timing, readCron: ReadCron | undefined): Steps {
         known ??= readCron(timing.pattern, timing.timeZone);
         return known;
       };
+      const isReadable = () => {
+        try {
+          cron();
+          return true;
+        } catch {
+          return false;
+        }
+      };
       // Both of cron's are exclusive.
-      return { next: (ms) => cron().next(Math.ceil(ms) - 1), previous: (ms) => cron().previous(Math.floor(ms) + 1) };
+      return {
+        isReadable,
+        next: (ms) => cron().next(Math.ceil(ms) - 1),
+        previous: (ms) => cron().previous(Math.floor(ms) + 1),
+      };
     }
   }
 }

@@ -6,6 +6,7 @@
  * T1 a tick is sent only under the token of the job's partition, and only after `OWNED` was answered under that token.
  * T2 no tick before its slot, by this node's clock at the moment of sending.
  * T3 one tick of a job is on its way at a time; the next one covers what came due meanwhile.
+ * T4 while a job is held nothing new is asked of it, and a job that a tick finds removed is asked again under a new token only.
  */
 import type { Schedule } from "../../coordinator/schedule/schedule.ts";
 import { offsetMs, type Slots } from "../../coordinator/schedule/slots.ts";
@@ -46,6 +47,8 @@ type Ticked = {
   token: Token | undefined;
   isOwned: boolean;
   isAsking: boolean;
+  /** Somebody is removing it, from here. */
+  isHeld: boolean;
   /** When it is to be looked at next, by the wall clock. */
   dueMs: number;
   /** What is asked again, as it was, until there is an answer. */
@@ -65,6 +68,8 @@ export class Ticker {
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #unheard: (() => void) | undefined;
   #isStopped = false;
+  /** How often jobs have been told that this node owns them. */
+  #owned = 0;
   /** When all leases were looked at last. */
   #lookedMs = 0;
   /** What has gone wrong since the last beat, by problem, with the jobs that it came to: told in one line each. */
@@ -87,6 +92,7 @@ export class Ticker {
       token: undefined,
       isOwned: false,
       isAsking: false,
+      isHeld: false,
       dueMs: 0,
       question: undefined,
       complaint: undefined,
@@ -98,6 +104,32 @@ export class Ticker {
     });
     this.#lookAt(ticked);
     this.#arm();
+  }
+
+  /** Nothing is asked of the job until it is let go; what is on its way may still land. */
+  hold(name: string): void {
+    const ticked = this.#jobs.get(name);
+    if (ticked !== undefined) ticked.isHeld = true;
+  }
+
+  /** It goes on as before. */
+  letGo(name: string): void {
+    const ticked = this.#jobs.get(name);
+    if (ticked === undefined) return;
+    ticked.isHeld = false;
+    const isDue = !ticked.isOwned || ticked.question !== undefined || ticked.dueMs <= this.#ports.clock.now();
+    if (ticked.token !== undefined && !ticked.isAsking && isDue) this.#ask(ticked);
+  }
+
+  /** Nothing is asked of it any more. */
+  drop(name: string): void {
+    const ticked = this.#jobs.get(name);
+    if (ticked === undefined) return;
+    this.#jobs.delete(name);
+    ticked.isHeld = true;
+    ticked.token = undefined;
+    ticked.question = undefined;
+    ticked.asked();
   }
 
   /** No tick is sent any more; what is on its way is the host's affair. */
@@ -163,7 +195,7 @@ export class Ticker {
   }
 
   #ask(ticked: Ticked): void {
-    if (this.#isStopped) return;
+    if (this.#isStopped || ticked.isHeld) return;
     const question = ticked.question ?? this.#questionFor(ticked);
     if (question === undefined) return;
     ticked.question = question;
@@ -184,8 +216,9 @@ export class Ticker {
     if (!isOwned) {
       const event = { type: "OWNED", schedule: job.schedule, nowMs };
       const input = { name: job.name, schedule: job.schedule, nowMs };
-      // A partition may come back under the token that it had, when it could not be handed over; that is asked anew.
-      const key = { kind: "caller", key: `owned/${token?.join(".")}/${nowMs}` } as const;
+      // A partition may come back under the token that it had, when it could not be handed over, and a job that was removed be
+      // scheduled again within the same millisecond: that is asked anew.
+      const key = { kind: "caller", key: `owned/${token?.join(".")}/${nowMs}.${++this.#owned}` } as const;
       return { input: { kind: "create", input, event, key }, upTo: upTo ?? nowMs - ticked.offsetMs };
     }
     if (upTo === undefined || upTo + ticked.offsetMs < ticked.dueMs) {
@@ -202,9 +235,10 @@ export class Ticker {
     ticked.asked();
     const problem = problemOf(outcome);
     if (problem === undefined) {
-      ticked.isOwned = true;
       ticked.complaint = undefined;
-      this.#sleep(ticked, (ticked.question?.upTo ?? 0) + 1);
+      if (ticked.isOwned && changedNothing(outcome)) this.#foundRemoved(ticked);
+      else this.#sleep(ticked, (ticked.question?.upTo ?? 0) + 1);
+      ticked.isOwned = true;
       ticked.question = undefined;
     } else {
       if (problem !== ticked.complaint) {
@@ -214,6 +248,16 @@ export class Ticker {
       }
       ticked.complaint = problem;
     }
+  }
+
+  /** Whoever removed it did so elsewhere: what is said here of its schedule holds again when this node is its next owner. */
+  #foundRemoved(ticked: Ticked): void {
+    ticked.dueMs = Number.POSITIVE_INFINITY;
+    const { key, name } = ticked.job;
+    this.#ports.logger.warn(
+      `${name} was removed, and is still scheduled here: it comes back when this node is its owner anew`,
+      { actor: key },
+    );
   }
 
   /** A lost session comes to all jobs of a node at once. */
@@ -231,6 +275,11 @@ export class Ticker {
     const slot = ticked.job.slots.first(fromMs);
     this.#setDue(ticked, slot === undefined ? Number.POSITIVE_INFINITY : slot + ticked.offsetMs);
   }
+}
+
+/** Any tick that a job takes or refuses changes it: this one has met none. */
+function changedNothing(outcome: Outcome): boolean {
+  return outcome.kind === "reply" && outcome.reply.kind === "receipt" && !outcome.reply.receipt.changed;
 }
 
 /** Why the request has to be repeated; undefined: it is done, by this request or by an earlier one for the same slot. */
