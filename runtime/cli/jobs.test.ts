@@ -85,6 +85,47 @@ test("an actor type of the user's own that is called job is not taken for one", 
   }
 });
 
+test("a job is removed by its name, by a host that schedules it or not, and nothing of it is listed then", async () => {
+  const first = await createRuntime({ actors: {}, store: embedded(directory), logger: silent });
+  await first.schedule("settle", { every: "1h" }, () => undefined);
+  await first.schedule("report", { every: "1h" }, () => undefined);
+  try {
+    const removed = await holdfast(["jobs", "remove", "settle"]);
+    assert.deepEqual(removed, { code: 0, out: "settle is removed\n", err: "" });
+    assert.equal((await holdfast(["jobs", "remove", "settle"])).out, "settle was removed before\n");
+    assert.match((await holdfast(["jobs"])).out, /^JOB .*\nreport .*\n$/);
+    // Its process knows: the name is free.
+    await first.schedule("settle", { every: "2h" }, () => undefined);
+    assert.match((await holdfast(["jobs"])).out, /^settle +scheduled /m);
+  } finally {
+    await first.stop();
+  }
+  const alone = await holdfast(["jobs", "remove", "settle"]);
+  assert.equal(alone.code, 1);
+  assert.match(alone.err, /no host runs .*: only a running host does this/);
+  const second = await createRuntime({ actors: {}, store: embedded(directory), logger: silent });
+  try {
+    const json = await holdfast(["jobs", "remove", "settle", "--json"]);
+    assert.deepEqual(JSON.parse(json.out), { name: "settle", changed: true });
+    const nothing = await holdfast(["jobs", "remove", "nothing"]);
+    assert.deepEqual([nothing.code, nothing.err], [1, 'holdfast: job "nothing" does not exist\n']);
+  } finally {
+    await second.stop();
+  }
+});
+
+test("what jobs remove cannot be called with is a usage error", async () => {
+  for (const [argv, says] of [
+    [["remove"], /it needs the name/],
+    [["remove", "a", "b"], /no more arguments/],
+    [["remove", "a", "--watch"], /--watch goes with the list/],
+  ] as const) {
+    const { code, err } = await holdfast(["jobs", ...argv]);
+    assert.equal(code, 2);
+    assert.match(err, says);
+  }
+});
+
 test("jobs takes nothing more", async () => {
   const { code, err } = await holdfast(["jobs", "settle"]);
   assert.equal(code, 2);

@@ -7,15 +7,16 @@ import { jetstream } from "../adapters/jetstream/index.ts";
 import { SystemRandom } from "../adapters/system-random.ts";
 import { ActorHandle, type ClientEnv, type SendResult } from "../client.ts";
 import { ControlError } from "../control/errors.ts";
-import { decoded } from "../control/host-verbs.ts";
+import { decoded, noJob } from "../control/host-verbs.ts";
 import { parkedIn, readingVerbs } from "../control/reading-verbs.ts";
 import { type AnswerOf, perform, type Verbs } from "../control/verbs.ts";
 import { Deadlines } from "../deadlines.ts";
 import { defineActor } from "../definition.ts";
-import { OutcomeUnknownError } from "../errors.ts";
+import { NotFoundError, OutcomeUnknownError } from "../errors.ts";
 import { partitionOf } from "../partition.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Logger } from "../ports/logger.ts";
+import { jobType } from "../schedules.ts";
 import { Sequences } from "../sequences.ts";
 import { Watcher } from "../watcher.ts";
 import { readLeases } from "./lease-entries.ts";
@@ -102,6 +103,14 @@ export async function openNatsSession(link: NatsLink, clock: Clock): Promise<Ses
     async resume({ type, id, mode }) {
       await handle(type, id).resume(mode);
       return { type, id };
+    },
+    async removeJob({ name }) {
+      try {
+        const { changed } = await handle(jobType, name).send({ type: "REMOVE" } as never);
+        return { name, changed };
+      } catch (error) {
+        throw error instanceof NotFoundError ? noJob(name) : error;
+      }
     },
     graph: notHere("a bucket does not hold machines: name the file with --machine"),
     backup: notHere(

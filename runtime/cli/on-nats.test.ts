@@ -171,6 +171,11 @@ describeWithNats("the command line on NATS", () => {
         expect(await rows()).toMatchObject([{ name: "settle", owner: session, node: "first" }]);
         expect(await done("jobs")).toMatch(/^settle .* first +\d+\.\d+ /m);
         expect((await run("leases", "--data", "/nowhere")).code).toBe(2);
+        expect(await done("jobs", "remove", "settle")).toBe("settle is removed\n");
+        expect(await done("jobs", "remove", "settle")).toBe("settle was removed before\n");
+        expect(await done("jobs")).toBe("no jobs\n");
+        const none = await run("jobs", "remove", "nothing");
+        expect([none.code, none.err]).toEqual([1, 'holdfast: job "nothing" does not exist\n']);
       });
 
       test("tells of weights and zones where they are given", async () => {

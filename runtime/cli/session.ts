@@ -46,7 +46,7 @@ export async function openSession(directory: string): Promise<Session> {
   }
 }
 
-const writing: ReadonlySet<VerbName> = new Set(["send", "create", "resume"] as const);
+const writing: ReadonlySet<VerbName> = new Set(["send", "create", "resume", "removeJob"] as const);
 
 function hostedSession(client: ControlClient): Session {
   return {
@@ -58,9 +58,11 @@ function hostedSession(client: ControlClient): Session {
         if (!(error instanceof ControlError) || error.code !== "NoAnswer" || !writing.has(verb)) throw error;
         // R6: unknown is not failed.
         const advice =
-          "key" in question
-            ? "send it again with the same --key"
-            : "look at `holdfast history` before you send it again, or give it a --key";
+          verb === "removeJob"
+            ? "do it again, which changes nothing then"
+            : "key" in question
+              ? "send it again with the same --key"
+              : "look at `holdfast history` before you send it again, or give it a --key";
         throw new ControlError("OutcomeUnknown", `${error.message}: it may have been done; ${advice}`, {
           cause: error,
         });
@@ -84,6 +86,7 @@ function directSession(directory: string, store: EmbeddedStore): Session {
     send: refuse("send"),
     create: refuse("create"),
     resume: refuse("resume"),
+    removeJob: refuse("removeJob"),
     graph: refuse("graph"),
   };
   return {

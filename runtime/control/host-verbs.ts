@@ -11,6 +11,7 @@ import { unknownName } from "../machine/names.ts";
 import { rootSid, Tree } from "../machine/tree.ts";
 import type { ActorStore } from "../ports/store.ts";
 import type { RuntimeInfo } from "../runtime.ts";
+import type { JobHandle } from "../schedules.ts";
 import { ControlError } from "./errors.ts";
 import { readingVerbs } from "./reading-verbs.ts";
 import type { ListQuestion, Verbs } from "./verbs.ts";
@@ -18,6 +19,7 @@ import type { ListQuestion, Verbs } from "./verbs.ts";
 /** What the verbs need of a runtime. */
 export type ControlledRuntime = {
   actor(type: string, id: string): ActorHandle<AnyActorLogic>;
+  job(name: string): JobHandle;
   parked(): ParkedRecord[];
   info(): RuntimeInfo;
 };
@@ -57,6 +59,14 @@ export function hostVerbs({ directory, store, definitions, runtime }: HostVerbsO
       return { type, id };
     },
 
+    async removeJob({ name }) {
+      const job = runtime.job(name);
+      const state = await job.state();
+      if (state === undefined) throw noJob(name);
+      await job.remove();
+      return { name, changed: state.removed !== true };
+    },
+
     async graph({ type, id }) {
       const definition = Object.hasOwn(definitions, type) ? definitions[type] : undefined;
       if (definition === undefined) {
@@ -70,6 +80,10 @@ export function hostVerbs({ directory, store, definitions, runtime }: HostVerbsO
       return drawn(definition.logic, type, text);
     },
   };
+}
+
+export function noJob(name: string): ControlError {
+  return new ControlError("NotFound", `job ${JSON.stringify(name)} does not exist`);
 }
 
 /** What no actor of this host can be or have. */

@@ -35,13 +35,13 @@ export type JobRow = {
   readonly problem?: string;
 };
 
-/** By name. */
+/** By name; without those that were removed. */
 export async function jobRows(store: ActorStore): Promise<readonly JobRow[]> {
   const rows: JobRow[] = [];
   const prefix = `${jobType}.`;
   for (let after: string | undefined; ; ) {
     const page = await store.list({ prefix, limit: 1_000, ...(after !== undefined && { after }) });
-    for (const entry of page) rows.push(rowOf(entry));
+    rows.push(...page.map(rowOf).filter(({ state }) => state !== "removed"));
     after = page.at(-1)?.key;
     if (page.length < 1_000) return rows;
   }

@@ -34,6 +34,7 @@ const unusedVerbs: Verbs = {
   history: unused,
   parked: unused,
   jobs: unused,
+  removeJob: unused,
   info: unused,
   backup: unused,
   send: unused,

@@ -107,6 +107,8 @@ export type Verbs = {
   history(question: ActorName & { readonly limit?: number }): Promise<readonly StoredText[]>;
   parked(question: object): Promise<readonly ParkedRow[]>;
   jobs(question: object): Promise<readonly JobRow[]>;
+  /** `changed`: it was there until now. */
+  removeJob(question: { readonly name: string }): Promise<{ readonly name: string; readonly changed: boolean }>;
   info(question: object): Promise<InfoAnswer>;
   /** An absolute path: the host may work in another directory than the one who asks. */
   backup(question: { readonly directory: string }): Promise<{ readonly directory: string }>;
@@ -155,6 +157,7 @@ const shapes: Readonly<Record<VerbName, Shape>> = {
   history: { needs: actor, takes: { limit: isLimit } },
   parked: { needs: {}, takes: {} },
   jobs: { needs: {}, takes: {} },
+  removeJob: { needs: { name: isText }, takes: {} },
   info: { needs: {}, takes: {} },
   backup: { needs: { directory: isText }, takes: {} },
   send: { needs: { ...actor, event: isAnything }, takes: { key: isText } },
