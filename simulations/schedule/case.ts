@@ -53,7 +53,7 @@ export type ScheduleCase = {
   readonly rates: Rates;
   /** Old ticks that are sent again, while there is trouble. */
   readonly replays: number;
-  /** Pauses, resumptions, triggers and backfills, while there is trouble. Default 0. */
+  /** Pauses, resumptions, triggers, backfills and removals, while there is trouble. Default 0. */
   readonly interventions?: number;
 };
 
@@ -111,28 +111,40 @@ export async function runSchedule(
   const recorder = new FencedRecorder({ fenced: true, remembersKeys: true, nowMs: () => world.nowMs });
   const highest = { ms: 0 };
   const deaths = new Map<string, number>();
+  const scheduling: Scheduling = new Map();
+  const interventions = given.interventions ?? 0;
+  const operator = interventions > 0 ? new Client(world, "operator", []) : undefined;
   for (const name of nodeNames) {
     const node = world.node(name);
     node.boot((ports) => {
       const { gate } = node;
-      gate.onCrash(() => deaths.set(gate.owner, world.nowMs));
-      return start({ world, given, readCron, names, performed, sent, recorder, highest }, name, ports);
+      // Whoever is started again to bring jobs back dies with its leases.
+      gate.onCrash(() => world.nowMs < troubledMs && deaths.set(gate.owner, world.nowMs));
+      const rig = { world, given, readCron, names, performed, sent, recorder, highest, scheduling, operator };
+      return start(rig, name, ports);
     });
   }
   const replaying = replay(world, given.replays);
-  const intervening = intervene(world, given.interventions ?? 0, names);
+  const intervening = intervene(world, operator, scheduling, interventions, names);
   await world.run({ forMs: troubledMs });
   world.heal();
+  // What was removed comes back when the processes whose code schedules it are started again.
+  const isRemoved = names.some((name) =>
+    documentsOf(world, name)
+      .slice(-1)
+      .some((document) => contextOf(document).removed === true),
+  );
+  const healedAt = world.store.log.length;
   for (const name of nodeNames) {
     const node = world.node(name);
     node.wallOffsetMs = 0;
-    if (node.state === "crashed") node.restart();
+    if (node.state === "crashed" || isRemoved) node.restart();
   }
   await world.run({ forMs: healedMs + lateMs });
   await world.settle(replaying);
   await world.settle(intervening);
-  const histories = names.map((name, index) =>
-    historyOf(world, name, given.jobs[index] as JobSpec, performed, sent, highest.ms),
+  const histories = names.flatMap((name, index) =>
+    historiesOf(world, name, given.jobs[index] as JobSpec, performed, sent, highest.ms, healedAt),
   );
   const violations = histories.flatMap((history) => ("rule" in history ? [history] : checkSchedule(history)));
   violations.push(...checkRecorder(recorder), ...judgeTraces(world, storyOf(world), isTick));
@@ -179,6 +191,9 @@ export function successionsOf({ world, performed, deaths, names, given }: Schedu
   });
 }
 
+/** What each node schedules: to have it removed there, and scheduled again. */
+type Scheduling = Map<string, { readonly schedules: Schedules; readonly again: (job: string) => void }>;
+
 type Rig = {
   readonly world: World;
   readonly given: ScheduleCase;
@@ -187,6 +202,8 @@ type Rig = {
   readonly performed: Performed[];
   readonly sent: Sent[];
   readonly recorder: FencedRecorder;
+  readonly scheduling: Scheduling;
+  readonly operator: Client | undefined;
   /** The latest wall time that any ticker has seen. */
   readonly highest: { ms: number };
 };
@@ -201,7 +218,7 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
     logger,
     owner: () => node,
     define: () => undefined,
-    actor: () => undefined as never,
+    actor: (_, name) => (rig.operator && handleOf(rig.operator, name)) as never,
     ...(rig.readCron !== undefined && { readCron: rig.readCron }),
   });
   try {
@@ -215,11 +232,11 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
     });
     return;
   }
-  for (const [index, name] of rig.names.entries()) {
-    const spec = rig.given.jobs[index] as JobSpec;
+  const again = (name: string) => {
+    const spec = rig.given.jobs[rig.names.indexOf(name)] as JobSpec;
     const own =
       node === nodeNames[1] && spec.elsewhere !== undefined ? { ...spec, ...spec.elsewhere, isCron: false } : spec;
-    void schedules.schedule(name, optionsOf(own), async (tick) => {
+    const scheduled = schedules.schedule(name, optionsOf(own), async (tick) => {
       const { tickId, slot, token } = tick;
       const { nowMs } = rig.world;
       rig.performed.push({
@@ -237,7 +254,27 @@ async function start(rig: Rig, node: string, ports: NodePorts): Promise<void> {
       if (spec.workMs > 0) await new Promise<void>((resolve) => void clock.after(spec.workMs, resolve));
       if (spec.failsOneIn > 0 && (slot / spec.everyMs) % spec.failsOneIn === 0) throw new Error("it happens");
     });
-  }
+    // Somebody may have been quicker.
+    scheduled.catch((error: unknown) => logger.info(String(error)));
+  };
+  for (const name of rig.names) again(name);
+  rig.scheduling.set(node, { schedules, again });
+}
+
+/** As much of a handle as a removal needs. */
+function handleOf(client: Client, name: string) {
+  return {
+    send: async (value: { readonly type: string }) => {
+      const { outcome, code } = await client.run({
+        actor: `job.${name}`,
+        id: "remove",
+        op: "event",
+        value,
+        callersKey: false,
+      });
+      if (outcome !== "acknowledged") throw new Error(`not removed: ${outcome} ${code ?? ""}`);
+    },
+  };
 }
 
 function optionsOf(spec: JobSpec): ScheduleOptions {
@@ -297,22 +334,41 @@ async function replay(world: World, count: number): Promise<void> {
 }
 
 /** Pauses and resumes jobs, and has them work outside of their schedules, whatever else goes on. */
-async function intervene(world: World, count: number, names: readonly string[]): Promise<void> {
-  if (count === 0) return;
-  const client = new Client(world, "operator", []);
+async function intervene(
+  world: World,
+  client: Client | undefined,
+  scheduling: Scheduling,
+  count: number,
+  names: readonly string[],
+): Promise<void> {
+  if (client === undefined) return;
   const dice = world.dice("operator");
   for (let index = 0; index < count; index++) {
     await world.sleep(dice.whole(500, 4_000));
     const name = `by-hand-${index}`;
     const nowMs = Math.round(world.wallMs);
+    const job = dice.pick(names);
+    if (dice.chance(0.2)) {
+      const node = dice.pick(nodeNames);
+      // Its process may be away: then there is nobody to be asked.
+      await scheduling
+        .get(node)
+        ?.schedules.job(job)
+        .remove()
+        .catch(() => undefined);
+      await world.sleep(dice.whole(0, 2_000));
+      scheduling.get(node)?.again(job);
+      continue;
+    }
     const value = dice.pick([
       { type: "PAUSE" },
       { type: "RESUME" },
       { type: "RESUME" },
       { type: "TRIGGER", name, atMs: nowMs },
       { type: "BACKFILL", name, fromMs: nowMs - 6_000, toMs: nowMs },
+      { type: "REMOVE" },
     ]);
-    await client.run({ actor: `job.${dice.pick(names)}`, id: name, op: "event", value, callersKey: true });
+    await client.run({ actor: `job.${job}`, id: name, op: "event", value, callersKey: true });
   }
 }
 
@@ -332,73 +388,122 @@ function checkRecorder(recorder: FencedRecorder): readonly Violation[] {
   return violations;
 }
 
-/** What the commits of the job's document say. */
-function historyOf(
+type Life = {
+  readonly taken: ScheduleHistory["taken"][number][];
+  readonly begun: { tickId: string; slot: number }[];
+  readonly ended: { tickId: string; outcome: string }[];
+  /** As the last commit of this life left it; undefined: that commit began another one, too. */
+  job: Job | undefined;
+};
+
+/** What the commits of the job's document say, of each of its lives. */
+function historiesOf(
   world: World,
   name: string,
   spec: JobSpec,
   performed: readonly Performed[],
   sent: readonly Sent[],
   latestMs: number,
-): ScheduleHistory | Violation {
-  const key = `job.${name}`;
-  const taken: ScheduleHistory["taken"][number][] = [];
-  const begun: { tickId: string; slot: number }[] = [];
-  const ended: { tickId: string; outcome: string }[] = [];
+  healedAt: number,
+): readonly (ScheduleHistory | Violation)[] {
+  const lives = livesOf(world, name);
+  const last = lives.at(-1)?.job;
+  if (last === undefined) return [{ rule: "never-created", detail: name }];
+  const violations: Violation[] = [];
+  // Whatever was removed when all troubles ended has been scheduled again since, though it may have been removed once more.
+  const atHealing = documentsOf(world, name, 0, healedAt).slice(-1);
+  if ([...atHealing, ...documentsOf(world, name, healedAt)].every((document) => contextOf(document).removed === true))
+    violations.push({ rule: "stays-removed", detail: name });
+  const slots = lives.flatMap(({ begun }) => begun.map(({ slot }) => slot));
+  if (new Set(slots).size < slots.length) violations.push({ rule: "begun-in-two-lives", detail: name });
+  const owners = new Map(lives.flatMap((life) => life.begun.map(({ tickId }) => [tickId, life] as const)));
+  return lives.reduce<(ScheduleHistory | Violation)[]>((histories, life) => {
+    const { job, taken, begun, ended } = life;
+    // Not all that became of it can be seen.
+    if (job === undefined) return histories;
+    const { counts, schedule } = job;
+    const { timing } = schedule;
+    const lastPeriodMs = timing.kind === "every" ? timing.periodMs : spec.everyMs;
+    const isOver = job.removed === true;
+    const isLast = life === lives.at(-1);
+    histories.push({
+      job: name,
+      periodMs: spec.elsewhere === undefined ? spec.everyMs : 500,
+      anchorMs: 0,
+      offsetMs: offsetMs(name, schedule),
+      misfire: spec.misfire,
+      catchUpMs: spec.catchUpMs,
+      graceMs: spec.graceMs,
+      first: job.first ?? 0,
+      next: job.next ?? 0,
+      taken,
+      begun,
+      waiting: job.waiting.length,
+      missed: counts.missed,
+      skipped: counts.skipped.overlap + counts.skipped.full + counts.skipped.paused,
+      ended,
+      // What no life has begun is told of with the last one.
+      performed: performed.filter(
+        ({ job: of, tickId }) => of === name && !isExtra(tickId) && (owners.get(tickId) ?? lives.at(-1)) === life,
+      ),
+      sent: isLast ? sent.filter((one) => one.job === name) : [],
+      endMs: isOver ? 0 : world.wallMs,
+      behindMs: lastPeriodMs + spec.jitterMs + 3_000,
+      ...(spec.elsewhere !== undefined && {
+        changing: { lastPeriodMs, latestMs: isOver ? Number.POSITIVE_INFINITY : latestMs },
+      }),
+    });
+    return histories;
+  }, violations);
+}
+
+function livesOf(world: World, name: string): readonly Life[] {
+  const lives: Life[] = [];
   let known = new Set<string>();
   let logged: readonly string[] = [];
-  let job: Job | undefined;
-  for (const change of world.store.log) {
-    if (change.key !== key || change.value === undefined) continue;
-    const document = JSON.parse(change.value) as Document;
-    let isPaused = job?.paused ?? false;
+  let [isPaused, isRemoved] = [false, true];
+  for (const document of documentsOf(world, name)) {
     for (const cause of document.causes) {
       const { type, slot, nowMs } = cause as unknown as { type: string; slot?: number; nowMs: number };
+      if (type === "OWNED" && isRemoved) {
+        lives.push({ taken: [], begun: [], ended: [], job: undefined });
+        [known, logged, isPaused, isRemoved] = [new Set(), [], false, false];
+      }
       if (type === "PAUSE" || type === "RESUME") isPaused = type === "PAUSE";
-      if (type === "TICK") taken.push({ upTo: slot ?? 0, nowMs, isPaused });
-      if (type === "OWNED") taken.push({ upTo: Number.MAX_SAFE_INTEGER, nowMs, isPaused });
+      if (type === "REMOVE") isRemoved = true;
+      const taken = lives.at(-1)?.taken;
+      if (type === "TICK" && !isRemoved) taken?.push({ upTo: slot ?? 0, nowMs, isPaused });
+      if (type === "OWNED") taken?.push({ upTo: Number.MAX_SAFE_INTEGER, nowMs, isPaused });
     }
-    job = contextOf(document);
+    const life = lives.at(-1);
+    if (life === undefined) continue;
+    const job = contextOf(document);
+    // A commit that ends a life and begins another shows the second alone.
+    for (const before of lives.slice(0, -1)) if (before.job?.removed !== true) before.job = undefined;
+    life.job = job;
     // One commit may end a run and begin others, which end in later ones.
     const ordinary = job.log.filter(({ tick }) => !isExtra(tick));
     const log = ordinary.map(({ tick }) => tick);
     const fresh = freshIn(logged, log);
     for (const { tick, outcome } of ordinary.slice(log.length - fresh)) {
-      ended.push({ tickId: tick, outcome });
+      life.ended.push({ tickId: tick, outcome });
       // Begun and displaced in one commit: it never ran.
-      if (outcome === "terminated" && !known.has(tick)) begun.push({ tickId: tick, slot: Number(tick.split("/")[1]) });
+      if (outcome === "terminated" && !known.has(tick))
+        life.begun.push({ tickId: tick, slot: Number(tick.split("/")[1]) });
     }
     const running = job.running.filter(({ tickId }) => !isExtra(tickId));
-    for (const { tickId, slot } of running) if (!known.has(tickId)) begun.push({ tickId, slot });
+    for (const { tickId, slot } of running) if (!known.has(tickId)) life.begun.push({ tickId, slot });
     known = new Set(running.map(({ tickId }) => tickId));
     logged = log;
   }
-  if (job === undefined) return { rule: "never-created", detail: name };
-  const { first, next, waiting, counts, schedule } = job;
-  const { timing } = schedule;
-  const lastPeriodMs = timing.kind === "every" ? timing.periodMs : spec.everyMs;
-  return {
-    job: name,
-    periodMs: spec.elsewhere === undefined ? spec.everyMs : 500,
-    anchorMs: 0,
-    offsetMs: offsetMs(name, job.schedule),
-    misfire: spec.misfire,
-    catchUpMs: spec.catchUpMs,
-    graceMs: spec.graceMs,
-    first: first ?? 0,
-    next: next ?? 0,
-    taken,
-    begun,
-    waiting: waiting.length,
-    missed: counts.missed,
-    skipped: counts.skipped.overlap + counts.skipped.full + counts.skipped.paused,
-    ended,
-    performed: performed.filter((one) => one.job === name && !isExtra(one.tickId)),
-    sent: sent.filter((one) => one.job === name),
-    endMs: world.wallMs,
-    behindMs: lastPeriodMs + spec.jitterMs + 3_000,
-    ...(spec.elsewhere !== undefined && { changing: { lastPeriodMs, latestMs } }),
-  };
+  return lives;
+}
+
+/** Of a job, from this write of the store on, up to that one. */
+function documentsOf(world: World, name: string, from = 0, until = Number.POSITIVE_INFINITY): readonly Document[] {
+  return world.store.log
+    .slice(from, until)
+    .flatMap(({ key, value }) => (key === `job.${name}` && value !== undefined ? [JSON.parse(value) as Document] : []));
 }
 
 /** Whether a run is outside of the schedule, by its name. */

@@ -1,7 +1,8 @@
 /**
- * Jobs on a schedule, by period and by cron, under every kind of fault, pauses, triggers and backfills, two releases that
- * schedule a job differently, and old ticks that are sent again: no slot is begun twice or early, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when
- * their owner changes.
+ * Jobs on a schedule, by period and by cron, under every kind of fault, pauses, triggers, backfills and removals, two releases
+ * that schedule a job differently, and old ticks that are sent again: no slot is begun twice or early, in one life of a job
+ * or in two, none is lost unseen, and each policy's count is exact. It measures how long jobs stand still when their owner
+ * changes.
  */
 import type { Misfire, Overlap } from "../../coordinator/schedule/schedule.ts";
 import { checkSuccessions, type SuccessionRule } from "../checkers/succession.ts";
