@@ -151,6 +151,27 @@ test("a process that still schedules it stops asking, says so, and brings it bac
   assert.deepEqual(await lifeOf(await again.schedule("settle", everySecond)), { life: 2, removed: false });
 });
 
+test("a slot that the removed job was told of comes to the new one, whose owner's clock is behind", async () => {
+  const store = memory();
+  const first = await processOn(store);
+  await first.schedule("settle", everySecond);
+  await first.clock.advance(1_000);
+  await first.runtime.actor("job", "settle").send({ type: "REMOVE" } as never);
+  await first.clock.advance(1_000);
+  await first.runtime.stop();
+  const second = await processOn(store, new ManualClock(startMs + 1_500));
+  await second.schedule("settle", everySecond);
+  await second.clock.advance(1_500);
+  assert.deepEqual(
+    [first.names(), second.names()],
+    [
+      [slot(0), slot(1)],
+      [slot(2), slot(3)],
+    ],
+  );
+  assert.deepEqual(second.warnings, []);
+});
+
 test("while the store is away a removal is rejected, the job goes on afterwards, and can be removed then", async () => {
   const { store, away } = goesAway(memory());
   const { clock, names, schedule } = await processOn(store);

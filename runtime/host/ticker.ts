@@ -46,6 +46,8 @@ type Ticked = {
   readonly offsetMs: number;
   token: Token | undefined;
   isOwned: boolean;
+  /** Names the latest `OWNED`. */
+  asOwner: string;
   isAsking: boolean;
   /** Somebody is removing it, from here. */
   isHeld: boolean;
@@ -91,6 +93,7 @@ export class Ticker {
       offsetMs: offsetMs(job.name, job.schedule),
       token: undefined,
       isOwned: false,
+      asOwner: "",
       isAsking: false,
       isHeld: false,
       dueMs: 0,
@@ -218,7 +221,8 @@ export class Ticker {
       const input = { name: job.name, schedule: job.schedule, nowMs };
       // A partition may come back under the token that it had, when it could not be handed over, and a job that was removed be
       // scheduled again within the same millisecond: that is asked anew.
-      const key = { kind: "caller", key: `owned/${token?.join(".")}/${nowMs}.${++this.#owned}` } as const;
+      ticked.asOwner = `${token?.join(".")}/${nowMs}.${++this.#owned}`;
+      const key = { kind: "caller", key: `owned/${ticked.asOwner}` } as const;
       return { input: { kind: "create", input, event, key }, upTo: upTo ?? nowMs - ticked.offsetMs };
     }
     if (upTo === undefined || upTo + ticked.offsetMs < ticked.dueMs) {
@@ -226,7 +230,8 @@ export class Ticker {
       this.#sleep(ticked, ticked.dueMs - ticked.offsetMs);
       return undefined;
     }
-    const key = { kind: "caller", key: `${job.name}/${upTo}` } as const;
+    // A removed job has answered ticks too: a slot that is told to the next one must not be taken for one of those.
+    const key = { kind: "caller", key: `${job.name}/${upTo}@${ticked.asOwner}` } as const;
     return { input: { kind: "event", event: { type: "TICK", slot: upTo, nowMs } as { type: string }, key }, upTo };
   }
 
@@ -293,7 +298,7 @@ function problemOf(outcome: Outcome): string | undefined {
     case "reply": {
       const { reply } = outcome;
       if (reply.kind !== "refused") return undefined;
-      // An earlier owner's tick for this slot, with its own time in it, is the same tick.
+      // Somebody has sent it again with another time in it: it is the same tick.
       return reply.error.code === "KeyReused" ? undefined : `${reply.error.code}: ${reply.error.message}`;
     }
   }
