@@ -357,6 +357,8 @@ async function intervene(
         .remove()
         .catch(() => undefined);
       await world.sleep(dice.whole(0, 2_000));
+      // As somebody does whose clock was ahead.
+      if (dice.chance(0.5)) world.node(node).wallOffsetMs -= dice.whole(1_000, 5_000);
       scheduling.get(node)?.again(job);
       continue;
     }
