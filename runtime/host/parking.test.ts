@@ -114,6 +114,44 @@ test("a record that is removed while a starting node lists it is not known there
   for (const one of [running, starting]) one.stop();
 });
 
+for (const [it, removedBy] of [
+  ["is removed", "itself"],
+  ["is found removed", "another"],
+] as const)
+  test(`a record that another owner writes just when the one before ${it} by who resumes stays known`, async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore().reopen();
+    const token = [store.raiseEpoch(), 1] as const;
+    const parking = (store: ActorStore) =>
+      new Parking({ store, clock, random, logger: silent, settings: defaultSettings, onChange: () => {} });
+    const other = parking(store);
+    const park = async (message: string) => {
+      await other.park({ actor: "m.x", reason: "threw", message, revision: 1, token }, () => true);
+      await clock.advance(10);
+    };
+    const resuming = parking(
+      seenThrough(store, {
+        read: async (key) => {
+          if (removedBy === "another") await other.resume("m.x", token);
+          const entry = await store.read(key);
+          if (removedBy === "another") await park("again");
+          return entry;
+        },
+        purge: async (...args) => {
+          const outcome = await store.purge(...args);
+          await clock.advance(10);
+          await park("again");
+          return outcome;
+        },
+      }),
+    );
+    await Promise.all([other.start(), resuming.start()]);
+    await park("first");
+    await resuming.resume("m.x", token);
+    assert.equal(resuming.get("m.x")?.message, "again");
+    for (const one of [other, resuming]) one.stop();
+  });
+
 describe("what one machine has refused", () => {
   /** It waits 10 s in a state, of one name or another. */
   const waitingIn = (state: string, version: number, migrate?: ActorOptions["migrate"]) =>

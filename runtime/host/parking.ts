@@ -195,14 +195,16 @@ export class Parking {
     const { store, clock, settings } = this.#env;
     const key = parkedKey(actor);
     for (let waitMs = settings.settleFirstMs; !this.#stopped; waitMs = Math.min(waitMs * 2, settings.settleMaxMs)) {
+      const before = this.#known.get(actor);
       const entry = await store.read(key);
+      // One that has been seen since, of another owner, stands.
       if (entry === undefined) {
-        this.#gone(key);
-        return this.#known.has(actor);
+        if (this.#known.get(actor) === before) this.#gone(key);
+        return false;
       }
       const outcome = await store.purge(key, entry.revision, token);
       if (outcome.kind === "written") {
-        this.#gone(key);
+        if ((this.#known.get(actor)?.revision ?? 0) <= entry.revision) this.#gone(key);
         return true;
       }
       if (outcome.kind === "refused") throw new Error(`the store refused: ${outcome.detail}`);
