@@ -118,8 +118,7 @@ export async function runSchedule(
     const node = world.node(name);
     node.boot((ports) => {
       const { gate } = node;
-      // Whoever is started again to bring jobs back dies with its leases.
-      gate.onCrash(() => world.nowMs < troubledMs && deaths.set(gate.owner, world.nowMs));
+      gate.onCrash(() => deaths.set(gate.owner, world.nowMs));
       const rig = { world, given, readCron, names, performed, sent, recorder, highest, scheduling, operator };
       return start(rig, name, ports);
     });
@@ -358,7 +357,9 @@ async function intervene(
         .catch(() => undefined);
       await world.sleep(dice.whole(0, 2_000));
       // As somebody does whose clock was ahead.
-      if (dice.chance(0.5)) world.node(node).wallOffsetMs -= dice.whole(1_000, 5_000);
+      const aheadMs = dice.chance(0.5) ? dice.whole(1_000, 5_000) : 0;
+      // Once everything has healed, clocks are right, and stay so.
+      if (world.nowMs < troubledMs) world.node(node).wallOffsetMs -= aheadMs;
       scheduling.get(node)?.again(job);
       continue;
     }

